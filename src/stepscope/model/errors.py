@@ -1,0 +1,47 @@
+"""What can go wrong, by kind.
+
+Every message says what happened, where, and what to do; only the command line turns one into an exit code.
+"""
+
+__all__ = [
+    "CheckError",
+    "ExportError",
+    "FormatError",
+    "LifecycleError",
+    "ScheduleError",
+    "StepscopeError",
+    "StepscopeWarning",
+    "TraceError",
+]
+
+
+class StepscopeError(Exception):
+    """The base of every error of this package."""
+
+
+class ScheduleError(StepscopeError, ValueError):
+    """A schedule that cannot be followed: a bad argument, or something else than a ProfilerAction."""
+
+
+class LifecycleError(StepscopeError, RuntimeError):
+    """A call that the profiler's state does not allow, such as step() before start()."""
+
+
+class TraceError(StepscopeError, ValueError):
+    """Columns that do not make a Trace."""
+
+
+class FormatError(StepscopeError, ValueError):
+    """A file that is not what it should be; the message names file and place."""
+
+
+class ExportError(StepscopeError, OSError):
+    """A file that could not be written; the message names path, reason and fix. No half file is left."""
+
+
+class CheckError(StepscopeError, RuntimeError):
+    """The trace processor is not there, or refused a file."""
+
+
+class StepscopeWarning(UserWarning):
+    """Something the program should know, said once."""
