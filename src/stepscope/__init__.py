@@ -1,0 +1,85 @@
+"""A profiler for programs that run in steps, with torch.profiler's lifecycle and without torch.
+
+from stepscope import profile, record_function, schedule, trace_handler
+
+with profile(schedule=schedule(wait=1, warmup=1, active=3, repeat=2),
+             on_trace_ready=trace_handler("./log")) as prof:
+    for batch in loader:
+        with record_function("forward"):
+            ...
+        prof.step()
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from stepscope.core import kernels
+from stepscope.model.errors import (
+    CheckError,
+    ExportError,
+    FormatError,
+    LifecycleError,
+    ScheduleError,
+    StepscopeError,
+    StepscopeWarning,
+    TraceError,
+)
+from stepscope.model.trace import Trace
+from stepscope.session.activities import ProfilerActivity, supported_activities
+from stepscope.session.profile import profile
+from stepscope.session.schedule import ProfilerAction, explain, schedule
+from stepscope.session.session import Session
+
+if TYPE_CHECKING:
+    from stepscope.formats.files import write
+    from stepscope.session.handlers import tensorboard_trace_handler, trace_handler
+
+record_function = kernels.record_function
+instant = kernels.instant
+
+__all__ = [
+    # the lifecycle, with torch's names
+    "ProfilerAction",
+    "ProfilerActivity",
+    "profile",
+    "record_function",
+    "schedule",
+    "supported_activities",
+    "tensorboard_trace_handler",
+    # and what goes beyond them
+    "Session",
+    "Trace",
+    "explain",
+    "instant",
+    "trace_handler",
+    "write",
+    # what can go wrong
+    "CheckError",
+    "ExportError",
+    "FormatError",
+    "LifecycleError",
+    "ScheduleError",
+    "StepscopeError",
+    "StepscopeWarning",
+    "TraceError",
+]
+
+# What a program needs only to write files: importing it would double the time that importing stepscope takes.
+_ON_DEMAND = {
+    "tensorboard_trace_handler": "stepscope.session.handlers",
+    "trace_handler": "stepscope.session.handlers",
+    "write": "stepscope.formats.files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_DEMAND:
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(_ON_DEMAND[name]), name)
+        return value
+    message = f"module 'stepscope' has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

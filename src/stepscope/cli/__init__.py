@@ -1,0 +1,68 @@
+"""The command line: it reads arguments, prints, and turns errors into exit codes.
+
+0: done. 1: a file did not pass its check. 2: trouble; the message says what, where and what to do.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from stepscope import StepscopeError
+
+__all__ = ["COMMANDS", "main"]
+
+# Commands by name; each module's `command` is one. They are imported when asked for: a command may
+# need much that the others do not.
+COMMANDS = {
+    "demo": "stepscope.cli.demo",
+}
+
+
+class _Trouble(click.ClickException):
+    """An error of the package, as the command line says it: one message, no traceback."""
+
+    exit_code = 2
+
+
+class _Group(click.Group):
+    """Finds commands in the table, and is the one place where errors become exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name]).command
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except StepscopeError as error:
+            raise _Trouble(str(error)) from error
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if not asked:
+        return
+    try:
+        number = version("stepscope")
+    except PackageNotFoundError:  # Run from a checkout that was never installed.
+        number = "(not installed)"
+    click.echo(f"stepscope {number}")
+    ctx.exit()
+
+
+@click.group(cls=_Group)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
+def main() -> None:
+    """Profile programs that run in steps; write traces that open in ui.perfetto.dev."""

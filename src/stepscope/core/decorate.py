@@ -1,0 +1,97 @@
+"""A span as a decorator: around a call, a coroutine, or each resumption of a generator.
+
+A generator's span is open only while the generator itself runs: held across a yield it would claim the
+consumer's time and overlap the consumer's spans. A coroutine's span is held across its awaits.
+"""
+
+import functools
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+__all__ = ["decorate"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def decorate(span: AbstractContextManager[Any], function: Function) -> Function:
+    """The function with the span around it; coroutine and generator functions stay what they are."""
+    import inspect
+
+    if inspect.isasyncgenfunction(function):
+        wrapper: Any = _around_async_generator(span, function)
+    elif inspect.iscoroutinefunction(function):
+        wrapper = _around_coroutine(span, function)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = _around_generator(span, function)
+    else:
+        wrapper = _around_call(span, function)
+    return wrapper  # type: ignore[no-any-return]
+
+
+def _around_call(span: AbstractContextManager[Any], function: Callable[..., Any]) -> Any:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with span:
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _around_coroutine(span: AbstractContextManager[Any], function: Callable[..., Any]) -> Any:
+    @functools.wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        with span:
+            return await function(*args, **kwargs)
+
+    return call
+
+
+def _around_generator(span: AbstractContextManager[Any], function: Callable[..., Any]) -> Any:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        generator: Generator[Any, Any, Any] = function(*args, **kwargs)
+        resume: Callable[[], Any] = functools.partial(next, generator)
+        while True:
+            with span:
+                try:
+                    item = resume()
+                except StopIteration as stop:
+                    return stop.value
+            try:
+                sent = yield item
+            except GeneratorExit:
+                with span:
+                    generator.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - it belongs to the generator inside
+                resume = functools.partial(generator.throw, error)
+            else:
+                resume = functools.partial(generator.send, sent)
+
+    return call
+
+
+def _around_async_generator(span: AbstractContextManager[Any], function: Callable[..., Any]) -> Any:
+    @functools.wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        generator: AsyncGenerator[Any, Any] = function(*args, **kwargs)
+        resume: Callable[[], Awaitable[Any]] = functools.partial(anext, generator)
+        while True:
+            with span:
+                try:
+                    item = await resume()
+                except StopAsyncIteration:
+                    return
+            try:
+                sent = yield item
+            except GeneratorExit:
+                with span:
+                    await generator.aclose()
+                raise
+            except BaseException as error:  # noqa: BLE001 - it belongs to the generator inside
+                resume = functools.partial(generator.athrow, error)
+            else:
+                resume = functools.partial(generator.asend, sent)
+
+    return call

@@ -1,0 +1,36 @@
+"""The Python core: every kernel, readable and complete by itself."""
+
+from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.nest import nest_rows, settle_rows
+from stepscope.core.twin.pair import pair
+from stepscope.core.twin.perfetto import perfetto_rows
+from stepscope.core.twin.recorder import (
+    SealedWindow,
+    arm,
+    disarm,
+    now,
+    open_window,
+    seal,
+    thread_id,
+    use_ticks,
+)
+from stepscope.core.twin.span import Span, instant, record_function
+
+__all__ = [
+    "SealedWindow",
+    "Span",
+    "arm",
+    "chrome_rows",
+    "disarm",
+    "instant",
+    "nest_rows",
+    "now",
+    "open_window",
+    "pair",
+    "perfetto_rows",
+    "record_function",
+    "seal",
+    "settle_rows",
+    "thread_id",
+    "use_ticks",
+]

@@ -1,0 +1,29 @@
+"""What stepscope itself says of a trace, the same in both formats: where it comes from and what it lost."""
+
+from typing import Any
+
+from stepscope.model.trace import Trace
+
+__all__ = ["ABOUT", "about"]
+
+# A key that no user's metadata can have.
+ABOUT = "stepscope:about"
+
+
+def about(trace: Trace) -> dict[str, Any]:
+    """Tool, clocks, session and problems, as JSON-able values."""
+    origin = trace.origin
+    return {
+        "tool": origin.tool,
+        "version": origin.version,
+        "host": origin.host,
+        "process": origin.process,
+        "pid": origin.pid,
+        "rank": origin.rank,
+        "world_size": origin.world_size,
+        "trace_id": origin.trace_id,
+        "base_ns": origin.base_ns,
+        "clocks": origin.clocks._asdict(),
+        "session": dict(origin.session),
+        "problems": [vars(problem) for problem in trace.problems],
+    }

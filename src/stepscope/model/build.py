@@ -1,0 +1,191 @@
+"""The builder: the one way to make a Trace.
+
+It takes rows in any order of time, in opening order on each track, and leaves what `Trace` promises: order,
+nesting, ids by first appearance, legal text. What does not nest is laid out on lanes and counted.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from stepscope.core import kernels
+from stepscope.core.rows import CUT, INSTANT, SLICE, Columns
+from stepscope.core.values import freeze_args, legal_text
+from stepscope.model.errors import TraceError
+from stepscope.model.trace import Origin, Problem, Trace, Track
+
+__all__ = ["TraceBuilder"]
+
+# Ids given to what has none of its own. Linux hands out ids up to 2**22, and loaders read 31 bits.
+FIRST_MADE_UP_TID = 1 << 30
+LAST_TID = (1 << 31) - 1
+# Perfetto shows what has no name, or no category, in two ways, one a format; with these it does in one.
+NO_NAME, NO_CATEGORY = "[No name]", "uncategorized"
+
+
+class TraceBuilder:
+    """Collects rows and builds the Trace of them.
+
+    Args:
+        origin: where the rows come from.
+        tick_ns: the clock's step: a slice that overruns its parent by no more is clamped to it.
+    """
+
+    def __init__(self, origin: Origin | None = None, tick_ns: int = 1) -> None:
+        self._origin = origin or Origin()
+        self._tick_ns = tick_ns
+        self._strings: dict[str, int] = {"": 0}
+        self._tracks: list[Track] = []
+        self._tids: set[tuple[int, int]] = set()
+        self._made_up = FIRST_MADE_UP_TID
+        self._columns = Columns.empty()
+        self._args: dict[int, dict[str, Any]] = {}
+        self._problems: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+
+    def thread(self, pid: int, tid: int, name: str, process: str = "", kind: str = "thread") -> int:
+        """Add a track; returns its number, to pass to `slice` and `instant`.
+
+        A tid that is taken, or that loaders cannot read, is replaced by one that is free.
+        """
+        if not 0 < tid <= LAST_TID or (pid, tid) in self._tids:
+            while (pid, self._made_up) in self._tids:
+                self._made_up += 1
+            tid = self._made_up
+        self._tids.add((pid, tid))
+        self._tracks.append(Track(kind, pid, tid, legal_text(name), legal_text(process)))
+        return len(self._tracks) - 1
+
+    def slice(
+        self,
+        track: int,
+        name: str,
+        ts: int,
+        dur: int,
+        *,
+        cat: str = "user_annotation",
+        args: Mapping[str, Any] | None = None,
+        cut: bool = False,
+    ) -> None:
+        """Add a slice of `dur` ns at `ts` ns since origin.base_ns.
+
+        Raises:
+            TraceError: dur is negative, or no such track.
+        """
+        if dur < 0:
+            message = f"slice {name!r} at {ts} ns has a negative duration, {dur} ns"
+            raise TraceError(message)
+        self._row(track, name, (ts, dur), cat, SLICE | CUT if cut else SLICE)
+        self._attach(args)
+
+    def instant(
+        self,
+        track: int,
+        name: str,
+        ts: int,
+        *,
+        cat: str = "user_annotation",
+        args: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add an instant at `ts` ns since origin.base_ns."""
+        self._row(track, name, (ts, 0), cat, INSTANT)
+        self._attach(args)
+
+    def problem(self, kind: str, count: int, example: str) -> None:
+        """Count something that is not as it was; the first example of a kind is kept."""
+        self._problems[kind] += count
+        self._examples.setdefault(kind, legal_text(example))
+
+    def extend(
+        self,
+        track: int,
+        names: Iterable[str],
+        rows: tuple["array[int]", "array[int]", "array[int]", "array[int]"],
+        args: Mapping[int, dict[str, Any]],
+        cat: str = "user_annotation",
+    ) -> None:
+        """Add many rows of one track at once, as pairing leaves them.
+
+        Args:
+            track: all rows are on it.
+            names: id -> name, for the ids in rows.
+            rows: ts 'q', dur 'q', kind 'B', name 'I'; shape (rows,) each.
+            args: row -> arguments, frozen already.
+            cat: all rows are of it.
+        """
+        ids = array("I", map(self._name_id, names))
+        ts, dur, kind, name = rows
+        first, size = len(self._columns.ts), len(ts)
+        self._columns.ts.extend(ts)
+        self._columns.dur.extend(dur)
+        self._columns.kind.extend(kind)
+        self._columns.name.extend(map(ids.__getitem__, name))
+        self._columns.cat.extend(array("I", [self._string(cat)]) * size)
+        self._columns.site.extend(array("I", [0]) * size)
+        self._columns.track.extend(array("I", [track]) * size)
+        self._args.update((first + row, mapping) for row, mapping in args.items())
+
+    def build(self) -> Trace:
+        """The Trace of all rows added; the builder is spent then."""
+        columns, order, lanes = kernels.settle_rows(self._columns, self._tick_ns)
+        tracks = list(self._tracks)
+        self._lay_out(columns, lanes)
+        columns, strings, tracks = self._renumber(columns)
+        args = {}
+        if self._args:
+            place = {row: at for at, row in enumerate(order) if row in self._args}
+            args = {place[row]: MappingProxyType(mapping) for row, mapping in self._args.items()}
+        problems = tuple(Problem(kind, count, self._examples[kind]) for kind, count in sorted(self._problems.items()))
+        return Trace(strings, tuple(tracks), columns, MappingProxyType(args), self._origin, problems)
+
+    def _row(self, track: int, name: str, time: tuple[int, int], cat: str, kind: int) -> None:
+        if not 0 <= track < len(self._tracks):
+            message = f"{name!r} is on track {track}; there are {len(self._tracks)} tracks. Add it with thread()."
+            raise TraceError(message)
+        values = (*time, self._name_id(name), self._string(cat or NO_CATEGORY), 0, track, kind)
+        for column, value in zip(self._columns, values, strict=True):
+            column.append(value)
+
+    def _attach(self, args: Mapping[str, Any] | None) -> None:
+        """Give arguments to the row added last."""
+        if args:
+            self._args[len(self._columns.ts) - 1] = freeze_args(args)
+
+    def _string(self, text: str) -> int:
+        return self._strings.setdefault(legal_text(text), len(self._strings))
+
+    def _name_id(self, name: str) -> int:
+        return self._string(name or NO_NAME)
+
+    def _lay_out(self, columns: Columns, lanes: Mapping[int, int]) -> None:
+        """Move what overlaps to lanes: threads of their own beside the one they are of."""
+        made: dict[tuple[int, int], int] = {}
+        texts = list(self._strings)
+        for row, lane in lanes.items():
+            track = columns.track[row]
+            home = self._tracks[track]
+            if (track, lane) not in made:
+                name = f"{home.name} (overlap {lane})"
+                made[track, lane] = self.thread(home.pid, 0, name, home.process, kind="lane")
+            columns.track[row] = made[track, lane]
+            name = texts[columns.name[row]]
+            self.problem("overlap", 1, f"{name!r} at {columns.ts[row]} ns on {home.name!r}")
+
+    def _renumber(self, columns: Columns) -> tuple[Columns, tuple[str, ...], list[Track]]:
+        """Number strings and tracks by first appearance; what no row uses is left out."""
+        texts = list(self._strings)
+        new: dict[int, int] = {0: 0}
+        ids = [dict.fromkeys(column) for column in (columns.name, columns.cat, columns.site)]
+        for column in ids:
+            for old in column:
+                new.setdefault(old, len(new))
+        tracks = {old: at for at, old in enumerate(dict.fromkeys(columns.track))}
+        columns = columns._replace(
+            name=array("I", map(new.__getitem__, columns.name)),
+            cat=array("I", map(new.__getitem__, columns.cat)),
+            site=array("I", map(new.__getitem__, columns.site)),
+            track=array("I", map(tracks.__getitem__, columns.track)),
+        )
+        return columns, tuple(texts[old] for old in new), [self._tracks[old] for old in tracks]

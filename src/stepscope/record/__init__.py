@@ -1,0 +1,1 @@
+"""What is recorded: spans, the steps around them, and where they ran."""

@@ -1,0 +1,74 @@
+"""Where a trace was recorded: host, process, rank, and the clocks."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from stepscope.core.clock import read_clocks
+from stepscope.core.values import legal_text
+from stepscope.model.trace import Origin
+
+__all__ = ["origin_here", "rank_here"]
+
+# All ranks of a run need one base, and a double holds a microsecond count exactly only below 2**43: torch counts
+# from the last multiple of a quarter of a year, and so do we, so that its traces and ours line up.
+BASE_PERIOD_NS = 7_889_238 * 10**9
+
+# Launchers and the variables they tell a process its rank and the world's size by.
+LAUNCHERS = (
+    ("RANK", "WORLD_SIZE"),  # torchrun
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+)
+
+
+def rank_here(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """This process's rank and the world's size; (0, 1) where no launcher said."""
+    for rank, size in LAUNCHERS:
+        text = environ.get(rank, "")
+        if text.isdecimal():
+            number = int(text)
+            of = environ.get(size, "")
+            return number, max(int(of), number + 1) if of.isdecimal() else number + 1
+    return 0, 1
+
+
+def origin_here(trace_id: str, session: Mapping[str, int | bool], user_metadata: Mapping[str, Any]) -> Origin:
+    """The origin of a window that opens now."""
+    clocks = read_clocks()
+    rank, world_size = rank_here()
+    return Origin(
+        base_ns=clocks.realtime_ns // BASE_PERIOD_NS * BASE_PERIOD_NS,
+        clocks=clocks,
+        version=_version(),
+        host=_host(),
+        process=_process(),
+        pid=os.getpid(),
+        rank=rank,
+        world_size=world_size,
+        trace_id=legal_text(trace_id),
+        session=session,
+        metadata=user_metadata,
+    )
+
+
+def _process() -> str:
+    script = sys.argv[0] if sys.argv else ""
+    return legal_text(script.replace("\\", "/").rpartition("/")[2] or "python")
+
+
+def _host() -> str:
+    import socket
+
+    return legal_text(socket.gethostname())
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("stepscope")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return ""

@@ -1,0 +1,1 @@
+"""The lifecycle: which steps are recorded, what a recorded cycle is, and who is told."""

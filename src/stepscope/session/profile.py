@@ -1,0 +1,290 @@
+"""The profiler: torch.profiler.profile's lifecycle.
+
+The schedule says what each step is, the table of transitions what to do between two steps; this file does it.
+"""
+
+import atexit
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+from stepscope.core import kernels
+from stepscope.model.errors import LifecycleError, StepscopeWarning
+from stepscope.record.drain import StepMark
+from stepscope.session.activities import ProfilerActivity
+from stepscope.session.recording import Fate, Recording
+from stepscope.session.schedule import ProfilerAction, Schedule, action_at
+from stepscope.session.transitions import TRANSITIONS, Op
+
+__all__ = ["profile"]
+
+
+def _always(_: int) -> ProfilerAction:
+    """Record everything; what a profile without a schedule does."""
+    return ProfilerAction.RECORD
+
+
+class profile(Recording):  # noqa: N801 - torch's name
+    """Record the steps of a program that a schedule picks; use as a context manager, and call step().
+
+    Args:
+        activities: as `Recording`, like every argument not named here.
+        schedule: step number -> ProfilerAction, such as `schedule(...)` makes; None records everything as one cycle.
+        on_trace_ready: called with the profile when a cycle has finished.
+        use_cuda: deprecated in torch; use activities.
+
+    Raises:
+        TypeError: schedule or on_trace_ready is neither None nor callable.
+        ScheduleError: the schedule's answer for step 0 is no ProfilerAction.
+
+    Source: torch.profiler.profile of torch 2.13; transitions.py says where we differ.
+    """
+
+    def __init__(
+        self,
+        *,
+        activities: Iterable[Any] | None = None,
+        schedule: Callable[[int], ProfilerAction] | None = None,
+        on_trace_ready: Callable[["profile"], Any] | None = None,
+        use_cuda: bool | None = None,
+        **options: Any,
+    ) -> None:
+        for name, value in (("schedule", schedule), ("on_trace_ready", on_trace_ready)):
+            if value is not None and not callable(value):
+                message = f"{name} must be None or callable, got {value!r} of type {type(value).__name__}."
+                raise TypeError(message)
+        super().__init__(activities=_with_cuda(activities, use_cuda), **options)
+        self.schedule = _always if schedule is None else schedule
+        self.record_steps = schedule is not None
+        self.on_trace_ready = on_trace_ready
+        self.current_action = action_at(self.schedule, 0)
+        self._schedule_began = 0
+        self._step_mark: StepMark | None = None
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._stopped_by = ""
+        self._in_transition = False
+        self._to_warn: list[str] = []
+
+    @property
+    def action_map(
+        self,
+    ) -> dict[tuple[ProfilerAction, ProfilerAction | None], list[Callable[[], None]]]:
+        """The table of transitions, with this profile's methods; torch's name for it."""
+        return {pair: [getattr(self, op.value) for op in ops] for pair, ops in TRANSITIONS.items()}
+
+    def __enter__(self) -> "profile":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._stop(failed=kind is not None)
+        finally:
+            if self.execution_trace_observer is not None:
+                self.execution_trace_observer.cleanup()
+
+    def start(self) -> None:
+        """Begin the first step, or go on with the next one after stop().
+
+        Step numbers go on too. A schedule whose repeats are used up begins anew: torch would never record again.
+
+        Raises:
+            LifecycleError: this profile is started already, or another one is active.
+        """
+        with self._lock:
+            if self._running and self._pid == os.getpid():
+                message = "start() on a profile that is started. Call stop() first."
+                raise LifecycleError(message)
+            self._activate()
+            self._pid, self._running, self._stopped_by = os.getpid(), True, ""
+            self._cycles_before, self._steps_before = self._cycles, self.step_num
+            if isinstance(self.schedule, Schedule) and self.schedule.exhausted(self._scheduled):
+                self._schedule_began = self.step_num
+                self.current_action = self.schedule(0)
+            self._running_step = self.step_num
+            atexit.register(self._stop_at_exit)
+            self._transit(ProfilerAction.NONE, self.current_action)
+            self._begin_step()
+
+    def stop(self) -> None:
+        """End the run; a cycle that is being recorded finishes here. Stopping twice is allowed.
+
+        Raises:
+            LifecycleError: the profile was never started.
+        """
+        self._stop(failed=False)
+
+    def step(self) -> None:
+        """End the current step and begin the next one.
+
+        Raises:
+            LifecycleError: the profile is not started.
+            ScheduleError: the schedule's answer is no ProfilerAction; nothing has changed then.
+        """
+        if self._forked("step"):
+            return
+        with self._lock:
+            if not self._running:
+                raise LifecycleError(self._why_not_running())
+            if self._in_transition:
+                message = "step() inside on_trace_ready. Call it in the program's loop only."
+                raise LifecycleError(message)
+            following = action_at(self.schedule, self._scheduled + 1)
+            self._end_step()
+            ended, self.current_action = self.current_action, following
+            self.step_num += 1
+            self._transit(ended, following)
+            self._running_step = self.step_num
+            self._begin_step()
+            self._say_warnings(stacklevel=3)
+
+    # -- between two steps -----------------------------------------------------------------------------------
+
+    def _transit(self, ended: ProfilerAction, following: ProfilerAction | None) -> None:
+        """Do what the table says; if that fails, stop cleanly and let the error out."""
+        self._ended, self._following = ended, following
+        self._in_transition = True
+        try:
+            for op in TRANSITIONS[ended, following]:
+                getattr(self, op.value)()
+                if not self._running:  # the callback has called stop()
+                    return
+        except BaseException as error:
+            doing = "on_trace_ready" if op is Op.READY else op.value
+            self._end_run(f"{doing} raised {type(error).__name__} at step {self.step_num}")
+            raise
+        finally:
+            self._in_transition = False
+
+    def _trace_ready(self) -> None:
+        if self.on_trace_ready is not None:
+            self.on_trace_ready(self)
+
+    def _warn_incorrect(self) -> None:
+        following = self._following.name if self._following else "the end"
+        kept = " What was recorded is kept as a partial session."
+        self._to_warn.append(
+            f"Incorrect schedule: {self._ended.name} followed by {following} at step {self.step_num}."
+            f"{kept if self._ended is ProfilerAction.RECORD else ''} "
+            "End every recording with RECORD_AND_SAVE."
+        )
+
+    def _say_warnings(self, stacklevel: int) -> None:
+        """Warn once everything is done: under -W error a warning is an exception, and must not cost a recording."""
+        while self._to_warn:
+            warnings.warn(self._to_warn.pop(0), StepscopeWarning, stacklevel=stacklevel)
+
+    def _cut_short(self) -> None:
+        if self.record_steps:  # without a schedule everything until the end was asked for
+            self._fate = Fate.KEEP_AS_PARTIAL
+
+    def _discard(self) -> None:
+        self._fate = Fate.DISCARD
+
+    def _begin_step(self) -> None:
+        if self.record_steps and self._running:
+            thread = threading.current_thread()
+            start = kernels.now()
+            name = f"ProfilerStep#{self.step_num}"
+            self._step_mark = StepMark(name, start, start, kernels.thread_id(), str(thread.name))
+
+    def _end_step(self) -> None:
+        if self._step_mark is not None:
+            if self._recording:
+                self._marks.append(self._step_mark._replace(end=kernels.now()))
+            self._step_mark = None
+
+    def stop_trace(self) -> None:
+        """As `Recording.stop_trace`; a step that is still running is cut."""
+        if self._recording and self._step_mark is not None:
+            # Past any window: draining cuts it at the edge and marks it.
+            self._marks.append(self._step_mark._replace(end=1 << 62))
+        super().stop_trace()
+
+    @property
+    def _scheduled(self) -> int:
+        """The step's number as the schedule counts."""
+        return self.step_num - self._schedule_began
+
+    # -- the end of a run ------------------------------------------------------------------------------------
+
+    def _stop(self, *, failed: bool) -> None:
+        if self._forked("stop"):
+            return
+        with self._lock:
+            if not self._running:
+                if not self._stopped_by:
+                    raise LifecycleError(self._why_not_running())
+                return
+            if self._in_transition:  # in on_trace_ready, when nothing is being recorded
+                self._end_run("stop() was called in on_trace_ready")
+                return
+            self._end_step()
+            if failed and self._recording:
+                self._fate = Fate.KEEP_AS_PARTIAL
+            self._transit(self.current_action, None)
+            self._end_run("stop() was called")
+            if not failed and self._cycles == self._cycles_before:
+                self._to_warn.append(self._why_nothing())
+            self._say_warnings(stacklevel=4)
+
+    def _end_run(self, stopped_by: str) -> None:
+        self._running = False
+        self._stopped_by = stopped_by
+        self._step_mark = None
+        self._release()
+        atexit.unregister(self._stop_at_exit)
+
+    def _stop_at_exit(self) -> None:
+        """The program ends without stop(): what is recorded is handed over all the same."""
+        if self._running and self._pid == os.getpid():
+            message = "the program ended without stop(); the profile is stopped now. Use it as a context manager."
+            warnings.warn(message, StepscopeWarning, stacklevel=2)
+            self.stop()
+
+    def _forked(self, call: str) -> bool:
+        """Whether this is a child of the process that started the profile: then it is the parent's business."""
+        if not self._running or self._pid == os.getpid():
+            return False
+        self._running, self._stopped_by = False, "the process forked"
+        self._recording = self._prepared = False
+        if call == "step":
+            message = "step() in a forked child does nothing: the parent has the profile. Start one of its own."
+            warnings.warn(message, StepscopeWarning, stacklevel=3)
+        return True
+
+    def _why_not_running(self) -> str:
+        if self._stopped_by:
+            return f"the profile is stopped ({self._stopped_by}). Call start() to go on."
+        return "the profile was not started. Use `with profile(...) as prof:`, or call start() first."
+
+    def _why_nothing(self) -> str:
+        steps = self.step_num - self._steps_before
+        said = "step() was never called" if steps == 0 else f"step() was called {steps} times"
+        plan = f" of {self.schedule!r}" if isinstance(self.schedule, Schedule) else ""
+        return (
+            f"the run ended in {self.current_action.name} at step {self.step_num} and no cycle was recorded: {said}, "
+            f"and no step until then was one to record{plan}. Call step() after every step and let the program run "
+            "into the recorded ones; print(schedule.explain(20)) shows which they are."
+        )
+
+
+def _with_cuda(activities: Iterable[Any] | None, use_cuda: bool | None) -> Iterable[Any] | None:
+    """Read torch's deprecated use_cuda= as the activity it stands for."""
+    if use_cuda is None:
+        return activities
+    message = "`use_cuda` is deprecated, use `activities` argument instead"
+    warnings.warn(message, FutureWarning, stacklevel=3)
+    chosen = [ProfilerActivity.CPU] if activities is None else list(activities)
+    if use_cuda:
+        return chosen if ProfilerActivity.CUDA in chosen else [*chosen, ProfilerActivity.CUDA]
+    return [item for item in chosen if item is not ProfilerActivity.CUDA]

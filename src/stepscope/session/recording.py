@@ -1,0 +1,338 @@
+"""Recording one cycle after another: prepare, start, stop, and what can be asked of the finished ones.
+
+This is torch's _KinetoProfile: the profiler without its schedule. One profile records at a time in a process.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from enum import Enum
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stepscope.core import kernels
+from stepscope.core.values import freeze, freeze_args, legal_text
+from stepscope.model.errors import LifecycleError
+from stepscope.model.trace import Trace
+from stepscope.record.drain import StepMark, drain
+from stepscope.record.where import origin_here
+from stepscope.session.activities import parse_activities, warn_unfilled
+from stepscope.session.session import Session
+
+if TYPE_CHECKING:
+    from stepscope.analysis.averages import Averages
+    from stepscope.analysis.events import FunctionEvent
+
+__all__ = ["Fate", "Observer", "Recording"]
+
+
+class Observer(Protocol):
+    """What torch calls an execution trace observer: started and stopped with every recording."""
+
+    def start(self) -> None:
+        """A recording begins."""
+
+    def stop(self) -> None:
+        """It has ended."""
+
+    def cleanup(self) -> None:
+        """The profile's with block has ended."""
+
+
+class Fate(Enum):
+    """What becomes of the running recording when it stops."""
+
+    KEEP = "keep"
+    KEEP_AS_PARTIAL = "keep as partial"
+    DISCARD = "discard"
+
+
+class _Active:
+    """The profile that has the recorder; at most one in a process."""
+
+    lock = threading.Lock()
+    owner: "Recording | None" = None
+
+    @classmethod
+    def forget(cls) -> None:
+        cls.lock = threading.Lock()
+        cls.owner = None
+
+
+if hasattr(os, "register_at_fork"):
+    # A child may profile on its own; the parent's profile is the parent's.
+    os.register_at_fork(after_in_child=_Active.forget)
+
+
+class Recording:
+    """Cycles recorded by hand: prepare_trace(), start_trace(), stop_trace().
+
+    Args:
+        activities, record_shapes, profile_memory, with_stack, with_flops, with_modules, experimental_config,
+            post_processing_timeout_s: torch's. Those that this version has no source for are said in one warning.
+        execution_trace_observer: started and stopped with every recording.
+        acc_events: events() and key_averages() cover every cycle, and every session is kept.
+        custom_trace_id_callback: makes the trace id of each cycle.
+        keep_sessions: how many finished sessions `sessions` keeps; by default the last one, all with acc_events.
+    """
+
+    def __init__(
+        self,
+        *,
+        activities: Iterable[Any] | None = None,
+        record_shapes: bool = False,
+        profile_memory: bool = False,
+        with_stack: bool = False,
+        with_flops: bool = False,
+        with_modules: bool = False,
+        experimental_config: Any = None,
+        execution_trace_observer: Observer | None = None,
+        acc_events: bool = False,
+        custom_trace_id_callback: Callable[[], str] | None = None,
+        post_processing_timeout_s: float | None = None,
+        keep_sessions: int | None = None,
+    ) -> None:
+        self.activities = parse_activities(activities)
+        self.record_shapes = record_shapes
+        self.profile_memory = profile_memory
+        self.with_stack = with_stack
+        self.with_flops = with_flops
+        self.with_modules = with_modules
+        self.experimental_config = experimental_config
+        self.post_processing_timeout_s = post_processing_timeout_s
+        warn_unfilled(vars(self), self.activities)
+        self.execution_trace_observer = execution_trace_observer
+        self.acc_events = acc_events
+        self.custom_trace_id_callback = custom_trace_id_callback
+        self.keep_sessions = _checked_keep(keep_sessions, acc_events)
+        self.preset_metadata: dict[str, str] = {}
+        self.step_num = 0
+        self._metadata: dict[str, Any] = {}
+        self._sessions: deque[Session] = deque(maxlen=self.keep_sessions)
+        self._cycles = 0
+        self._trace_id: str | None = None
+        self._prepared = False
+        self._recording = False
+        self._running = False
+        self._running_step = 0
+        self._fate = Fate.KEEP
+        self._marks: list[StepMark] = []
+
+    # -- one cycle -------------------------------------------------------------------------------------------
+
+    def prepare_trace(self) -> None:
+        """Take the recorder and make the next cycle's trace id.
+
+        Raises:
+            LifecycleError: another profile is recording in this process.
+        """
+        self._activate()
+        callback = self.custom_trace_id_callback
+        self._trace_id = _random_id() if callback is None else legal_text(callback())
+        self._prepared = True
+
+    def start_trace(self) -> None:
+        """Begin to record; prepares first if that was not done.
+
+        Raises:
+            LifecycleError: this profile is recording already, or another one is.
+        """
+        if self._recording:
+            message = "start_trace() while recording. Call stop_trace() first."
+            raise LifecycleError(message)
+        if not self._prepared:
+            self.prepare_trace()
+        if self.execution_trace_observer is not None:
+            self.execution_trace_observer.start()
+        for key, value in self.preset_metadata.items():
+            self.add_metadata_json(key, value)
+        self._origin = origin_here(self._trace_id or "", {}, {})
+        self._first_step = self.step_num
+        self._marks = []
+        self._fate = Fate.KEEP
+        kernels.open_window()
+        self._recording = True
+
+    def stop_trace(self) -> None:
+        """End the recording; what it recorded becomes the last session.
+
+        Raises:
+            LifecycleError: nothing is being recorded.
+        """
+        if not self._recording:
+            message = "stop_trace() without start_trace(). Call start_trace() first."
+            raise LifecycleError(message)
+        window = kernels.seal()
+        self._recording = self._prepared = False
+        facts = {
+            "cycle": self._cycles,
+            "first_step": self._first_step,
+            "last_step": max(self._running_step, self._first_step),
+            "partial": self._fate is Fate.KEEP_AS_PARTIAL,
+        }
+        if self._fate is not Fate.DISCARD:
+            origin = replace(self._origin, session=MappingProxyType(facts))
+            trace = partial(drain, window, self._marks, origin)
+            self._sessions.append(Session(facts, origin.trace_id, trace, dict(self._metadata)))
+            self._cycles += 1
+        if not self._running:
+            self._release()
+        if self.execution_trace_observer is not None:
+            self.execution_trace_observer.stop()
+
+    def _activate(self) -> None:
+        with _Active.lock:
+            if _Active.owner is self:
+                return
+            if _Active.owner is not None:
+                message = (
+                    "another profile is active in this process, and it would lose its spans to this one. "
+                    "Stop it first (leave its with block, or call its stop())."
+                )
+                raise LifecycleError(message)
+            _Active.owner = self
+        kernels.arm()
+
+    def _release(self) -> None:
+        """Give the recorder back; an open window's records are dropped with it."""
+        self._recording = self._prepared = False
+        with _Active.lock:
+            if _Active.owner is self:
+                _Active.owner = None
+                kernels.disarm()
+
+    # -- what was recorded -----------------------------------------------------------------------------------
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The finished cycles that are kept, oldest first."""
+        return tuple(self._sessions)
+
+    @property
+    def session(self) -> Session | None:
+        """The last finished cycle; None before there is one."""
+        return self._sessions[-1] if self._sessions else None
+
+    @property
+    def trace(self) -> Trace:
+        """The last finished cycle as a value.
+
+        Raises:
+            LifecycleError: no cycle has finished yet.
+        """
+        return self._last().trace
+
+    def export_chrome_trace(self, path: str | os.PathLike[str]) -> None:
+        """Write the last finished cycle as Chrome JSON, compressed if the path ends in .gz; any number of times.
+
+        Raises:
+            LifecycleError: no cycle has finished yet.
+            ExportError: the file cannot be written.
+        """
+        self._export(path, "chrome")
+
+    def export_perfetto_trace(self, path: str | os.PathLike[str]) -> None:
+        """Write the last finished cycle as Perfetto protobuf; otherwise as export_chrome_trace."""
+        self._export(path, "perfetto")
+
+    def events(self) -> "list[FunctionEvent]":
+        """The slices of the last finished cycle, or of every one kept with acc_events, in order of time.
+
+        Raises:
+            LifecycleError: no cycle has finished yet.
+        """
+        from stepscope.analysis.events import function_events
+
+        return [event for trace in self._reported() for event in function_events(trace)]
+
+    def key_averages(self) -> "Averages":
+        """Those slices grouped by name.
+
+        Raises:
+            LifecycleError: no cycle has finished yet.
+        """
+        from stepscope.analysis.averages import key_averages
+
+        return key_averages(self._reported())
+
+    def _export(self, path: str | os.PathLike[str], form: str) -> None:
+        from stepscope.formats.files import format_named, write_as
+
+        write_as(self.trace, path, format_named(form))
+
+    def _last(self) -> Session:
+        if not self._sessions:
+            message = (
+                "no cycle has finished yet, so there is no trace. A cycle ends at the step() behind its last "
+                "active step, and at stop()."
+            )
+            raise LifecycleError(message)
+        return self._sessions[-1]
+
+    def _reported(self) -> list[Trace]:
+        last = self._last()
+        return [session.trace for session in (self._sessions if self.acc_events else [last])]
+
+    # -- metadata --------------------------------------------------------------------------------------------
+
+    def add_metadata(self, key: str, value: str) -> None:
+        """Add text to the files of the last finished cycle, or of the one that is being recorded, and of later ones."""
+        self._add_metadata(key, freeze(value))
+
+    def add_metadata_json(self, key: str, value: str) -> None:
+        """Add a JSON value, otherwise as add_metadata.
+
+        Raises:
+            ValueError: value is not JSON.
+        """
+        self._add_metadata(key, freeze(_parsed(key, value)))
+
+    def preset_metadata_json(self, key: str, value: str) -> None:
+        """Add a JSON value to every cycle from the next one on.
+
+        Raises:
+            ValueError: value is not JSON.
+        """
+        _parsed(key, value)
+        self.preset_metadata[key] = value
+
+    def _add_metadata(self, key: str, value: Any) -> None:
+        self._metadata.update(freeze_args({key: value}))
+        if self._sessions and not self._recording:
+            self._sessions[-1].amend(dict(self._metadata))
+
+    def get_trace_id(self) -> str | None:
+        """The id of the cycle that is prepared or recorded, else of the last one; None before the first."""
+        return self._trace_id
+
+    def set_custom_trace_id_callback(self, callback: Callable[[], str]) -> None:
+        """Make the ids of later cycles with this."""
+        self.custom_trace_id_callback = callback
+
+
+def _random_id() -> str:
+    import uuid
+
+    return f"{uuid.uuid4().int:032X}"
+
+
+def _parsed(key: str, value: str) -> Any:
+    import orjson
+
+    try:
+        return orjson.loads(value)
+    except (orjson.JSONDecodeError, TypeError) as error:
+        message = f"metadata {key!r} is not JSON: {error}. Pass json.dumps(value), or use add_metadata for text."
+        raise ValueError(message) from error
+
+
+def _checked_keep(keep_sessions: int | None, acc_events: bool) -> int | None:
+    if keep_sessions is None:
+        return None if acc_events else 1
+    if isinstance(keep_sessions, bool) or not isinstance(keep_sessions, int) or keep_sessions < 1:
+        message = f"keep_sessions must be an int of at least 1, got {keep_sessions!r}. Leave it out to keep the last."
+        raise ValueError(message)
+    return keep_sessions
