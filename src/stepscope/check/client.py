@@ -31,8 +31,15 @@ class Client(TraceProcessor):  # type: ignore[misc] # perfetto has no types
 
     @property
     def engine_version(self) -> str:
-        """The engine's version as it tells it, such as "v52.0-6b9586def"."""
-        status = self._backend.status()
+        """The engine's version as it tells it, such as "v52.0-6b9586def".
+
+        Raises:
+            CheckError: it tells none.
+        """
+        try:
+            status = self._backend.status()
+        except EngineError as error:
+            raise CheckError(f"{self._file}: the trace processor tells no version: {error}") from error
         return str(status.version_code or status.human_readable_version)
 
     def load(self, stream: BinaryIO) -> None:

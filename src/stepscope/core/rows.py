@@ -1,7 +1,7 @@
 """What a row of a trace is: the columns that every kernel reads, and the values of `kind`.
 
-Rows stand in (ts, -dur, opening) order: a slice before all it contains. On one track slices nest; a slice that
-has ended by another's start, or that lasts no time, contains nothing.
+Rows stand in (ts, -dur, slices before instants, opening) order: a slice before all it contains. On one track slices
+nest.
 """
 
 from array import array

@@ -1,12 +1,12 @@
 """The demo's loader: a thread that reads batches ahead of the training loop.
 
-Holds a bounded queue and one thread; knows the corpus, not the model.
+Holds a queue and one thread; knows the corpus, not the model.
 """
 
 from collections.abc import Iterator
-from queue import Queue
+from queue import SimpleQueue
 from random import Random
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 from types import TracebackType
 
 from stepscope import record_function
@@ -24,9 +24,9 @@ class Loader:
 
     # A batch mixes text of this many documents, so that no odd module bends the weights alone.
     DOCUMENTS_PER_BATCH = 4
-    # One batch waits while the next is read. So the batch of step n is read after step n-2 took its
-    # own and before step n takes this: three recorded steps always hold a whole reading.
-    AHEAD = 1
+    # The batch of step n is read after step n-2 took its own and before step n takes it: three recorded steps
+    # always hold a whole reading.
+    AHEAD = 2
 
     def __init__(self, corpus: Corpus, *, batches: int, examples: int, context: int, seed: int) -> None:
         self.corpus = corpus
@@ -34,7 +34,9 @@ class Loader:
         self.examples = examples
         self.context = context
         self._random = Random(seed)  # noqa: S311 - draws training examples, guards nothing
-        self._queue: Queue[Batch | BaseException | None] = Queue(maxsize=self.AHEAD)
+        # Bounded by what is asked for, not by the queue: a thread that waits in put() cannot be told to end.
+        self._wanted = Semaphore(self.AHEAD)
+        self._queue: SimpleQueue[Batch | BaseException | None] = SimpleQueue()
         self._stopped = Event()
         # A daemon, so that a program which dies between start and stop still ends.
         self._thread = Thread(target=self._run, name="loader", daemon=True)
@@ -50,21 +52,21 @@ class Loader:
         traceback: TracebackType | None,
     ) -> None:
         self._stopped.set()
-        # The thread may be waiting for room to put one more item; after this there is room.
-        while not self._queue.empty():
-            self._queue.get()
+        self._wanted.release()
         self._thread.join()
 
     def __iter__(self) -> Iterator[Batch]:
         while (item := self._queue.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
+            self._wanted.release()
             yield item
 
     def _run(self) -> None:
         last: BaseException | None = None
         try:
             for _ in range(self.batches):
+                self._wanted.acquire()
                 if self._stopped.is_set():
                     return
                 self._queue.put(self.read_batch())

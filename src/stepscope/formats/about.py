@@ -4,7 +4,7 @@ from typing import Any
 
 from stepscope.model.trace import Trace
 
-__all__ = ["ABOUT", "about"]
+__all__ = ["ABOUT", "about", "processes"]
 
 # A key that no user's metadata can have.
 ABOUT = "stepscope:about"
@@ -27,3 +27,10 @@ def about(trace: Trace) -> dict[str, Any]:
         "session": dict(origin.session),
         "problems": [vars(problem) for problem in trace.problems],
     }
+
+
+def processes(trace: Trace) -> dict[int, str]:
+    """Each process's pid and name; an empty cycle is some process's too."""
+    origin = trace.origin
+    named = {track.pid: track.process for track in trace.tracks}
+    return named or {origin.pid: origin.process or f"process {origin.pid}"}

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from stepscope.core import kernels
-from stepscope.formats.about import ABOUT, about
+from stepscope.formats.about import ABOUT, about, processes
 from stepscope.model.trace import Origin, Trace
 
 __all__ = ["encode_chrome"]
@@ -78,11 +78,9 @@ def _distributed(origin: Origin, users: Any) -> dict[str, Any]:
 
 def _names(trace: Trace) -> bytes:
     """The metadata events: process names, then thread names."""
-    processes = {track.pid: track.process for track in trace.tracks}
-    processes = processes or {trace.origin.pid: trace.origin.process}  # an empty cycle is one too
     events = [
         {"ph": "M", "name": "process_name", "pid": pid, "tid": pid, "args": {"name": name}}
-        for pid, name in processes.items()
+        for pid, name in processes(trace).items()
     ]
     events += [
         {"ph": "M", "name": "thread_name", "pid": t.pid, "tid": t.tid, "args": {"name": t.name}} for t in trace.tracks
@@ -99,7 +97,9 @@ def _json(value: Any) -> bytes:
 
 
 def _safe(encoded: bytes) -> bytes:
-    """Let no string end in a bare escaped backslash: trace processor v52 refuses the whole file over one."""
+    """Spell what trace processor v52 refuses a whole file over: DEL, and a backslash at the end of a string."""
+    if b"\x7f" in encoded:
+        encoded = encoded.replace(b"\x7f", b"\\u007f")
     if b'\\\\"' not in encoded:
         return encoded
     return _ENDS_IN_BACKSLASH.sub(rb"\1\\u005c", encoded)

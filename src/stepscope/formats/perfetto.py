@@ -14,7 +14,7 @@ import orjson
 
 from stepscope.core import kernels
 from stepscope.core.protobuf import Annotations, TrackSequence, field, varint
-from stepscope.formats.about import ABOUT, about
+from stepscope.formats.about import ABOUT, about, processes
 from stepscope.model.trace import Origin, Trace, Track
 
 __all__ = ["encode_perfetto"]
@@ -22,6 +22,8 @@ __all__ = ["encode_perfetto"]
 REALTIME, MONOTONIC, BOOTTIME, INCREMENTAL = 1, 3, 6, 64  # clock ids; 64 is the sequence's own
 STATE_CLEARED = 1
 GLOBAL_SEQUENCE = 1
+# The trace processor formats a metadata key into 2 KiB, unchecked: past that it dies. A character is up to 4 bytes.
+MAX_METADATA_KEY = 400
 UINT64 = (1 << 64) - 1
 
 
@@ -64,11 +66,11 @@ def _global_packets(trace: Trace) -> bytes:
     packets = [field(6, snapshot), field(45, _text(17, origin.host))]
     if uuid := _uuid(origin.trace_id):
         packets.append(field(89, uuid))
-    metadata = {"host_name": origin.host, **origin.metadata, ABOUT: about(trace)}
+    shown = {key: value for key, value in origin.metadata.items() if len(key) <= MAX_METADATA_KEY}
+    whole = {**about(trace), "metadata": dict(origin.metadata)}
+    metadata = {"host_name": origin.host, **shown, ABOUT: whole}
     packets.append(field(5, b"".join(field(2, _metadata(*item)) for item in metadata.items())))
-    processes = {track.pid: track.process for track in trace.tracks}
-    processes = processes or {origin.pid: origin.process}
-    packets += [field(60, _process(origin, pid, name)) for pid, name in processes.items()]
+    packets += [field(60, _process(origin, pid, name)) for pid, name in processes(trace).items()]
     return b"".join(_packet(GLOBAL_SEQUENCE, packet) for packet in packets)
 
 

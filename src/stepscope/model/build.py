@@ -55,7 +55,8 @@ class TraceBuilder:
                 self._made_up += 1
             tid = self._made_up
         self._tids.add((pid, tid))
-        self._tracks.append(Track(kind, pid, tid, legal_text(name), legal_text(process)))
+        names = legal_text(name or f"thread {tid}"), legal_text(process or f"process {pid}")
+        self._tracks.append(Track(kind, pid, tid, *names))
         return len(self._tracks) - 1
 
     def slice(
@@ -159,19 +160,19 @@ class TraceBuilder:
     def _name_id(self, name: str) -> int:
         return self._string(name or NO_NAME)
 
-    def _lay_out(self, columns: Columns, lanes: Mapping[int, int]) -> None:
-        """Move what overlaps to lanes: threads of their own beside the one they are of."""
-        made: dict[tuple[int, int], int] = {}
+    def _lay_out(self, columns: Columns, lanes: Mapping[int, kernels.Lane]) -> None:
+        """Move what does not nest to lanes: threads of their own beside the one they are of."""
+        made: dict[tuple[int, kernels.Lane], int] = {}
         texts = list(self._strings)
         for row, lane in lanes.items():
             track = columns.track[row]
             home = self._tracks[track]
             if (track, lane) not in made:
-                name = f"{home.name} (overlap {lane})"
+                name = f"{home.name} ({lane.reason} {lane.number})"
                 made[track, lane] = self.thread(home.pid, 0, name, home.process, kind="lane")
             columns.track[row] = made[track, lane]
             name = texts[columns.name[row]]
-            self.problem("overlap", 1, f"{name!r} at {columns.ts[row]} ns on {home.name!r}")
+            self.problem(lane.reason, 1, f"{name!r} at {columns.ts[row]} ns on {home.name!r}")
 
     def _renumber(self, columns: Columns) -> tuple[Columns, tuple[str, ...], list[Track]]:
         """Number strings and tracks by first appearance; what no row uses is left out."""

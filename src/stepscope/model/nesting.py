@@ -19,17 +19,15 @@ class Nesting(NamedTuple):
 
     Attributes:
         parent: array 'q', row number or -1 at the root; shape (len(trace),).
-        depth: array 'q', 0 at the root; shape (len(trace),).
         self_ns: array 'q', ns not covered by children, never negative; shape (len(trace),).
     """
 
     parent: "array[int]"
-    depth: "array[int]"
     self_ns: "array[int]"
 
 
 def nest(trace: Trace) -> Nesting:
-    """Find each row's parent, depth and own time.
+    """Find each row's parent and own time.
 
     Source: Perfetto's SliceTracker, which spills what overlaps; torch pops the ancestor instead and loses a child.
     A Trace has no overlaps left: `TraceBuilder` has put them on lanes.

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from stepscope.core.clock import Clocks
+from stepscope.core.values import freeze_args
 from stepscope.core.rows import CUT, INSTANT, SLICE, Columns
 
 __all__ = ["CUT", "INSTANT", "SLICE", "Origin", "Problem", "Row", "Trace", "Track"]
@@ -142,5 +143,5 @@ class Trace:
         )
 
     def with_metadata(self, metadata: Mapping[str, Any]) -> "Trace":
-        """The same trace with other user metadata; columns are shared."""
-        return replace(self, origin=replace(self.origin, metadata=MappingProxyType(dict(metadata))))
+        """The same trace with other user metadata, as files can hold it; columns are shared."""
+        return replace(self, origin=replace(self.origin, metadata=MappingProxyType(freeze_args(metadata))))

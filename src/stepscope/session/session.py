@@ -42,8 +42,8 @@ class Session:
         with self._lock:
             if self._drain is not None:
                 self._trace, self._drain = self._drain(), None
-            if self._trace.origin.metadata != self._metadata:
-                self._trace = self._trace.with_metadata(self._metadata)
+            if self._metadata:
+                self._trace, self._metadata = self._trace.with_metadata(self._metadata), {}
             return self._trace
 
     def amend(self, metadata: Mapping[str, Any]) -> None:

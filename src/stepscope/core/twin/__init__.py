@@ -1,7 +1,7 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
-from stepscope.core.twin.nest import nest_rows, settle_rows
+from stepscope.core.twin.nest import Lane, nest_rows, settle_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
 from stepscope.core.twin.recorder import (
@@ -17,6 +17,7 @@ from stepscope.core.twin.recorder import (
 from stepscope.core.twin.span import Span, instant, record_function
 
 __all__ = [
+    "Lane",
     "SealedWindow",
     "Span",
     "arm",

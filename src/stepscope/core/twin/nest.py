@@ -1,8 +1,13 @@
 """The containment rule: which slice is inside which.
 
-A slice's parent is the innermost open one on its track. An overrun of at most one clock tick is rounding and is
-clamped; a larger one is an overlap, and the later slice goes to a lane of its own, where it adopts nobody.
-Ties keep opening order: by closing order an equal child would adopt its parent.
+A slice's parent is the innermost one on its track that is open when it begins. One that ends at that instant is not
+open any more, unless neither lasts any time: equal intervals nest, and ties keep opening order, because by closing
+order an equal child would adopt its parent. An instant stands behind the slices of its time and contains nothing.
+
+An overrun of at most one clock tick is rounding and is clamped. A larger one is an overlap: the later slice goes to
+a lane of its own, where it adopts nobody. What is nested deeper than Perfetto draws goes to a lane for its depth.
+
+Source: Perfetto's SliceTracker, whose order of equal intervals and whose depth limit these are.
 """
 
 from array import array
@@ -11,52 +16,67 @@ from typing import NamedTuple
 
 from stepscope.core.rows import INSTANT, Columns
 
-__all__ = ["Settled", "nest_rows", "settle_rows"]
+__all__ = ["MAX_DEPTH", "Lane", "Settled", "nest_rows", "settle_rows"]
+
+MAX_DEPTH = 512
+
+
+class Lane(NamedTuple):
+    """Where a slice goes that cannot stay on its track: why ("overlap" or "depth"), and the lane's number from 1."""
+
+    reason: str
+    number: int
 
 
 class Settled(NamedTuple):
     """Rows in their final order.
 
     Attributes:
-        columns: in (ts, -dur, opening) order, clamped where an overrun was rounding.
+        columns: in (ts, -dur, slices first, opening) order, clamped where an overrun was rounding.
         order: array 'I', the given row of each; shape (rows,).
-        lanes: row -> lane number from 1, for the slices that overlap another of their track.
+        lanes: row -> lane, for the slices that cannot stay on their track.
     """
 
     columns: Columns
     order: "array[int]"
-    lanes: dict[int, int]
+    lanes: dict[int, Lane]
 
 
 def settle_rows(columns: Columns, tick_ns: int) -> Settled:
-    """Sort rows, clamp what overruns by rounding, and give what overlaps a lane.
+    """Sort rows, clamp what overruns by rounding, and give a lane to what does not nest.
 
     Args:
         columns: in opening order within each track.
         tick_ns: an overrun up to this is rounding.
     """
-    ts, dur = columns.ts, columns.dur
-    order = array("I", sorted(range(len(ts)), key=lambda row: (ts[row], -dur[row])))
+    ts, dur, kinds = columns.ts, columns.dur, columns.kind
+    order = array("I", sorted(range(len(ts)), key=lambda row: (ts[row], -dur[row], kinds[row] & INSTANT)))
     columns = Columns(*(array(c.typecode, map(c.__getitem__, order)) for c in columns))
     ts, dur = columns.ts, columns.dur
-    lanes: dict[int, int] = {}
-    open_ends: defaultdict[int, list[int]] = defaultdict(list)
+    lanes: dict[int, Lane] = {}
+    open_slices: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
     lane_ends: defaultdict[int, list[int]] = defaultdict(list)
     for row, (start, track, kind) in enumerate(zip(ts, columns.track, columns.kind, strict=True)):
-        if kind & INSTANT:
-            continue
-        ends = open_ends[track]
-        while ends and ends[-1] <= start:
-            ends.pop()
+        stack = _still_open(open_slices[track], start, dur[row])
         end = start + dur[row]
-        if ends and end > ends[-1]:
-            if end - ends[-1] > tick_ns:
-                lanes[row] = _free_lane(lane_ends[track], start, end)
+        if stack and end > stack[-1][0]:
+            if end - stack[-1][0] > tick_ns:
+                lanes[row] = Lane("overlap", _free_lane(lane_ends[track], start, end))
                 continue
-            end = ends[-1]
+            end = stack[-1][0]
             dur[row] = end - start
-        ends.append(end)
+        if len(stack) >= MAX_DEPTH:
+            lanes[row] = Lane("depth", len(stack) // MAX_DEPTH)
+        if not kind & INSTANT:
+            stack.append((end, dur[row]))
     return Settled(columns, order, lanes)
+
+
+def _still_open(stack: list[tuple[int, int]], start: int, dur: int) -> list[tuple[int, int]]:
+    """The stack of (end, dur), without what has ended when a slice of `dur` begins at `start`."""
+    while stack and (stack[-1][0] < start or (stack[-1][0] == start and (stack[-1][1] or dur))):
+        stack.pop()
+    return stack
 
 
 def _free_lane(ends: list[int], start: int, end: int) -> int:
@@ -69,30 +89,27 @@ def _free_lane(ends: list[int], start: int, end: int) -> int:
     return len(ends)
 
 
-def nest_rows(columns: Columns) -> tuple["array[int]", "array[int]", "array[int]"]:
-    """Find each row's parent, depth and own time.
+def nest_rows(columns: Columns) -> tuple["array[int]", "array[int]"]:
+    """Find each row's parent and own time.
 
     Args:
         columns: settled: in order, nothing overlaps.
 
     Returns:
         parent: array 'q', row number or -1 at the root.
-        depth: array 'q', 0 at the root.
         self_ns: array 'q', ns not covered by children.
     """
-    size = len(columns.ts)
-    parent, depth, own = array("q", [-1]) * size, array("q", [0]) * size, array("q", columns.dur)
-    stacks: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    parent, own = array("q", [-1]) * len(columns.ts), array("q", columns.dur)
+    open_slices: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    open_rows: defaultdict[int, list[int]] = defaultdict(list)
     rows = zip(columns.ts, columns.dur, columns.track, columns.kind, strict=True)
-    for row, (start, length, track, kind) in enumerate(rows):
-        stack = stacks[track]
-        while stack and stack[-1][0] <= start:
-            stack.pop()
-        if stack:
-            above = stack[-1][1]
-            parent[row] = above
-            depth[row] = len(stack)
-            own[above] -= length
+    for row, (start, dur, track, kind) in enumerate(rows):
+        stack, above = _still_open(open_slices[track], start, dur), open_rows[track]
+        del above[len(stack) :]
+        if above:
+            parent[row] = above[-1]
+            own[above[-1]] -= dur
         if not kind & INSTANT:
-            stack.append((start + length, row))
-    return parent, depth, own
+            stack.append((start + dur, dur))
+            above.append(row)
+    return parent, own

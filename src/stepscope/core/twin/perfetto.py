@@ -96,21 +96,21 @@ def _track_rows(
 ) -> Iterator[bytes]:
     """Turn nested rows into begins and ends in order of time."""
     none = Annotations(b"", ())
-    ends: list[int] = []
+    ends: list[tuple[int, int]] = []
     for row in rows:
-        ts, kind = columns.ts[row], columns.kind[row]
-        while ends and ends[-1] <= ts:
-            writer.end(ends.pop())
+        ts, dur, kind = columns.ts[row], columns.dur[row], columns.kind[row]
+        while ends and (ends[-1][0] < ts or (ends[-1][0] == ts and (ends[-1][1] or dur))):
+            writer.end(ends.pop()[0])
         annotations = annotations_of(row, none)
         if kind & CUT:
             annotations = annotations._replace(encoded=annotations.encoded + CUT_MARK)
         point = kind & INSTANT
         writer.event(POINT if point else BEGIN, ts, columns.name[row], columns.cat[row], annotations)
         if not point:
-            ends.append(ts + columns.dur[row])
+            ends.append((ts + dur, dur))
         if len(writer.out) > CHUNK_BYTES:
             yield bytes(writer.out)
             writer.out.clear()
     while ends:
-        writer.end(ends.pop())
+        writer.end(ends.pop()[0])
     yield bytes(writer.out)
