@@ -40,7 +40,7 @@ def clean_profiler() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def every_file_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a test writes is loaded by the trace processor, row by row, as soon as it is written."""
-    if engine_or_none() is None:
+    if engine_or_none(download=False) is None:
         return
     write_as: Callable[..., Path] = files.write_as
 
@@ -57,7 +57,7 @@ def every_file_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    engine = engine_or_none()
+    engine = engine_or_none(download=False)
     if engine is None:
         terminalreporter.write_line("no trace processor: no file was loaded. pip install stepscope[engine]")
     else:

@@ -10,7 +10,7 @@ HOSTILE = (
     "",
     '"',
     "\\",
-    'C:\\path\\',
+    "C:\\path\\",
     'quote" and \\" both',
     "line\nbreak\r\n",
     "tab\tbell\x07del\x7f",

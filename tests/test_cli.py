@@ -1,6 +1,5 @@
 """The command line: what it prints, and its exit codes."""
 
-import os
 import re
 import subprocess
 import sys
@@ -105,7 +104,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Path], Report
             assert engine is ENGINE
             return verdict(path)
 
-        monkeypatch.setattr("stepscope.cli.demo.engine_or_none", lambda: ENGINE)
+        monkeypatch.setattr("stepscope.cli.demo.engine_or_none", lambda download: ENGINE)
         monkeypatch.setattr("stepscope.cli.demo.check", check)
 
     return put
@@ -199,7 +198,7 @@ def test_demo_exits_with_1_if_a_file_is_refused(
 
 @pytest.mark.usefixtures("short")
 def test_demo_without_a_trace_processor_says_so_and_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepscope.cli.demo.engine_or_none", lambda: None)
+    monkeypatch.setattr("stepscope.cli.demo.engine_or_none", lambda download: None)
 
     result = stepscope("demo", "--log", str(tmp_path))
 
@@ -208,31 +207,23 @@ def test_demo_without_a_trace_processor_says_so_and_succeeds(tmp_path: Path, mon
 
 
 @pytest.mark.usefixtures("short")
-@pytest.mark.parametrize(("before", "during"), [(None, "1"), ("0", "0"), ("1", "1")])
-def test_demo_downloads_a_trace_processor_only_if_it_is_allowed_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None, during: str
-) -> None:
-    if before is None:
-        monkeypatch.delenv("STEPSCOPE_OFFLINE", raising=False)
-    else:
-        monkeypatch.setenv("STEPSCOPE_OFFLINE", before)
-    seen: list[str | None] = []
+def test_demo_downloads_no_trace_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
 
-    def look() -> None:
-        seen.append(os.environ.get("STEPSCOPE_OFFLINE"))
+    def look(*, download: bool) -> None:
+        asked.append(download)
 
     monkeypatch.setattr("stepscope.cli.demo.engine_or_none", look)
 
     stepscope("demo", "--log", str(tmp_path))
 
-    assert seen == [during]
-    assert os.environ.get("STEPSCOPE_OFFLINE") == before
+    assert asked == [False]
 
 
 def test_engine_that_is_named_and_does_not_work_is_trouble_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse() -> None:
+    def refuse(*, download: bool) -> None:
         raise CheckError("STEPSCOPE_TRACE_PROCESSOR names an engine that is not there.")
 
     monkeypatch.setattr("stepscope.cli.demo.engine_or_none", refuse)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clock import FakeClock
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace as ProtoTrace
 
+from clock import FakeClock
 from stepscope import ExportError, Trace, profile, record_function, write
 from stepscope.core.clock import Clocks
 from stepscope.formats import files
@@ -69,7 +69,9 @@ def test_the_json_says_under_metadata_what_newer_trace_processors_read(tmp_path:
     assert content["metadata"]["traceEvents"] == "mine"
     assert isinstance(content["traceEvents"], list)
     assert content["distributedInfo"] == {"rank": 0, "world_size": 1, "backend": "gloo"}
-    assert content["metadata"]["stepscope:about"]["problems"] == []
+    assert content["metadata"]["stepscope:about"]["problems"] == [
+        {"kind": "cut", "count": 1, "example": "'inner' was open at the edge of what was recorded"}
+    ]
 
 
 def test_hta_finds_the_rank(tmp_path: Path) -> None:

