@@ -9,11 +9,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["RESERVED_PREFIX", "freeze", "freeze_args", "legal_text"]
+__all__ = ["NO_NAME", "RESERVED_PREFIX", "freeze", "freeze_args", "legal_name", "legal_text"]
 
 # Keys of our own marks in a slice's args; a user's key of that form is set apart by `freeze_args`.
 RESERVED_PREFIX = "stepscope:"
 
+# Perfetto shows what has no name in two ways, one a format; with this one in one.
+NO_NAME = "[No name]"
 MAX_DEPTH = 16
 MAX_ITEMS = 1000
 MAX_REPR = 1000
@@ -31,6 +33,11 @@ def legal_text(text: str) -> str:
     except UnicodeEncodeError:
         text = text.encode("utf-8", "backslashreplace").decode()
     return text
+
+
+def legal_name(name: Any) -> str:
+    """A slice's name as every file can hold it."""
+    return legal_text(name) or NO_NAME
 
 
 def _plain(text: Any) -> str:

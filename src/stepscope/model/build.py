@@ -4,25 +4,27 @@ It takes rows in any order of time, in opening order on each track, and leaves w
 nesting, ids by first appearance, legal text. What does not nest is laid out on lanes and counted.
 """
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stepscope.core import kernels
-from stepscope.core.rows import CUT, INSTANT, SLICE, Columns
-from stepscope.core.values import freeze_args, legal_text
+from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Lane
+from stepscope.core.values import NO_NAME, freeze_args, legal_text
 from stepscope.model.errors import TraceError
 from stepscope.model.trace import Origin, Problem, Trace, Track
+
+if TYPE_CHECKING:
+    from array import array
 
 __all__ = ["TraceBuilder"]
 
 # Ids given to what has none of its own. Linux hands out ids up to 2**22, and loaders read 31 bits.
 FIRST_MADE_UP_TID = 1 << 30
 LAST_TID = (1 << 31) - 1
-# Perfetto shows what has no name, or no category, in two ways, one a format; with these it does in one.
-NO_NAME, NO_CATEGORY = "[No name]", "uncategorized"
+# As NO_NAME: Perfetto shows what has no category in two ways, one a format.
+NO_CATEGORY = "uncategorized"
 
 
 class TraceBuilder:
@@ -99,50 +101,46 @@ class TraceBuilder:
         self._problems[kind] += count
         self._examples.setdefault(kind, legal_text(example))
 
-    def extend(
-        self,
-        track: int,
-        names: Iterable[str],
-        rows: tuple["array[int]", "array[int]", "array[int]", "array[int]"],
-        args: Mapping[int, dict[str, Any]],
-        cat: str = "user_annotation",
-    ) -> None:
-        """Add many rows of one track at once, as pairing leaves them.
+    def adopt(self, columns: Columns, strings: Iterable[str], args: dict[int, dict[str, Any]]) -> None:
+        """Take the rows that pairing has gathered; to be called before any other row is added.
 
         Args:
-            track: all rows are on it.
-            names: id -> name, for the ids in rows.
-            rows: ts 'q', dur 'q', kind 'B', name 'I'; shape (rows,) each.
+            columns: in opening order on each track; name, cat and site are ids into strings, track is a number of
+                `thread`. They are the caller's no more.
+            strings: id -> legal text, each once; the first is "".
             args: row -> arguments, frozen already.
-            cat: all rows are of it.
         """
-        ids = array("I", map(self._name_id, names))
-        ts, dur, kind, name = rows
-        first, size = len(self._columns.ts), len(ts)
-        self._columns.ts.extend(ts)
-        self._columns.dur.extend(dur)
-        self._columns.kind.extend(kind)
-        self._columns.name.extend(map(ids.__getitem__, name))
-        self._columns.cat.extend(array("I", [self._string(cat)]) * size)
-        self._columns.site.extend(array("I", [0]) * size)
-        self._columns.track.extend(array("I", [track]) * size)
-        self._args.update((first + row, mapping) for row, mapping in args.items())
+        self._columns = columns
+        self._strings = {text: number for number, text in enumerate(strings)}
+        self._args = args
 
     def build(self) -> Trace:
         """The Trace of all rows added; the builder is spent then."""
         columns, order, lanes = kernels.settle_rows(self._columns, self._tick_ns)
-        tracks = list(self._tracks)
         self._lay_out(columns, lanes)
-        columns, strings, tracks = self._renumber(columns)
+        columns, used, tracks = kernels.renumber_rows(columns)
+        texts = list(self._strings)
+        strings = tuple(texts[old] for old in used)
         if cut := columns.kind.count(SLICE | CUT):
             first = strings[columns.name[columns.kind.index(SLICE | CUT)]]
             self.problem("cut", cut, f"{first!r} was open at the edge of what was recorded")
-        args = {}
-        if self._args:
-            place = {row: at for at, row in enumerate(order) if row in self._args}
-            args = {place[row]: MappingProxyType(mapping) for row, mapping in self._args.items()}
         problems = tuple(Problem(kind, count, self._examples[kind]) for kind, count in sorted(self._problems.items()))
-        return Trace(strings, tuple(tracks), columns, MappingProxyType(args), self._origin, problems)
+        return Trace(
+            strings,
+            tuple(self._tracks[old] for old in tracks),
+            columns,
+            MappingProxyType(self._settled_args(order)),
+            self._origin,
+            problems,
+        )
+
+    def _settled_args(self, order: "array[int] | None") -> dict[int, Mapping[str, Any]]:
+        """Arguments by final row."""
+        frozen = ((row, MappingProxyType(args)) for row, args in self._args.items())
+        if order is None or not self._args:
+            return dict(frozen)
+        place = {row: at for at, row in enumerate(order) if row in self._args}
+        return {place[row]: args for row, args in frozen}
 
     def _row(self, track: int, name: str, time: tuple[int, int], cat: str, kind: int) -> None:
         if not 0 <= track < len(self._tracks):
@@ -163,9 +161,9 @@ class TraceBuilder:
     def _name_id(self, name: str) -> int:
         return self._string(name or NO_NAME)
 
-    def _lay_out(self, columns: Columns, lanes: Mapping[int, kernels.Lane]) -> None:
+    def _lay_out(self, columns: Columns, lanes: Mapping[int, Lane]) -> None:
         """Move what does not nest to lanes: threads of their own beside the one they are of."""
-        made: dict[tuple[int, kernels.Lane], int] = {}
+        made: dict[tuple[int, Lane], int] = {}
         texts = list(self._strings)
         for row, lane in lanes.items():
             track = columns.track[row]
@@ -176,20 +174,3 @@ class TraceBuilder:
             columns.track[row] = made[track, lane]
             name = texts[columns.name[row]]
             self.problem(lane.reason, 1, f"{name!r} at {columns.ts[row]} ns on {home.name!r}")
-
-    def _renumber(self, columns: Columns) -> tuple[Columns, tuple[str, ...], list[Track]]:
-        """Number strings and tracks by first appearance; what no row uses is left out."""
-        texts = list(self._strings)
-        new: dict[int, int] = {0: 0}
-        ids = [dict.fromkeys(column) for column in (columns.name, columns.cat, columns.site)]
-        for column in ids:
-            for old in column:
-                new.setdefault(old, len(new))
-        tracks = {old: at for at, old in enumerate(dict.fromkeys(columns.track))}
-        columns = columns._replace(
-            name=array("I", map(new.__getitem__, columns.name)),
-            cat=array("I", map(new.__getitem__, columns.cat)),
-            site=array("I", map(new.__getitem__, columns.site)),
-            track=array("I", map(tracks.__getitem__, columns.track)),
-        )
-        return columns, tuple(texts[old] for old in new), [self._tracks[old] for old in tracks]

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from stepscope.core import kernels
+from stepscope.core.rows import StepMark
 from stepscope.model.errors import LifecycleError, StepscopeWarning
-from stepscope.record.drain import StepMark
 from stepscope.session.activities import ProfilerActivity
 from stepscope.session.recording import Fate, Recording
 from stepscope.session.schedule import ProfilerAction, Schedule, action_at

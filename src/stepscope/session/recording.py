@@ -17,7 +17,7 @@ from stepscope.core import kernels
 from stepscope.core.values import freeze, freeze_args, legal_text
 from stepscope.model.errors import LifecycleError
 from stepscope.model.trace import Trace
-from stepscope.record.drain import StepMark, drain
+from stepscope.record.drain import drain
 from stepscope.record.where import origin_here
 from stepscope.session.activities import parse_activities, warn_unfilled
 from stepscope.session.session import Session
@@ -25,6 +25,7 @@ from stepscope.session.session import Session
 if TYPE_CHECKING:
     from stepscope.analysis.averages import Averages
     from stepscope.analysis.events import FunctionEvent
+    from stepscope.core.rows import StepMark
 
 __all__ = ["Fate", "Observer", "Recording"]
 

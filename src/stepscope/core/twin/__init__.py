@@ -1,7 +1,7 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
-from stepscope.core.twin.nest import Lane, nest_rows, settle_rows
+from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
 from stepscope.core.twin.recorder import (
@@ -14,10 +14,10 @@ from stepscope.core.twin.recorder import (
     thread_id,
     use_ticks,
 )
+from stepscope.core.twin.settle import renumber_rows, settle_rows
 from stepscope.core.twin.span import Span, instant, record_function
 
 __all__ = [
-    "Lane",
     "SealedWindow",
     "Span",
     "arm",
@@ -30,6 +30,7 @@ __all__ = [
     "pair",
     "perfetto_rows",
     "record_function",
+    "renumber_rows",
     "seal",
     "settle_rows",
     "thread_id",

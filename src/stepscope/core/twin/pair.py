@@ -1,81 +1,83 @@
 """Pairing: from each thread's begins and ends to slices and instants, cut at the window.
 
 Ends are matched to the innermost open begin of the same span, not to the top of a stack: tasks that take turns
-on a thread end out of order, and what overlaps is the builder's to lay out.
+on a thread end out of order, and what overlaps is laid out later.
 """
 
-from array import array
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
-from stepscope.core.rows import CUT, INSTANT, SLICE
+from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Paired, StepMark
 from stepscope.core.twin.recorder import Payload, SealedThread, SealedWindow
 from stepscope.core.values import freeze_args
 
-__all__ = ["Paired", "PairedThread", "pair"]
+__all__ = ["pair"]
+
+CATEGORY = "user_annotation"
 
 
-class PairedThread(NamedTuple):
-    """One thread's rows, in opening order.
+def pair(window: SealedWindow, steps: Iterable[StepMark], shift_ns: int) -> Paired:
+    """Pair the records of every thread that has any, and put the steps around them.
 
-    Attributes:
-        tid, name: native id and Python name.
-        start, end: array 'q', ticks within the window; shape (rows,).
-        kind: array 'B', SLICE or INSTANT, plus CUT; shape (rows,).
-        names: array 'I', ids into Paired.strings; shape (rows,).
-        args: row -> arguments, for the rows that have some.
+    Args:
+        window: what was recorded.
+        steps: those that ran in the window, wholly or in part; they are cut at its edges. A step stands before the
+            records of its thread: of slices that begin and end together it is the outer one.
+        shift_ns: added to every tick, which gives ts.
     """
-
-    tid: int
-    name: str
-    start: "array[int]"
-    end: "array[int]"
-    kind: "array[int]"
-    names: "array[int]"
-    args: dict[int, dict[str, Any]]
-
-
-class Paired(NamedTuple):
-    """Every thread that recorded something, in the order in which they first did; names by id."""
-
-    strings: list[str]
-    threads: list[PairedThread]
-
-
-def pair(window: SealedWindow) -> Paired:
-    """Pair the records of every thread that has any."""
-    ids: dict[str, int] = {}
-    threads = [_Pairing(thread, window, ids).rows() for thread in window.threads]
-    return Paired(list(ids), [thread for thread in threads if len(thread.kind)])
+    steps_of: dict[int, list[StepMark]] = {}
+    for step in steps:
+        steps_of.setdefault(step.tid, []).append(step)
+    pairing = _Pairing(window, shift_ns)
+    for thread in window.threads:
+        pairing.thread(thread.tid, thread.name, steps_of.pop(thread.tid, ()), thread)
+    for tid, marks in steps_of.items():
+        pairing.thread(tid, marks[0].thread, marks, None)
+    return Paired(pairing.columns, list(pairing.strings), pairing.threads, pairing.args)
 
 
 class _Pairing:
-    """The rows of one thread, while its records are read.
+    """The rows so far, and what is open on the thread that is being read.
 
     Attributes:
         open: (span, its row) of the spans that have not ended yet, innermost last.
         begun_before: (span, tick of its end) of those that began before the window.
     """
 
-    def __init__(self, thread: SealedThread, window: SealedWindow, ids: dict[str, int]) -> None:
-        self.thread = thread
-        self.window = window
-        self.ids = ids
-        self.start, self.end, self.kind, self.names = array("q"), array("q"), array("B"), array("I")
+    def __init__(self, window: SealedWindow, shift_ns: int) -> None:
+        self.opened, self.closed = window.start, window.stop
+        self.shift_ns = shift_ns
+        self.columns = Columns.empty()
+        self.strings: dict[str, int] = {"": 0, CATEGORY: 1}
+        self.threads: list[tuple[int, str]] = []
         self.args: dict[int, dict[str, Any]] = {}
         self.open: list[tuple[Any, int]] = []
         self.begun_before: list[tuple[Any, int]] = []
 
-    def rows(self) -> PairedThread:
-        """Read all records."""
-        opened, closed = self.window.start, self.window.stop
-        for span, args in self.thread.open_at_start:
-            self.begin(span, args, opened, SLICE | CUT)
-        records = self.thread.records
+    def thread(self, tid: int, name: str, steps: Iterable[StepMark], sealed: SealedThread | None) -> None:
+        first = len(self.columns.ts)
+        for step in steps:
+            start, end = max(step.start, self.opened), min(step.end, self.closed)
+            row = self.row(step.name, start, SLICE if (start, end) == (step.start, step.end) else SLICE | CUT)
+            self.finish_row(row, end)
+        if sealed is not None:
+            self.records(sealed)
+        if len(self.columns.ts) > first:
+            self.threads.append((tid, name))
+
+    def records(self, sealed: SealedThread) -> None:
+        """Read one thread's records."""
+        self.open, self.begun_before = [], []
+        # What ends without having begun comes first, but is known last: it takes the place of a thread of its own.
+        first = len(self.columns.ts)
+        for span, args in sealed.open_at_start:
+            self.begin(span, args, self.opened, SLICE | CUT)
+        records = sealed.records
         for index in range(0, len(records) - 1, 2):
             tick, what = records[index], records[index + 1]
             ends = tick < 0
             # A thread may have read the clock just outside the window that its record fell into.
-            tick = min(max(~tick if ends else tick, opened), closed)
+            tick = min(max(~tick if ends else tick, self.opened), self.closed)
             if ends:
                 self.finish(what, tick)
             elif type(what) is Payload:
@@ -83,16 +85,23 @@ class _Pairing:
             else:
                 self.begin(what, None, tick, SLICE)
         for _, row in self.open:
-            self.end[row] = closed
-            self.kind[row] |= CUT
-        return self.paired()
+            self.finish_row(row, self.closed)
+            self.columns.kind[row] |= CUT
+        self.insert_begun_before(first)
+
+    def row(self, name: str, tick: int, kind: int) -> int:
+        row = len(self.columns.ts)
+        name_id = self.strings.setdefault(name, len(self.strings))
+        values = (tick + self.shift_ns, 0, name_id, self.strings[CATEGORY], 0, len(self.threads), kind)
+        for column, value in zip(self.columns, values, strict=True):
+            column.append(value)
+        return row
+
+    def finish_row(self, row: int, tick: int) -> None:
+        self.columns.dur[row] = tick + self.shift_ns - self.columns.ts[row]
 
     def begin(self, span: Any, args: dict[str, Any] | None, tick: int, kind: int) -> None:
-        row = len(self.kind)
-        self.start.append(tick)
-        self.end.append(tick)
-        self.kind.append(kind)
-        self.names.append(self.ids.setdefault(span.name, len(self.ids)))
+        row = self.row(span.name, tick, kind)
         if args:
             self.args[row] = args
         if kind != INSTANT:
@@ -101,23 +110,26 @@ class _Pairing:
     def finish(self, span: Any, tick: int) -> None:
         for place in range(len(self.open) - 1, -1, -1):
             if self.open[place][0] is span:
-                self.end[self.open.pop(place)[1]] = tick
+                self.finish_row(self.open.pop(place)[1], tick)
                 return
         self.begun_before.append((span, tick))
 
-    def paired(self) -> PairedThread:
-        """All rows; first those that began before the window, the last one to end as the outermost."""
+    def insert_begun_before(self, first: int) -> None:
+        """Put the spans that began before the window before the thread's rows, the last one to end as the outermost."""
         before = self.begun_before[::-1]
-        shift = len(before)
-        args = {row: freeze_args(span.args) for row, (span, _) in enumerate(before) if span.args}
-        args.update((row + shift, mapping) for row, mapping in self.args.items())
-        names = [self.ids.setdefault(span.name, len(self.ids)) for span, _ in before]
-        return PairedThread(
-            self.thread.tid,
-            self.thread.name,
-            array("q", [self.window.start] * shift) + self.start,
-            array("q", [tick for _, tick in before]) + self.end,
-            array("B", [SLICE | CUT] * shift) + self.kind,
-            array("I", names) + self.names,
-            args,
-        )
+        if not before:
+            return
+        behind = {row: args for row, args in self.args.items() if row >= first}
+        for row in behind:
+            del self.args[row]
+        tails = [column[first:] for column in self.columns]
+        for column in self.columns:
+            del column[first:]
+        for span, tick in before:
+            row = self.row(span.name, self.opened, SLICE | CUT)
+            self.finish_row(row, tick)
+            if span.args:
+                self.args[row] = freeze_args(span.args)
+        for column, tail in zip(self.columns, tails, strict=True):
+            column.extend(tail)
+        self.args.update((row + len(before), args) for row, args in behind.items())

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from stepscope.core.decorate import decorate
 from stepscope.core.twin.recorder import STATE, Payload, adopt_thread
-from stepscope.core.values import freeze_args, legal_text
+from stepscope.core.values import freeze_args, legal_name
 
 __all__ = ["Span", "instant", "record_function"]
 
@@ -105,11 +105,11 @@ def record_function(name: str, args: Any = None, **kwargs: Any) -> Span:
             return _make_cached(name)
     if args is not None:
         kwargs = {**freeze_args(args), **kwargs}
-    return Span(legal_text(name), kwargs)
+    return Span(legal_name(name), kwargs)
 
 
 def _make_cached(name: Any) -> Span:
-    span = Span(legal_text(name), None)
+    span = Span(legal_name(name), None)
     if type(name) is str:
         if len(_CACHE) >= MAX_CACHED:
             _CACHE.clear()
@@ -128,7 +128,7 @@ def instant(name: str, args: Any = None, **kwargs: Any) -> None:
         buffer = adopt_thread()
     if args is not None:
         kwargs = {**freeze_args(args), **kwargs}
-    payload = Payload(Span(legal_text(name), None), freeze_args(kwargs) if kwargs else None, instant=True)
+    payload = Payload(Span(legal_name(name), None), freeze_args(kwargs) if kwargs else None, instant=True)
     put = buffer.put
     put(state.ticks())
     put(payload)

@@ -1,0 +1,78 @@
+"""Settling: rows in their final order, on tracks where they nest.
+
+An overrun of at most one clock tick is rounding and is clamped. A larger one is an overlap: the later slice goes to
+a lane of its own, where it adopts nobody. What is nested deeper than Perfetto draws goes to a lane for its depth.
+"""
+
+from array import array
+from collections import defaultdict
+
+from stepscope.core.rows import INSTANT, Columns, Lane, Renumbered, Settled
+from stepscope.core.twin.nest import still_open
+
+__all__ = ["renumber_rows", "settle_rows"]
+
+# The trace processor's limit: deeper slices are dropped there, and counted as errors.
+MAX_DEPTH = 512
+
+
+def settle_rows(columns: Columns, tick_ns: int) -> Settled:
+    """Sort rows, clamp what overruns by rounding, and give a lane to what does not nest.
+
+    Args:
+        columns: in opening order within each track; they are the caller's no more.
+        tick_ns: an overrun up to this is rounding.
+    """
+    ts, dur, kinds = columns.ts, columns.dur, columns.kind
+    order = array("I", sorted(range(len(ts)), key=lambda row: (ts[row], -dur[row], kinds[row] & INSTANT)))
+    moved = any(row != at for at, row in enumerate(order))
+    if moved:
+        columns = Columns(*(array(c.typecode, map(c.__getitem__, order)) for c in columns))
+    ts, dur = columns.ts, columns.dur
+    lanes: dict[int, Lane] = {}
+    open_slices: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    lane_ends: defaultdict[int, list[int]] = defaultdict(list)
+    for row, (start, track, kind) in enumerate(zip(ts, columns.track, columns.kind, strict=True)):
+        stack = still_open(open_slices[track], start, dur[row])
+        end = start + dur[row]
+        if stack and end > stack[-1][0]:
+            if end - stack[-1][0] > tick_ns:
+                lanes[row] = Lane("overlap", _free_lane(lane_ends[track], start, end))
+                continue
+            end = stack[-1][0]
+            dur[row] = end - start
+        if len(stack) >= MAX_DEPTH:
+            lanes[row] = Lane("depth", len(stack) // MAX_DEPTH)
+        if not kind & INSTANT:
+            stack.append((end, dur[row]))
+    return Settled(columns, order if moved else None, lanes)
+
+
+def _free_lane(ends: list[int], start: int, end: int) -> int:
+    """The first lane that is free at `start`, now taken until `end`."""
+    for lane, taken_until in enumerate(ends):
+        if taken_until <= start:
+            ends[lane] = end
+            return lane + 1
+    ends.append(end)
+    return len(ends)
+
+
+def renumber_rows(columns: Columns) -> Renumbered:
+    """Number strings and tracks by first appearance, so that equal content has equal ids.
+
+    Args:
+        columns: they are the caller's no more. Names count first, then categories, then sites.
+    """
+    strings = {0: 0}
+    for column in (columns.name, columns.cat, columns.site):
+        for old in dict.fromkeys(column):
+            strings.setdefault(old, len(strings))
+    tracks = {old: new for new, old in enumerate(dict.fromkeys(columns.track))}
+    columns = columns._replace(
+        name=array("I", map(strings.__getitem__, columns.name)),
+        cat=array("I", map(strings.__getitem__, columns.cat)),
+        site=array("I", map(strings.__getitem__, columns.site)),
+        track=array("I", map(tracks.__getitem__, columns.track)),
+    )
+    return Renumbered(columns, array("I", strings), array("I", tracks))
