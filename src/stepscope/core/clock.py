@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["Clocks", "read_clocks", "ticks", "use"]
+__all__ = ["Clocks", "read_clocks", "ticks", "tsc_distrust", "use"]
 
 ticks: Callable[[], int] = time.perf_counter_ns
 
@@ -22,8 +22,11 @@ class Clocks(NamedTuple):
 
 
 def _boottime_ns() -> int:
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return ticks() if clock is None else time.clock_gettime_ns(clock)
+    """CLOCK_BOOTTIME, or what the C core counts where there is none."""
+    for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
+        if (clock := getattr(time, name, None)) is not None:
+            return time.clock_gettime_ns(clock)
+    return ticks()
 
 
 def _read() -> tuple[int, Clocks]:
@@ -51,3 +54,22 @@ def use(stand_in: Callable[[], int] | None) -> None:
     """Let one clock stand for all three, for tests; None goes back to the real ones."""
     global _stand_in  # noqa: PLW0603 - the machine's clocks are global too
     _stand_in = stand_in
+
+
+CLOCKSOURCE = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+CPUINFO = "/proc/cpuinfo"
+
+
+def tsc_distrust() -> str:
+    """Why the processor's time-stamp counter is no clock here; "" where the kernel itself keeps time by it."""
+    try:
+        with open(CLOCKSOURCE, encoding="ascii") as file:
+            source = file.read().strip()
+        with open(CPUINFO, encoding="utf-8", errors="replace") as file:
+            flags = next((line for line in file if line.startswith("flags")), "").split()
+    except OSError as error:
+        return f"it cannot be told what the kernel keeps time by ({error})"
+    if source != "tsc":
+        return f"the kernel keeps time by {source}"
+    missing = [flag for flag in ("constant_tsc", "nonstop_tsc") if flag not in flags]
+    return f"the processor does not claim {' and '.join(missing)}" if missing else ""

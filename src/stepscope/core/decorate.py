@@ -9,12 +9,27 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-__all__ = ["decorate"]
+__all__ = ["decorate", "decorate_native"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def decorate(span: AbstractContextManager[Any], function: Function) -> Function:
+AroundCall = Callable[[AbstractContextManager[Any], Callable[..., Any]], Any]
+
+
+def decorate_native(span: AbstractContextManager[Any], function: Function) -> Function:
+    """As `decorate`, with the C core's wrapper around plain calls."""
+    from stepscope._native import around_call
+
+    def around(span: AbstractContextManager[Any], function: Callable[..., Any]) -> Any:
+        return functools.update_wrapper(around_call(span, function), function)
+
+    return decorate(span, function, around)
+
+
+def decorate(
+    span: AbstractContextManager[Any], function: Function, around_call: "AroundCall | None" = None
+) -> Function:
     """The function with the span around it; coroutine and generator functions stay what they are."""
     import inspect
 
@@ -25,7 +40,7 @@ def decorate(span: AbstractContextManager[Any], function: Function) -> Function:
     elif inspect.isgeneratorfunction(function):
         wrapper = _around_generator(span, function)
     else:
-        wrapper = _around_call(span, function)
+        wrapper = (around_call or _around_call)(span, function)
     return wrapper  # type: ignore[no-any-return]
 
 

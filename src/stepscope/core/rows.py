@@ -58,12 +58,14 @@ class Paired(NamedTuple):
         strings: id -> text; strings[0] == "".
         threads: native id and Python name of each that recorded something.
         args: row -> arguments, for the rows that have some.
+        dropped: thread's name -> how many events it had no memory for.
     """
 
     columns: Columns
     strings: list[str]
     threads: list[tuple[int, str]]
     args: dict[int, dict[str, Any]]
+    dropped: dict[str, int]
 
 
 class Lane(NamedTuple):

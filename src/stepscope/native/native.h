@@ -26,13 +26,20 @@
 /* The values of a row's kind; core/rows.py says what they mean. */
 enum { ROW_SLICE = 0, ROW_INSTANT = 1, ROW_CUT = 2 };
 
+/* An iterator of a file's rows hands out about this much at a time. */
+enum { CHUNK_BYTES = 1 << 20 };
+
+/* ---- columns.c: what Python hands over, as C reads it ---- */
+
+enum { COLUMNS = 7 };
+
 /* The columns of a trace while C reads or writes them: core/rows.py Columns, each column's buffer held. */
 typedef struct {
-    Py_ssize_t rows;
+    Py_ssize_t rows; /* less than 2**32: rows are numbered in 32 bits */
     int64_t *ts, *dur;
     uint32_t *name, *cat, *site, *track;
     uint8_t *kind;
-    Py_buffer held[7];
+    Py_buffer held[COLUMNS];
     int count; /* how many of held are */
 } columns_t;
 
@@ -42,8 +49,106 @@ int columns_get(PyObject *tuple, columns_t *columns, int writable);
 PyObject *columns_new(Py_ssize_t rows, columns_t *columns);
 /* Give the buffers back; harmless when none is held. */
 void columns_release(columns_t *columns);
+/* For tp_traverse. */
+int columns_visit(const columns_t *columns, visitproc visit, void *arg);
+/* 0, or -1 with a ValueError that names the row whose id is not below count. */
+int columns_ids_below(const columns_t *columns, const uint32_t *ids, const char *name, Py_ssize_t count);
 /* A new array.array of a typecode and length, zeroed; NULL with an exception. */
 PyObject *array_new(char typecode, Py_ssize_t length);
+/* The same with its buffer held for writing; NULL with an exception and nothing held. */
+PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
+/* An attribute of a module, imported; NULL with an exception. */
+PyObject *imported(const char *module, const char *name);
+
+/* A sequence of bytes, copied. TEXT_SLACK bytes past any text's end may be read. */
+enum { TEXT_SLACK = 64 };
+typedef struct {
+    char *at;
+    size_t length;
+} text_t;
+typedef struct {
+    text_t *of;
+    char *block; /* before text behind | before text behind | ... | slack */
+    Py_ssize_t count;
+} texts_t;
+
+/* Copy a sequence of bytes, each between before and behind; 0, or -1 with an exception set and nothing held. */
+int texts_get(PyObject *sequence, const char *what, const char *before, const char *behind, texts_t *texts);
+void texts_release(texts_t *texts);
+
+/* A mapping of row -> object: of[row] is 1 + the place in objects, 0 for a row that has none. */
+typedef struct {
+    uint32_t *of; /* NULL when no row has one */
+    PyObject **objects;
+    Py_ssize_t count;
+} row_objects_t;
+
+/* Take the objects of a mapping; 0, or -1 with an exception set and nothing held. */
+int row_objects_get(PyObject *mapping, const char *what, Py_ssize_t rows, row_objects_t *objects);
+void row_objects_release(row_objects_t *objects);
+/* For tp_traverse. */
+int row_objects_visit(const row_objects_t *objects, visitproc visit, void *arg);
+
+/* ---- nest.c: the containment rule ---- */
+
+/* A slice that is open. It has no end: start + dur may be past 2**63. */
+typedef struct {
+    int64_t start, dur;
+    Py_ssize_t row;
+} open_slice_t;
+
+/* The slices that are open on one track, innermost last. */
+typedef struct {
+    open_slice_t *slices;
+    size_t depth, room;
+} open_slices_t;
+
+/* Those of all tracks. Track ids may be sparse: each gets the next free place when it is first seen. */
+typedef struct {
+    uint32_t *place; /* track -> 1 + place, 0: not seen yet */
+    size_t places;
+    open_slices_t *tracks;
+    size_t count, room;
+} open_tracks_t;
+
+/* Ids index tables: past this they are not ids but garbage. */
+enum { MAX_ID = (1 << 28) - 1 };
+
+/* A track's place in open->tracks, or -1: no memory, or an id above MAX_ID. Needs no GIL. */
+Py_ssize_t open_tracks_place(open_tracks_t *open, uint32_t track);
+void open_tracks_free(open_tracks_t *open);
+/* Set the exception for -1 of open_tracks_place on a row, or of open_slices_push. */
+void open_tracks_error(const columns_t *columns, Py_ssize_t row);
+/* Make room for more; 0, or -1 when there is no memory. Needs no GIL. */
+int open_slices_grow(open_slices_t *open);
+
+static inline int open_slices_push(open_slices_t *open, int64_t start, int64_t dur, Py_ssize_t row)
+{
+    if (unlikely(open->depth == open->room) && open_slices_grow(open) < 0)
+        return -1;
+    open->slices[open->depth++] = (open_slice_t){start, dur, row};
+    return 0;
+}
+
+/* Time from a to b, which is not before a; exact, though b - a may not fit an int64_t. */
+static inline uint64_t since(int64_t a, int64_t b)
+{
+    return (uint64_t)b - (uint64_t)a;
+}
+
+/* Whether an open slice has ended when one of dur begins at start, which is not before its own: its end is before, or
+   then and one of both lasts some time. */
+static inline int has_ended(const open_slice_t *slice, int64_t start, int64_t dur)
+{
+    return since(slice->start, start) >= (uint64_t)slice->dur + !(slice->dur | dur);
+}
+
+/* Forget what has ended when a slice of dur begins at start. */
+static inline void still_open(open_slices_t *open, int64_t start, int64_t dur)
+{
+    while (open->depth && has_ended(&open->slices[open->depth - 1], start, dur))
+        open->depth--;
+}
 
 /* Each part adds its types and functions to the module; 0, or -1 with an exception set. */
 int columns_add(PyObject *module);
@@ -51,6 +156,6 @@ int settle_add(PyObject *module);
 int nest_add(PyObject *module);
 int chrome_add(PyObject *module);
 int perfetto_add(PyObject *module);
-int recorder_add(PyObject *module); /* clock.c, ring.c, span.c, pair.c */
+
 
 #endif

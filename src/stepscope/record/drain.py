@@ -18,10 +18,13 @@ def drain(window: kernels.SealedWindow, steps: Iterable[StepMark], origin: Origi
         steps: those that ran in the window, wholly or in part.
         origin: its clocks were read at the window's opening.
     """
-    shift = origin.clocks.realtime_ns - origin.clocks.monotonic_ns - origin.base_ns
-    columns, strings, threads, args = kernels.pair(window, steps, shift)
+    clocks = origin.clocks
+    ticked = clocks.boottime_ns if kernels.CLOCK == "boottime" else clocks.monotonic_ns
+    paired = kernels.pair(window, steps, clocks.realtime_ns - ticked - origin.base_ns)
     builder = TraceBuilder(origin)
-    for tid, name in threads:
+    for tid, name in paired.threads:
         builder.thread(origin.pid, tid, name, origin.process)
-    builder.adopt(columns, strings, args)
+    for name, count in paired.dropped.items():
+        builder.problem("dropped", count, f"on thread {name!r} the memory for records was spent")
+    builder.adopt(paired.columns, paired.strings, paired.args)
     return builder.build()

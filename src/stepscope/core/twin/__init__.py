@@ -5,6 +5,7 @@ from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
 from stepscope.core.twin.recorder import (
+    CLOCK,
     SealedWindow,
     arm,
     disarm,
@@ -12,12 +13,15 @@ from stepscope.core.twin.recorder import (
     open_window,
     seal,
     thread_id,
+    tsc_in_use,
     use_ticks,
+    use_tsc,
 )
 from stepscope.core.twin.settle import renumber_rows, settle_rows
 from stepscope.core.twin.span import Span, instant, record_function
 
 __all__ = [
+    "CLOCK",
     "SealedWindow",
     "Span",
     "arm",
@@ -34,5 +38,7 @@ __all__ = [
     "seal",
     "settle_rows",
     "thread_id",
+    "tsc_in_use",
     "use_ticks",
+    "use_tsc",
 ]

@@ -33,7 +33,7 @@ def pair(window: SealedWindow, steps: Iterable[StepMark], shift_ns: int) -> Pair
         pairing.thread(thread.tid, thread.name, steps_of.pop(thread.tid, ()), thread)
     for tid, marks in steps_of.items():
         pairing.thread(tid, marks[0].thread, marks, None)
-    return Paired(pairing.columns, list(pairing.strings), pairing.threads, pairing.args)
+    return Paired(pairing.columns, list(pairing.strings), pairing.threads, pairing.args, {})
 
 
 class _Pairing:
@@ -109,7 +109,7 @@ class _Pairing:
 
     def finish(self, span: Any, tick: int) -> None:
         for place in range(len(self.open) - 1, -1, -1):
-            if self.open[place][0] is span:
+            if _same(self.open[place][0], span):
                 self.finish_row(self.open.pop(place)[1], tick)
                 return
         self.begun_before.append((span, tick))
@@ -133,3 +133,8 @@ class _Pairing:
         for column, tail in zip(self.columns, tails, strict=True):
             column.extend(tail)
         self.args.update((row + len(before), args) for row, args in behind.items())
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Spans without arguments are one span if their names are equal: the cache that shares them forgets."""
+    return one is other or (one.args is None and other.args is None and one.name == other.name)

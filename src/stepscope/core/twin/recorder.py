@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Payload", "SealedThread", "SealedWindow", "arm", "disarm", "open_window", "seal"]
 
 
+# The one of `read_clocks` that ticks count.
+CLOCK = "monotonic"
+
+
 class Payload(NamedTuple):
     """A record that carries arguments: a span's begin, or an instant."""
 
@@ -150,6 +154,17 @@ def thread_id() -> int:
 def use_ticks(ticks: Callable[[], int] | None) -> None:
     """Time spans with another clock, for tests; None goes back to the real one."""
     STATE.ticks = clock.ticks if ticks is None else ticks
+
+
+def use_tsc(wanted: bool) -> bool:
+    """Whether the time-stamp counter is used now: Python cannot read it."""
+    del wanted
+    return False
+
+
+def tsc_in_use() -> bool:
+    """Whether the time-stamp counter is used."""
+    return False
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,0 +1,290 @@
+/* The rows of a Chrome JSON file, one event a line; the twin of twin/chrome.py.
+
+   A row is pasted from pieces that were made once, and integers from tables of digits:
+
+       ,\n{"ph":"X","name": "fwd" ,"cat": "user_annotation" , "pid":1,"tid":2 ,"ts": 0.001 ,"dur": 1.250 }
+       '------ name piece -------'         '- category --'  '- track piece -------'  '----- printed ------'
+
+   Rows are printed without the GIL straight into the bytes object that is handed out. */
+
+#include "native.h"
+
+#include <string.h>
+
+static const char SLICE_HEAD[] = ",\n{\"ph\":\"X\",\"name\":", NAME_TAIL[] = ",\"cat\":";
+static const char INSTANT_HEAD[] = ",\n{\"ph\":\"i\",\"s\":\"t\",\"name\":";
+static const char TRACK_HEAD[] = ",", TRACK_TAIL[] = ",\"ts\":";
+static const char DUR_HEAD[] = ",\"dur\":", ARGS_HEAD[] = ",\"args\":{", ARGS_TAIL[] = "}";
+static const char CUT_MARK[] = "\"stepscope:cut\":true";
+
+enum { SLICE_HEAD_LENGTH = sizeof SLICE_HEAD - 1, NAME_TAIL_LENGTH = sizeof NAME_TAIL - 1 };
+/* What a row takes beside its texts: keys and numbers are less than 200 bytes, and a paste may write beyond its end. */
+enum { ROW_SLACK = 256 + TEXT_SLACK };
+
+static PyTypeObject *rows_type;
+static char digits3[1000][4]; /* ".000" to ".999" */
+static char digits4[10000][4];
+
+static void fill_digits(void)
+{
+    for (int i = 0; i < 10000; i++)
+        for (int place = 3, rest = i; place >= 0; place--, rest /= 10)
+            digits4[i][place] = (char)('0' + rest % 10);
+    for (int i = 0; i < 1000; i++) {
+        memcpy(digits3[i], digits4[i], 4);
+        digits3[i][0] = '.';
+    }
+}
+
+/* The iterator: what it prints from, and how far it has come. */
+typedef struct {
+    PyObject_HEAD
+    columns_t columns;
+    texts_t names, tracks;
+    row_objects_t args;
+    Py_ssize_t at;      /* the next row */
+    size_t needed;      /* bytes for that row, if it is larger than a chunk */
+    Py_ssize_t invalid; /* the row at which an id was no longer valid, or -1 */
+    int busy;           /* a thread is printing without the GIL */
+} rows_t;
+
+/* Copy a text: most are short, so 64 bytes at once, and what lies behind is written over. */
+static char *paste(char *to, const char *from, size_t length)
+{
+    memcpy(to, from, TEXT_SLACK);
+    if (unlikely(length > TEXT_SLACK))
+        memcpy(to + TEXT_SLACK, from + TEXT_SLACK, length - TEXT_SLACK);
+    return to + length;
+}
+
+static char *print_below_10000(char *to, uint32_t value)
+{
+    uint32_t skip = (value < 1000) + (value < 100) + (value < 10);
+    char shifted[8] = {0};
+    memcpy(shifted, digits4[value], 4);
+    memcpy(to, shifted + skip, 4);
+    return to + 4 - skip;
+}
+
+static char *print_unsigned(char *to, uint64_t value)
+{
+    if (value < 10000)
+        return print_below_10000(to, (uint32_t)value);
+    to = print_unsigned(to, value / 10000);
+    memcpy(to, digits4[value % 10000], 4);
+    return to + 4;
+}
+
+/* Nanoseconds as microseconds with three decimals; below zero both parts are rounded down, as Python's // and % do. */
+static char *print_us(char *to, int64_t ns)
+{
+    int64_t whole = ns / 1000, rest = ns % 1000;
+    if (unlikely(ns < 0)) {
+        if (rest < 0) {
+            whole -= 1;
+            rest += 1000;
+        }
+        if (whole < 0)
+            *to++ = '-';
+        whole = -whole;
+    }
+    to = print_unsigned(to, (uint64_t)whole);
+    memcpy(to, digits3[rest], 4);
+    return to + 4;
+}
+
+/* Print what stands in args besides the row's own columns. */
+static char *print_args(char *to, PyObject *args, int cut)
+{
+    size_t length = args ? (size_t)PyBytes_GET_SIZE(args) : 0;
+    if (!length && !cut)
+        return to;
+    memcpy(to, ARGS_HEAD, sizeof ARGS_HEAD - 1);
+    to += sizeof ARGS_HEAD - 1;
+    if (length) {
+        memcpy(to, PyBytes_AS_STRING(args), length);
+        to += length;
+    }
+    if (cut) {
+        if (length)
+            *to++ = ',';
+        memcpy(to, CUT_MARK, sizeof CUT_MARK - 1);
+        to += sizeof CUT_MARK - 1;
+    }
+    memcpy(to, ARGS_TAIL, sizeof ARGS_TAIL - 1);
+    return to + sizeof ARGS_TAIL - 1;
+}
+
+/* Print rows until the next one may not fit before end, or none is left. Returns the end of what was printed. */
+static char *print_rows(rows_t *self, char *to, const char *end)
+{
+    const columns_t *columns = &self->columns;
+    Py_ssize_t row;
+    for (row = self->at; row < columns->rows; row++) {
+        uint32_t name = columns->name[row], cat = columns->cat[row], track = columns->track[row];
+        uint8_t kind = columns->kind[row];
+        /* They were valid at the start; the columns are only held against being resized. */
+        if (unlikely(name >= self->names.count || cat >= self->names.count || track >= self->tracks.count)) {
+            self->invalid = row;
+            break;
+        }
+        const text_t *piece = &self->names.of[name], *category = &self->names.of[cat], *where = &self->tracks.of[track];
+        uint32_t place = self->args.of ? self->args.of[row] : 0;
+        PyObject *args = place ? self->args.objects[place - 1] : NULL;
+        size_t needed = ROW_SLACK + piece->length + category->length + where->length;
+        needed += args ? (size_t)PyBytes_GET_SIZE(args) : 0;
+        if (unlikely((size_t)(end - to) < needed)) {
+            self->needed = needed;
+            break;
+        }
+        if (unlikely(kind & ROW_INSTANT)) {
+            memcpy(to, INSTANT_HEAD, sizeof INSTANT_HEAD - 1);
+            to = paste(to + sizeof INSTANT_HEAD - 1, piece->at + SLICE_HEAD_LENGTH, piece->length - SLICE_HEAD_LENGTH);
+        } else {
+            to = paste(to, piece->at, piece->length);
+        }
+        to = paste(to, category->at + SLICE_HEAD_LENGTH, category->length - SLICE_HEAD_LENGTH - NAME_TAIL_LENGTH);
+        to = paste(to, where->at, where->length);
+        to = print_us(to, columns->ts[row]);
+        if (!(kind & ROW_INSTANT)) {
+            memcpy(to, DUR_HEAD, sizeof DUR_HEAD - 1);
+            to = print_us(to + sizeof DUR_HEAD - 1, columns->dur[row]);
+        }
+        if (unlikely(args || kind & ROW_CUT))
+            to = print_args(to, args, kind & ROW_CUT);
+        *to++ = '}';
+    }
+    self->at = row;
+    return to;
+}
+
+static PyObject *rows_next(PyObject *object)
+{
+    rows_t *self = (rows_t *)object;
+    PyObject *chunk = NULL;
+    Py_ssize_t length = 0;
+    if (self->busy)
+        return PyErr_Format(PyExc_ValueError, "chrome_rows: another thread is in the middle of a chunk");
+    /* A row that is larger than a chunk leaves the first one empty. */
+    while (self->at < self->columns.rows && !length) {
+        Py_ssize_t size = self->needed > CHUNK_BYTES ? (Py_ssize_t)self->needed : CHUNK_BYTES;
+        Py_XDECREF(chunk);
+        chunk = PyBytes_FromStringAndSize(NULL, size);
+        if (!chunk)
+            goto failed;
+        char *start = PyBytes_AS_STRING(chunk), *end;
+        self->busy = 1;
+        Py_BEGIN_ALLOW_THREADS
+        end = print_rows(self, start, start + size);
+        Py_END_ALLOW_THREADS
+        self->busy = 0;
+        length = end - start;
+        if (self->invalid >= 0) {
+            PyErr_Format(PyExc_ValueError, "row %zd: its ids were changed while it was to be printed", self->invalid);
+            goto failed;
+        }
+    }
+    if (chunk && _PyBytes_Resize(&chunk, length) < 0)
+        goto failed;
+    return chunk;
+
+failed:
+    self->at = self->columns.rows;
+    Py_XDECREF(chunk);
+    return NULL;
+}
+
+static int rows_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    rows_t *self = (rows_t *)object;
+    Py_VISIT(Py_TYPE(object));
+    int status = columns_visit(&self->columns, visit, arg);
+    return status ? status : row_objects_visit(&self->args, visit, arg);
+}
+
+static int rows_clear(PyObject *object)
+{
+    rows_t *self = (rows_t *)object;
+    self->at = self->columns.rows;
+    columns_release(&self->columns);
+    texts_release(&self->names);
+    texts_release(&self->tracks);
+    row_objects_release(&self->args);
+    return 0;
+}
+
+static void rows_dealloc(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    rows_clear(object);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyType_Slot SLOTS[] = {
+    {Py_tp_doc, "Rows of a Chrome JSON file, about 1 MiB at a time."},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, rows_next},
+    {Py_tp_traverse, rows_traverse},
+    {Py_tp_clear, rows_clear},
+    {Py_tp_dealloc, rows_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec SPEC = {
+    .name = "stepscope._native.ChromeRows",
+    .basicsize = sizeof(rows_t),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = SLOTS,
+};
+
+/* 0, or -1 with an exception set: some row's args are not bytes. */
+static int check_args(const row_objects_t *args)
+{
+    for (Py_ssize_t i = 0; i < args->count; i++)
+        if (!PyBytes_Check(args->objects[i])) {
+            PyErr_Format(PyExc_TypeError, "args: values must be bytes, not %.100s", Py_TYPE(args->objects[i])->tp_name);
+            return -1;
+        }
+    return 0;
+}
+
+PyDoc_STRVAR(chrome_rows_doc, "chrome_rows(columns, texts, tracks, args)\n--\n\n"
+                              "Print rows, each behind a comma and a newline: an iterator of bytes.");
+
+static PyObject *chrome_rows(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"columns", "texts", "tracks", "args", NULL};
+    PyObject *columns, *texts, *tracks, *row_args;
+    (void)module;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO:chrome_rows", names, &columns, &texts, &tracks, &row_args))
+        return NULL;
+    rows_t *self = (rows_t *)rows_type->tp_alloc(rows_type, 0);
+    if (!self)
+        return NULL;
+    self->invalid = -1;
+    if (columns_get(columns, &self->columns, 0) < 0 || texts_get(texts, "texts", SLICE_HEAD, NAME_TAIL, &self->names) < 0 ||
+        texts_get(tracks, "tracks", TRACK_HEAD, TRACK_TAIL, &self->tracks) < 0 ||
+        row_objects_get(row_args, "args", self->columns.rows, &self->args) < 0 || check_args(&self->args) < 0 ||
+        columns_ids_below(&self->columns, self->columns.name, "name", self->names.count) < 0 ||
+        columns_ids_below(&self->columns, self->columns.cat, "cat", self->names.count) < 0 ||
+        columns_ids_below(&self->columns, self->columns.track, "track", self->tracks.count) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+static PyMethodDef METHODS[] = {
+    {"chrome_rows", (PyCFunction)(void (*)(void))chrome_rows, METH_VARARGS | METH_KEYWORDS, chrome_rows_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int chrome_add(PyObject *module)
+{
+    fill_digits();
+    PyObject *type = PyType_FromModuleAndSpec(module, &SPEC, NULL);
+    if (!type)
+        return -1;
+    Py_XSETREF(rows_type, (PyTypeObject *)type);
+    return PyModule_AddFunctions(module, METHODS);
+}

@@ -1,0 +1,129 @@
+/* Ticks: what a record's time is counted in.
+
+   CLOCK_BOOTTIME where there is one, which is Perfetto's default; else the system's monotonic clock. The time-stamp
+   counter costs half as much and is used where the caller says that the kernel trusts it; it is compared with
+   CLOCK_BOOTTIME when a window opens and when it is sealed. A Python callable stands in for both in tests. */
+
+#include "recorder.h"
+
+#include <time.h>
+
+ticks_kind_t ticks_kind = TICKS_BOOTTIME;
+static PyObject *stand_in;
+static tick_point_t first_point; /* when the time-stamp counter was chosen: the long base for short windows */
+
+static uint64_t system_ns(void) {
+    struct timespec now;
+#ifdef CLOCK_BOOTTIME
+    clock_gettime(CLOCK_BOOTTIME, &now);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Ask the stand-in; a clock that fails stands still, because a span must not raise. */
+static uint64_t stand_in_ticks(void) {
+    static uint64_t last;
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    PyObject *number = PyObject_CallNoArgs(stand_in);
+    if (number != NULL) {
+        uint64_t ticks = PyLong_AsUnsignedLongLong(number);
+        Py_DECREF(number);
+        if (!PyErr_Occurred()) last = ticks;
+    }
+    PyErr_Clear();
+    PyErr_Restore(kind, error, trace);
+    return last;
+}
+
+uint64_t ticks_slow(void) {
+    return unlikely(ticks_kind == TICKS_PYTHON) ? stand_in_ticks() : system_ns();
+}
+
+/* Both clocks at one instant: of several readings the one that took least time. */
+tick_point_t ticks_point(void) {
+    tick_point_t best = {ticks_now(), 0};
+    best.ns = best.ticks;
+#ifdef HAVE_TSC
+    if (ticks_kind == TICKS_TSC) {
+        uint64_t least = UINT64_MAX;
+        for (int i = 0; i < 32; i++) {
+            uint64_t before = ticks_now(), ns = system_ns(), after = ticks_now();
+            if (after - before < least) {
+                least = after - before;
+                best.ticks = before + least / 2;
+                best.ns = ns;
+            }
+        }
+    }
+#endif
+    return best;
+}
+
+tick_scale_t ticks_scale(tick_point_t opened, tick_point_t sealed) {
+    tick_scale_t scale = {opened, 0};
+#ifdef HAVE_TSC
+    if (ticks_kind == TICKS_TSC) {
+        /* Over less than 0.1 s the error of two readings is a slope; over hours the slope itself drifts. */
+        tick_point_t from = sealed.ns - opened.ns >= 100000000u ? opened : first_point;
+        uint64_t apart = sealed.ticks - from.ticks;
+        scale.slope = apart ? (uint64_t)(((unsigned __int128)(sealed.ns - from.ns) << 32) / apart) : 1;
+    }
+#else
+    (void)sealed;
+#endif
+    return scale;
+}
+
+/* use_ticks(callable or None): time spans with another clock, for tests. */
+static PyObject *use_ticks(PyObject *Py_UNUSED(module), PyObject *callable) {
+    static ticks_kind_t real = TICKS_BOOTTIME;
+    if (ticks_kind != TICKS_PYTHON) real = ticks_kind;
+    Py_CLEAR(stand_in);
+    ticks_kind = real;
+    if (callable != Py_None) {
+        stand_in = Py_NewRef(callable);
+        ticks_kind = TICKS_PYTHON;
+    }
+    Py_RETURN_NONE;
+}
+
+/* use_tsc(bool) -> bool: whether the time-stamp counter is used now; it is not where the compiler has none. */
+static PyObject *use_tsc(PyObject *Py_UNUSED(module), PyObject *wanted) {
+    int yes = PyObject_IsTrue(wanted);
+    if (yes < 0) return NULL;
+    if (recorder.mode != MODE_OFF) {
+        PyErr_SetString(PyExc_RuntimeError, "the clock cannot change while a profile is active");
+        return NULL;
+    }
+    if (ticks_kind != TICKS_PYTHON) {
+        ticks_kind = TICKS_BOOTTIME;
+#ifdef HAVE_TSC
+        if (yes) {
+            ticks_kind = TICKS_TSC;
+            first_point = ticks_point();
+        }
+#endif
+    }
+    return PyBool_FromLong(ticks_kind == TICKS_TSC);
+}
+
+static PyObject *tsc_in_use(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
+    return PyBool_FromLong(ticks_kind == TICKS_TSC);
+}
+
+static PyObject *now(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
+    return PyLong_FromUnsignedLongLong(ticks_now());
+}
+
+static PyMethodDef functions[] = {
+    {"now", now, METH_NOARGS, PyDoc_STR("The clock that spans are timed with, in ticks.")},
+    {"use_ticks", use_ticks, METH_O, PyDoc_STR("Time spans with another clock, for tests; None: the real one.")},
+    {"tsc_in_use", tsc_in_use, METH_NOARGS, PyDoc_STR("Whether the time-stamp counter is used.")},
+    {"use_tsc", use_tsc, METH_O, PyDoc_STR("Use the time-stamp counter or not; whether it is used now.")},
+    {NULL, NULL, 0, NULL},
+};
+
+int clock_add(PyObject *module) { return PyModule_AddFunctions(module, functions); }

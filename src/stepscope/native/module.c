@@ -1,0 +1,36 @@
+/* stepscope._native: the C core. Every call is the twin of one in stepscope.core.twin. */
+
+#include "recorder.h"
+
+static int refuse_subinterpreter(void) {
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) return 0;
+    PyErr_SetString(PyExc_ImportError,
+                    "stepscope's C core cannot be used in a subinterpreter: its records belong to the process. "
+                    "Set STEPSCOPE_CORE=python to profile there.");
+    return -1;
+}
+
+static int module_exec(PyObject *module) {
+    if (refuse_subinterpreter() < 0) return -1;
+    if (clock_add(module) < 0 || ring_add(module) < 0 || span_add(module) < 0 || pair_add(module) < 0) return -1;
+    if (columns_add(module) < 0 || settle_add(module) < 0 || nest_add(module) < 0) return -1;
+    if (chrome_add(module) < 0 || perfetto_add(module) < 0) return -1;
+    return PyModule_AddStringConstant(module, "CLOCK", "boottime");
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, module_exec},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "stepscope._native",
+    .m_doc = PyDoc_STR("The C core: the twin of stepscope.core.twin."),
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&definition); }

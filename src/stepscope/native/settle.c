@@ -1,0 +1,554 @@
+/* Settling: rows in their final order, on tracks where they nest, with ids by first appearance; the twin of
+   twin/settle.py.
+
+   Rows come thread after thread, each nearly in order. They are sorted as entries, 16 bytes each,
+
+       key u64 | row u32 | -          by ts; then each group of equal ts by (-dur, slices before instants)
+
+   by a stable merge of the runs they come in, and the columns are then permuted in place: they are the caller's no
+   more. The loops here run without the GIL and allocate with PyMem_Raw. */
+
+#include "native.h"
+
+#include <string.h>
+
+/* The trace processor's limit: deeper slices are dropped there, and counted as errors. */
+enum { MAX_DEPTH = 512 };
+
+static PyObject *settled_type, *lane_type, *renumbered_type; /* stepscope.core.rows */
+static PyObject *reasons[2];                                 /* by reason_t */
+
+typedef enum { OVERLAP, DEPTH } reason_t;
+
+/* ---- order ---- */
+
+typedef struct {
+    uint64_t key;
+    uint32_t row;
+} entry_t;
+
+static uint64_t time_key(const columns_t *columns, Py_ssize_t row)
+{
+    return (uint64_t)columns->ts[row] ^ (uint64_t)1 << 63;
+}
+
+/* Orders rows of equal ts: the longer first, and a slice before an instant as long. */
+static uint64_t tie_key(const columns_t *columns, Py_ssize_t row)
+{
+    return (uint64_t)(INT64_MAX - columns->dur[row]) << 1 | (columns->kind[row] & ROW_INSTANT);
+}
+
+/* Whether no row has to move; at is the row that was looked at last, whose dur may be negative. */
+static int is_sorted(const columns_t *columns)
+{
+    for (Py_ssize_t row = 1; row < columns->rows; row++) {
+        if (likely(columns->ts[row - 1] < columns->ts[row]))
+            continue;
+        if (columns->ts[row - 1] > columns->ts[row] || tie_key(columns, row - 1) > tie_key(columns, row))
+            return 0;
+    }
+    return 1;
+}
+
+/* The first row of a negative dur, or -1. */
+static Py_ssize_t first_negative(const columns_t *columns)
+{
+    int64_t any = 0;
+    for (Py_ssize_t row = 0; row < columns->rows; row++)
+        any |= columns->dur[row];
+    if (any >= 0)
+        return -1;
+    Py_ssize_t row = 0;
+    while (row < columns->rows - 1 && columns->dur[row] >= 0)
+        row++;
+    return row;
+}
+
+static size_t run_end(const entry_t *entries, size_t at, size_t count)
+{
+    for (at++; at < count && entries[at - 1].key <= entries[at].key; at++)
+        ;
+    return at;
+}
+
+/* Merge left..middle and middle..end to `to`; of equal keys the left one goes first. */
+static void merge(const entry_t *left, const entry_t *middle, const entry_t *end, entry_t *to)
+{
+    const entry_t *right = middle;
+    while (left < middle && right < end) {
+        size_t take_right = right->key < left->key;
+        const entry_t *taken = take_right ? right : left;
+        *to++ = *taken;
+        right += take_right;
+        left += 1 - take_right;
+    }
+    memcpy(to, left, (size_t)(middle - left) * sizeof *to);
+    to += middle - left;
+    memcpy(to, right, (size_t)(end - right) * sizeof *to);
+}
+
+/* Sort by key, stable: merge neighbouring runs, from one buffer to the other, until one is left. Returns which. */
+static entry_t *sort_entries(entry_t *from, entry_t *to, size_t count)
+{
+    while (run_end(from, 0, count) < count) {
+        for (size_t at = 0; at < count;) {
+            size_t middle = run_end(from, at, count);
+            size_t end = middle < count ? run_end(from, middle, count) : count;
+            merge(from + at, from + middle, from + end, to + at);
+            at = end;
+        }
+        entry_t *merged = to;
+        to = from;
+        from = merged;
+    }
+    return from;
+}
+
+/* Put the rows of each ts in order; they are sorted by ts. */
+static void sort_ties(const columns_t *columns, entry_t *entries, entry_t *spare, size_t count)
+{
+    for (size_t first = 0, end; first < count; first = end) {
+        for (end = first + 1; end < count && entries[end].key == entries[first].key; end++)
+            ;
+        if (end - first == 1)
+            continue;
+        for (size_t at = first; at < end; at++)
+            entries[at].key = tie_key(columns, entries[at].row);
+        entry_t *sorted = sort_entries(entries + first, spare + first, end - first);
+        if (sorted != entries + first)
+            memcpy(entries + first, sorted, (end - first) * sizeof *sorted);
+    }
+}
+
+static void permute_u64(uint64_t *column, const uint32_t *order, size_t rows, uint64_t *spare)
+{
+    for (size_t at = 0; at < rows; at++)
+        spare[at] = column[order[at]];
+    memcpy(column, spare, rows * sizeof *column);
+}
+
+static void permute_u32(uint32_t *column, const uint32_t *order, size_t rows, uint32_t *spare)
+{
+    for (size_t at = 0; at < rows; at++)
+        spare[at] = column[order[at]];
+    memcpy(column, spare, rows * sizeof *column);
+}
+
+static void permute_u8(uint8_t *column, const uint32_t *order, size_t rows, uint8_t *spare)
+{
+    for (size_t at = 0; at < rows; at++)
+        spare[at] = column[order[at]];
+    memcpy(column, spare, rows * sizeof *column);
+}
+
+/* Put the columns in order, and note the row that each was; 0, or -1 when there is no memory. */
+static int sort_columns(columns_t *columns, uint32_t *order)
+{
+    size_t rows = (size_t)columns->rows;
+    entry_t *entries = PyMem_RawMalloc(2 * rows * sizeof *entries);
+    if (!entries)
+        return -1;
+    for (size_t row = 0; row < rows; row++)
+        entries[row] = (entry_t){time_key(columns, (Py_ssize_t)row), (uint32_t)row};
+    entry_t *sorted = sort_entries(entries, entries + rows, rows);
+    sort_ties(columns, sorted, sorted == entries ? entries + rows : entries, rows);
+    for (size_t at = 0; at < rows; at++)
+        order[at] = sorted[at].row;
+    permute_u64((uint64_t *)columns->ts, order, rows, (uint64_t *)entries);
+    permute_u64((uint64_t *)columns->dur, order, rows, (uint64_t *)entries);
+    permute_u32(columns->name, order, rows, (uint32_t *)entries);
+    permute_u32(columns->cat, order, rows, (uint32_t *)entries);
+    permute_u32(columns->site, order, rows, (uint32_t *)entries);
+    permute_u32(columns->track, order, rows, (uint32_t *)entries);
+    permute_u8(columns->kind, order, rows, (uint8_t *)entries);
+    PyMem_RawFree(entries);
+    return 0;
+}
+
+/* ---- lanes ---- */
+
+/* A slice that cannot stay on its track: why, and the lane's number from 1. */
+typedef struct {
+    uint32_t row, number;
+    reason_t reason;
+} moved_t;
+
+/* The slice that each of a track's lanes holds, the last one. */
+typedef struct {
+    open_slice_t *lanes;
+    size_t count, room;
+} lanes_t;
+
+/* What laying out the rows leaves. */
+typedef struct {
+    moved_t *moved;
+    size_t count, room;
+    lanes_t *of_track; /* by place */
+    size_t tracks;
+} layout_t;
+
+static void layout_free(layout_t *layout)
+{
+    while (layout->tracks)
+        PyMem_RawFree(layout->of_track[--layout->tracks].lanes);
+    PyMem_RawFree(layout->of_track);
+    PyMem_RawFree(layout->moved);
+    *layout = (layout_t){0};
+}
+
+static int add_moved(layout_t *layout, Py_ssize_t row, reason_t reason, size_t number)
+{
+    if (layout->count == layout->room) {
+        size_t room = layout->room ? layout->room * 2 : 64;
+        moved_t *moved = PyMem_RawRealloc(layout->moved, room * sizeof *moved);
+        if (!moved)
+            return -1;
+        layout->moved = moved;
+        layout->room = room;
+    }
+    layout->moved[layout->count++] = (moved_t){(uint32_t)row, (uint32_t)number, reason};
+    return 0;
+}
+
+/* The lanes of the track at a place, or NULL when there is no memory. */
+static lanes_t *lanes_at(layout_t *layout, size_t place)
+{
+    if (place >= layout->tracks) {
+        lanes_t *tracks = PyMem_RawRealloc(layout->of_track, (place + 1) * 2 * sizeof *tracks);
+        if (!tracks)
+            return NULL;
+        layout->of_track = tracks;
+        for (; layout->tracks < (place + 1) * 2; layout->tracks++)
+            tracks[layout->tracks] = (lanes_t){NULL, 0, 0};
+    }
+    return &layout->of_track[place];
+}
+
+/* The number of the first lane that is free at the slice's start, now taken by it; 0 when there is no memory. */
+static size_t free_lane(lanes_t *track, open_slice_t slice)
+{
+    for (size_t lane = 0; lane < track->count; lane++)
+        if (since(track->lanes[lane].start, slice.start) >= (uint64_t)track->lanes[lane].dur) {
+            track->lanes[lane] = slice;
+            return lane + 1;
+        }
+    if (track->count == track->room) {
+        size_t room = track->room ? track->room * 2 : 4;
+        open_slice_t *lanes = PyMem_RawRealloc(track->lanes, room * sizeof *lanes);
+        if (!lanes)
+            return 0;
+        track->lanes = lanes;
+        track->room = room;
+    }
+    track->lanes[track->count++] = slice;
+    return track->count;
+}
+
+/* Move a slice that overlaps to a lane of its track; 0, or -1 when there is no memory. */
+static int move_overlap(layout_t *layout, size_t place, open_slice_t slice)
+{
+    lanes_t *lanes = lanes_at(layout, place);
+    size_t number = lanes ? free_lane(lanes, slice) : 0;
+    return number ? add_moved(layout, slice.row, OVERLAP, number) : -1;
+}
+
+/* Clamp what overruns by rounding, and find a lane for what does not nest. Returns the row at which memory ran out or
+   whose track is not an id, or -1. Rows are in order. */
+static Py_ssize_t lay_out(columns_t *columns, uint64_t tick, layout_t *layout, open_tracks_t *all)
+{
+    open_slices_t *open = NULL;
+    uint32_t open_track = 0;
+    Py_ssize_t place = 0;
+    for (Py_ssize_t row = 0; row < columns->rows; row++) {
+        int64_t start = columns->ts[row], dur = columns->dur[row];
+        uint32_t track = columns->track[row];
+        if (unlikely(!open || track != open_track)) {
+            place = open_tracks_place(all, track);
+            if (place < 0)
+                return row;
+            open = &all->tracks[place];
+            open_track = track;
+        }
+        still_open(open, start, dur);
+        if (open->depth) {
+            const open_slice_t *above = &open->slices[open->depth - 1];
+            /* What is open has not ended: the time since its start is at most its dur, and no sum overflows. */
+            uint64_t left = (uint64_t)above->dur - since(above->start, start);
+            if (unlikely((uint64_t)dur > left)) {
+                if ((uint64_t)dur - left > tick) {
+                    if (move_overlap(layout, (size_t)place, (open_slice_t){start, dur, row}) < 0)
+                        return row;
+                    continue;
+                }
+                columns->dur[row] = dur = (int64_t)left;
+            }
+            if (unlikely(open->depth >= MAX_DEPTH) && add_moved(layout, row, DEPTH, open->depth / MAX_DEPTH) < 0)
+                return row;
+        }
+        if (!(columns->kind[row] & ROW_INSTANT) && open_slices_push(open, start, dur, row) < 0)
+            return row;
+    }
+    return -1;
+}
+
+/* The dict of row -> Lane; NULL with an exception. */
+static PyObject *lanes_dict(const layout_t *layout)
+{
+    PyObject *lanes = PyDict_New();
+    for (size_t i = 0; lanes && i < layout->count; i++) {
+        const moved_t *moved = &layout->moved[i];
+        PyObject *number = PyLong_FromUnsignedLong(moved->number);
+        PyObject *row = PyLong_FromUnsignedLong(moved->row);
+        PyObject *lane = number ? PyObject_CallFunctionObjArgs(lane_type, reasons[moved->reason], number, NULL) : NULL;
+        if (!row || !lane || PyDict_SetItem(lanes, row, lane) < 0)
+            Py_CLEAR(lanes);
+        Py_XDECREF(number);
+        Py_XDECREF(row);
+        Py_XDECREF(lane);
+    }
+    return lanes;
+}
+
+/* ---- settle_rows ---- */
+
+/* Sort the columns where they are not in order. Returns the order: array 'I', or None when no row has moved. */
+static PyObject *settle_order(columns_t *columns)
+{
+    Py_ssize_t negative;
+    int sorted, status;
+    Py_BEGIN_ALLOW_THREADS
+    negative = first_negative(columns);
+    sorted = negative < 0 && is_sorted(columns);
+    Py_END_ALLOW_THREADS
+    if (negative >= 0)
+        return PyErr_Format(PyExc_ValueError, "row %zd: columns.dur is negative", negative);
+    if (sorted)
+        return Py_NewRef(Py_None);
+    Py_buffer held;
+    PyObject *order = array_new_held('I', columns->rows, &held);
+    if (!order)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    status = sort_columns(columns, held.buf);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&held);
+    if (status < 0) {
+        Py_DECREF(order);
+        return PyErr_NoMemory();
+    }
+    return order;
+}
+
+PyDoc_STRVAR(settle_rows_doc, "settle_rows(columns, tick_ns)\n--\n\n"
+                              "Sort rows, clamp what overruns by rounding, and give a lane to what does not nest.");
+
+static PyObject *settle_rows(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"columns", "tick_ns", NULL};
+    PyObject *tuple, *order, *lanes = NULL, *result = NULL;
+    long long tick_ns;
+    columns_t columns;
+    layout_t layout = {0};
+    open_tracks_t open = {0};
+    Py_ssize_t failed;
+    (void)module;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OL:settle_rows", names, &tuple, &tick_ns))
+        return NULL;
+    if (columns_get(tuple, &columns, 1) < 0)
+        return NULL;
+    order = settle_order(&columns);
+    if (!order)
+        goto done;
+    Py_BEGIN_ALLOW_THREADS
+    failed = lay_out(&columns, tick_ns < 0 ? 0 : (uint64_t)tick_ns, &layout, &open);
+    Py_END_ALLOW_THREADS
+    if (failed >= 0) {
+        open_tracks_error(&columns, failed);
+        goto done;
+    }
+    lanes = lanes_dict(&layout);
+    if (lanes)
+        result = PyObject_CallFunctionObjArgs(settled_type, tuple, order, lanes, NULL);
+
+done:
+    Py_XDECREF(order);
+    Py_XDECREF(lanes);
+    layout_free(&layout);
+    open_tracks_free(&open);
+    columns_release(&columns);
+    return result;
+}
+
+/* ---- renumber_rows ---- */
+
+/* Ids by first appearance. */
+typedef struct {
+    uint32_t *new_id; /* old id -> 1 + new id, 0: not seen yet */
+    size_t ids;
+    uint32_t *old_id; /* new id -> old id */
+    size_t count, room;
+} numbering_t;
+
+static void numbering_free(numbering_t *numbering)
+{
+    PyMem_RawFree(numbering->new_id);
+    PyMem_RawFree(numbering->old_id);
+}
+
+/* Give the next number to an id; 0, or -1: no memory, or an id above MAX_ID. */
+static int add_id(numbering_t *numbering, uint32_t old)
+{
+    if (old > MAX_ID)
+        return -1;
+    if (old >= numbering->ids) {
+        size_t ids = numbering->ids ? numbering->ids : 1024;
+        while (ids <= old)
+            ids *= 2;
+        uint32_t *new_id = PyMem_RawCalloc(ids, sizeof *new_id);
+        if (!new_id)
+            return -1;
+        if (numbering->ids)
+            memcpy(new_id, numbering->new_id, numbering->ids * sizeof *new_id);
+        PyMem_RawFree(numbering->new_id);
+        numbering->new_id = new_id;
+        numbering->ids = ids;
+    }
+    if (numbering->count == numbering->room) {
+        size_t room = numbering->room ? numbering->room * 2 : 256;
+        uint32_t *old_id = PyMem_RawRealloc(numbering->old_id, room * sizeof *old_id);
+        if (!old_id)
+            return -1;
+        numbering->old_id = old_id;
+        numbering->room = room;
+    }
+    numbering->old_id[numbering->count++] = old;
+    numbering->new_id[old] = (uint32_t)numbering->count;
+    return 0;
+}
+
+static int is_new(const numbering_t *numbering, uint32_t old)
+{
+    return old >= numbering->ids || !numbering->new_id[old];
+}
+
+/* Number a column in place. Returns the row at which memory ran out or whose id is above MAX_ID, or -1. */
+static Py_ssize_t number_column(uint32_t *column, Py_ssize_t rows, numbering_t *numbering)
+{
+    if (!rows)
+        return -1;
+    if (is_new(numbering, column[0]) && add_id(numbering, column[0]) < 0)
+        return 0;
+    /* A column of one value, as categories and sites often are, is told by comparing it with itself, one further. */
+    if (!memcmp(column, column + 1, (size_t)(rows - 1) * sizeof *column)) {
+        uint32_t only = numbering->new_id[column[0]] - 1;
+        for (Py_ssize_t row = 0; column[0] != only && row < rows; row++)
+            column[rows - 1 - row] = only;
+        return -1;
+    }
+    for (Py_ssize_t row = 0; row < rows; row++) {
+        uint32_t old = column[row];
+        if (unlikely(is_new(numbering, old)) && add_id(numbering, old) < 0)
+            return row;
+        column[row] = numbering->new_id[old] - 1;
+    }
+    return -1;
+}
+
+/* Set the exception for a row at which number_column stopped. */
+static void numbering_error(const uint32_t *column, const char *name, Py_ssize_t row)
+{
+    if (column[row] > MAX_ID)
+        PyErr_Format(PyExc_ValueError, "row %zd: columns.%s is %u, but ids count from 0 and end below 2**28", row, name,
+                     column[row]);
+    else
+        PyErr_NoMemory();
+}
+
+/* array 'I', the old id of each new one; NULL with an exception. */
+static PyObject *old_ids(const numbering_t *numbering)
+{
+    Py_buffer held;
+    PyObject *array = array_new_held('I', (Py_ssize_t)numbering->count, &held);
+    if (!array)
+        return NULL;
+    if (numbering->count)
+        memcpy(held.buf, numbering->old_id, numbering->count * sizeof *numbering->old_id);
+    PyBuffer_Release(&held);
+    return array;
+}
+
+PyDoc_STRVAR(renumber_rows_doc, "renumber_rows(columns)\n--\n\n"
+                                "Number strings and tracks by first appearance, so that equal content has equal ids.");
+
+static PyObject *renumber_rows(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"columns", NULL};
+    PyObject *tuple, *used = NULL, *tracks = NULL, *result = NULL;
+    columns_t columns;
+    numbering_t strings_numbering = {0}, tracks_numbering = {0};
+    (void)module;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:renumber_rows", names, &tuple) || columns_get(tuple, &columns, 1) < 0)
+        return NULL;
+    const struct {
+        uint32_t *ids;
+        const char *name;
+        numbering_t *numbering;
+    } column[] = {
+        {columns.name, "name", &strings_numbering},
+        {columns.cat, "cat", &strings_numbering},
+        {columns.site, "site", &strings_numbering},
+        {columns.track, "track", &tracks_numbering},
+    };
+    if (add_id(&strings_numbering, 0) < 0) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (size_t i = 0; i < sizeof column / sizeof *column; i++) {
+        Py_ssize_t failed;
+        Py_BEGIN_ALLOW_THREADS
+        failed = number_column(column[i].ids, columns.rows, column[i].numbering);
+        Py_END_ALLOW_THREADS
+        if (failed >= 0) {
+            numbering_error(column[i].ids, column[i].name, failed);
+            goto done;
+        }
+    }
+    used = old_ids(&strings_numbering);
+    tracks = used ? old_ids(&tracks_numbering) : NULL;
+    if (tracks)
+        result = PyObject_CallFunctionObjArgs(renumbered_type, tuple, used, tracks, NULL);
+
+done:
+    Py_XDECREF(used);
+    Py_XDECREF(tracks);
+    numbering_free(&strings_numbering);
+    numbering_free(&tracks_numbering);
+    columns_release(&columns);
+    return result;
+}
+
+static PyMethodDef METHODS[] = {
+    {"settle_rows", (PyCFunction)(void (*)(void))settle_rows, METH_VARARGS | METH_KEYWORDS, settle_rows_doc},
+    {"renumber_rows", (PyCFunction)(void (*)(void))renumber_rows, METH_VARARGS | METH_KEYWORDS, renumber_rows_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+/* Keep a new reference in a slot; 0, or -1 when there is none and an exception is set. */
+static int keep(PyObject **slot, PyObject *object)
+{
+    if (!object)
+        return -1;
+    Py_XSETREF(*slot, object);
+    return 0;
+}
+
+int settle_add(PyObject *module)
+{
+    if (keep(&settled_type, imported("stepscope.core.rows", "Settled")) < 0 ||
+        keep(&lane_type, imported("stepscope.core.rows", "Lane")) < 0 ||
+        keep(&renumbered_type, imported("stepscope.core.rows", "Renumbered")) < 0 ||
+        keep(&reasons[OVERLAP], PyUnicode_InternFromString("overlap")) < 0 ||
+        keep(&reasons[DEPTH], PyUnicode_InternFromString("depth")) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, METHODS);
+}

@@ -1,0 +1,178 @@
+"""Two cores, the same bytes: whatever a program does, the C core and its twin record the same Trace and files."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clock import FakeClock
+from stepscope import core
+from stepscope.core import clock, twin
+from stepscope.core.rows import StepMark
+from stepscope.formats import chrome, perfetto
+from stepscope.model import build, nesting
+from stepscope.model.nesting import nest
+from stepscope.model.trace import Origin, Trace
+from stepscope.record import drain
+from strategies import arguments, names, ticks
+
+native = pytest.importorskip("stepscope._native", reason="the C core is not built")
+
+USERS = (build, nesting, drain, chrome, perfetto)
+
+# What a program can do on a thread: a verb, and which of its spans or names.
+steps = st.one_of(
+    st.tuples(st.just("begin"), st.integers(0, 5)),
+    st.tuples(st.just("end"), st.integers(0, 5)),
+    st.tuples(st.just("instant"), st.integers(0, 5)),
+    st.tuples(st.just("wait"), ticks),
+    st.tuples(st.just("thread"), st.integers(0, 2)),
+    st.tuples(st.just("open"), st.just(0)),
+    st.tuples(st.just("seal"), st.just(0)),
+)
+vocabulary = st.lists(st.tuples(names, st.one_of(st.none(), arguments)), min_size=6, max_size=6)
+
+
+class Player:
+    """Plays a list of steps on one core, on three threads that take turns."""
+
+    def __init__(self, kernels: Any, words: list[tuple[str, dict[str, Any] | None]]) -> None:
+        self.kernels = kernels
+        self.words = words
+        self.clock = FakeClock()
+        self.spans = [kernels.record_function(name, args) for name, args in words]
+        self.windows: list[tuple[Any, int]] = []
+        self.recording = False
+
+    def do(self, verb: str, what: int) -> None:
+        if verb == "begin":
+            self.spans[what].__enter__()
+        elif verb == "end":
+            self.spans[what].__exit__(None, None, None)
+        elif verb == "instant":
+            self.kernels.instant(*self.words[what])
+        elif verb == "wait":
+            self.clock.now += what
+        elif verb == "open" and not self.recording:
+            self.kernels.open_window()
+            self.recording = True
+        elif verb == "seal" and self.recording:
+            self.windows.append((self.kernels.seal(), self.clock.now))
+            self.recording = False
+
+    def play(self, program: list[tuple[str, int]]) -> list[Trace]:
+        """The Trace of each window; thread ids are made the same on both cores."""
+        with using(self.kernels, self.clock):
+            self.kernels.arm()
+            self.do("open", 0)
+            workers = [Worker(self, f"worker {number}") for number in range(2)]
+            turn = 0
+            for verb, what in program:
+                if verb == "thread":
+                    turn = what
+                elif turn == 0:
+                    self.do(verb, what)
+                else:
+                    workers[turn - 1].do(verb, what)
+            for worker in workers:
+                worker.end()
+            self.do("seal", 0)
+            self.kernels.disarm()
+            return [self.trace(window, end) for window, end in self.windows]
+
+    def trace(self, window: Any, end: int) -> Trace:
+        mark = StepMark("ProfilerStep#3", max(0, end - 5), end + 1, threading.get_native_id(), "MainThread")
+        return drain.drain(window, [mark], Origin(pid=7))
+
+
+class Worker:
+    """A thread that does one step at a time and is waited for."""
+
+    def __init__(self, player: Player, name: str) -> None:
+        self.player = player
+        self.step: tuple[str, int] | None = None
+        self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
+        self.thread = threading.Thread(target=self.run, name=name)
+        self.thread.start()
+
+    def run(self) -> None:
+        while self.go.acquire() and self.step is not None:
+            self.player.do(*self.step)
+            self.done.release()
+
+    def do(self, verb: str, what: int) -> None:
+        self.step = (verb, what)
+        self.go.release()
+        self.done.acquire()
+
+    def end(self) -> None:
+        self.step = None
+        self.go.release()
+        self.thread.join()
+
+
+@contextlib.contextmanager
+def using(kernels: Any, ticks: FakeClock) -> Iterator[None]:
+    """Let every room use these kernels and that clock."""
+    before = [user.kernels for user in USERS]
+    for user in USERS:
+        user.kernels = kernels  # type: ignore[attr-defined]
+    kernels.use_ticks(ticks)
+    clock.use(ticks)
+    try:
+        yield
+    finally:
+        kernels.disarm()
+        kernels.use_ticks(None)
+        clock.use(None)
+        for user, own in zip(USERS, before, strict=True):
+            user.kernels = own  # type: ignore[attr-defined]
+
+
+def same_ids(trace: Trace) -> list[tuple[Any, ...]]:
+    """A trace's rows without thread ids, which differ from run to run."""
+    return [(*row[:5], row.track.kind, row.track.name, row.kind, dict(row.args)) for row in trace]
+
+
+@settings(max_examples=300, deadline=None)
+@given(program=st.lists(steps, max_size=40), words=vocabulary)
+def test_both_cores_record_the_same_traces(
+    program: list[tuple[str, int]], words: list[tuple[str, dict[str, Any] | None]]
+) -> None:
+    ours, twins = (Player(kernels, words).play(program) for kernels in (native, twin))
+
+    assert list(map(same_ids, ours)) == list(map(same_ids, twins))
+    for one, other in zip(ours, twins, strict=True):
+        assert one.columns == other.columns
+        assert one.strings == other.strings
+        assert [(p.kind, p.count, p.example) for p in one.problems] == [
+            (p.kind, p.count, p.example) for p in other.problems
+        ]
+        assert nest(one) == nest(other)
+
+
+@settings(max_examples=150, deadline=None)
+@given(program=st.lists(steps, max_size=40), words=vocabulary)
+def test_both_cores_write_the_same_bytes(
+    program: list[tuple[str, int]], words: list[tuple[str, dict[str, Any] | None]]
+) -> None:
+    for trace in Player(native, words).play(program):
+        written = {}
+        for kernels in (native, twin):
+            with using(kernels, FakeClock()):
+                written[kernels] = [
+                    b"".join(encode(trace)) for encode in (chrome.encode_chrome, perfetto.encode_perfetto)
+                ]
+        assert written[native] == written[twin]
+
+
+def test_the_core_in_use_says_which_and_why() -> None:
+    info = core.info()
+
+    assert info.name in ("c", "python")
+    assert info.reason
+    assert info.clock in ("boottime", "tsc", "monotonic")

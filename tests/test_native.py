@@ -1,0 +1,307 @@
+"""What only the C core can get wrong: memory, threads, processes, interpreters, and its clock."""
+
+import contextlib
+import gc
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clock import FakeClock
+from stepscope import ProfilerAction, core, instant, profile, record_function
+from stepscope.core import clock as clocks
+from stepscope.core import kernels
+from stepscope.model.trace import CUT
+
+pytestmark = pytest.mark.skipif(core.info().name != "c", reason=f"the C core is not in use: {core.info().reason}")
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def spans(count: int) -> None:
+    for _ in range(count):
+        with record_function("x"):
+            pass
+
+
+@contextlib.contextmanager
+def allowed(size_bytes: int) -> Iterator[None]:
+    from stepscope import _native
+
+    before = _native.limit(size_bytes)
+    try:
+        yield
+    finally:
+        _native.limit(before)
+
+
+def test_what_there_is_no_memory_for_is_dropped_counted_and_said() -> None:
+    with allowed(0), profile() as prof:
+        spans(10)
+    problems = [(problem.kind, problem.count, problem.example) for problem in prof.trace.problems]
+
+    assert len(prof.trace) == 0
+    assert problems == [("dropped", 20, "on thread 'MainThread' the memory for records was spent")]
+    assert "20 dropped: on thread 'MainThread'" in prof.key_averages().table()
+
+
+def test_a_budget_keeps_the_first_records_whole() -> None:
+    count = 200_000
+    with allowed(2 << 20), profile() as prof:
+        spans(count)
+    lost = sum(problem.count for problem in prof.trace.problems if problem.kind == "dropped")
+
+    # A chunk holds 65,534 records and two are allowed, unless an earlier test has left more in the pool.
+    assert lost == 0 or 2 * len(prof.trace) + lost in (2 * count, 2 * count + 1)
+
+
+def test_a_thousand_short_lived_threads_are_all_there(clock: FakeClock) -> None:
+    def work(number: int) -> None:
+        with record_function("work", number=number):
+            pass
+
+    with profile() as prof:
+        for first in range(0, 1000, 50):
+            threads = [threading.Thread(target=work, args=(first + n,), name=f"t{first + n}") for n in range(50)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    assert sorted((row.track.name, row.args["number"]) for row in prof.trace) == sorted(
+        (f"t{n}", n) for n in range(1000)
+    )
+    assert len({(track.pid, track.tid) for track in prof.trace.tracks}) == 1000
+
+
+def test_a_thread_that_outlives_its_sessions_is_in_each() -> None:
+    go, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        while go.wait() and not done.is_set():
+            go.clear()
+            with record_function("work"):
+                pass
+            ready.set()
+
+    ready = threading.Event()
+    worker = threading.Thread(target=work, name="worker", daemon=True)
+    worker.start()
+    found = []
+    for _ in range(3):
+        with profile() as prof:
+            go.set()
+            assert ready.wait(10)
+            ready.clear()
+        found.append([(row.name, row.track.name) for row in prof.trace])
+    done.set()
+    go.set()
+    worker.join()
+
+    assert found == [[("work", "worker")]] * 3
+
+
+def test_threads_at_once_lose_nothing() -> None:
+    def hammer(place: int) -> None:
+        for _ in range(20_000):
+            with record_function("outer"), record_function("inner", place=place):
+                instant("mark")
+
+    with profile() as prof:
+        threads = [threading.Thread(target=hammer, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    trace = prof.trace
+
+    assert trace.problems == ()
+    names = Counter(
+        (track, trace.strings[name]) for track, name in zip(trace.columns.track, trace.columns.name, strict=True)
+    )
+    assert sorted(names.values()) == [20_000] * 12
+
+
+def test_cycles_that_end_while_threads_record_are_each_whole() -> None:
+    errors: list[BaseException] = []
+    stop = threading.Event()
+
+    def hammer(place: int) -> None:
+        try:
+            while not stop.is_set():
+                with record_function("outer"), record_function("inner", place=place):
+                    instant("mark")
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test fails
+            errors.append(error)
+
+    with profile(schedule=lambda _: ProfilerAction.RECORD_AND_SAVE, acc_events=True) as prof:
+        threads = [threading.Thread(target=hammer, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(30):
+            prof.step()
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    assert errors == []
+    for session in prof.sessions:
+        cut = Counter((row.track.name, row.name) for row in session.trace if row.kind & CUT)
+        assert {problem.kind for problem in session.trace.problems} <= {"cut"}
+        assert max(cut.values(), default=0) <= 2  # the window's two edges
+        inside = Counter((row.track.name, row.name) for row in session.trace)
+        for (track, name), count in inside.items():
+            if name == "mark":
+                assert abs(count - inside[track, "inner"]) <= 1
+                assert abs(count - inside[track, "outer"]) <= 1
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_child_process_profiles_on_its_own(start: str, tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(f"""
+import multiprocessing
+from stepscope import profile, record_function
+
+def child(queue):
+    with profile() as prof, record_function("child's"):
+        pass
+    queue.put([row.name for row in prof.trace])
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context({start!r})
+    queue = context.Queue()
+    with profile() as prof:
+        with record_function("before"):
+            pass
+        worker = context.Process(target=child, args=(queue,))
+        worker.start()
+        print(queue.get())
+        worker.join()
+        with record_function("after"):
+            pass
+    print([row.name for row in prof.trace])
+""")
+    done = subprocess.run([sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("[\"child's\"]\n['before', 'after']\n", "")
+
+
+def test_daemon_threads_that_record_at_shutdown_do_not_crash() -> None:
+    script = """
+import threading, time
+from stepscope import profile, record_function
+
+def forever():
+    while True:
+        with record_function("x", k=1), record_function("y"):
+            pass
+
+prof = profile()
+prof.start()
+for _ in range(4):
+    threading.Thread(target=forever, daemon=True).start()
+time.sleep(0.05)
+"""
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("_xxsubinterpreters") is None, reason="no module for subinterpreters")
+def test_a_subinterpreter_is_refused_with_what_to_do() -> None:
+    script = """
+import _xxsubinterpreters as interpreters
+code = '''
+try:
+    import stepscope._native
+except ImportError as error:
+    print(error)
+'''
+interpreters.run_string(interpreters.create(), code)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert "subinterpreter" in done.stdout
+    assert done.returncode == 0
+
+
+def test_a_thousand_cycles_leave_memory_and_references_flat() -> None:
+    def cycle() -> None:
+        with profile() as prof, record_function("outer", k=1, note="text", odd=[1, None]):
+            spans(200)
+            instant("mark", k=2)
+        assert len(prof.trace) == 202
+
+    for _ in range(100):
+        cycle()
+    gc.collect()
+    objects, blocks, resident = len(gc.get_objects()), sys.getallocatedblocks(), resident_bytes()
+    for _ in range(1000):
+        cycle()
+    gc.collect()
+
+    assert len(gc.get_objects()) - objects < 100
+    assert sys.getallocatedblocks() - blocks < 1000
+    assert resident_bytes() - resident < 4 << 20
+
+
+def test_the_time_stamp_counter_agrees_with_boottime_over_seconds() -> None:
+    distrust = clocks.tsc_distrust()
+    if distrust:
+        pytest.skip(f"the time-stamp counter is no clock here: {distrust}")
+    before = kernels.tsc_in_use()
+    assert kernels.use_tsc(True)
+    try:
+        with profile() as prof:
+            edges = []
+            for number in range(5):
+                first = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+                instant(f"mark {number}")
+                edges.append((first, time.clock_gettime_ns(time.CLOCK_BOOTTIME)))
+                time.sleep(0.5)
+    finally:
+        kernels.use_tsc(before)
+    offset = prof.trace.origin.boottime_offset_ns
+
+    for row, (first, last) in zip(prof.trace, edges, strict=True):
+        # Wall time is read once a window, within a microsecond; the counter drifts less than that in seconds.
+        assert first - 2_000 <= row.ts + offset <= last + 2_000
+
+
+def test_a_decorated_function_is_pickled_and_described_as_itself() -> None:
+    assert pickle.loads(pickle.dumps(decorated)) is decorated  # noqa: S301 - our own
+    assert decorated.__wrapped__(3) == 4  # type: ignore[attr-defined]
+    assert decorated.__name__ == "decorated"
+
+
+@record_function("decorated")
+def decorated(x: int) -> int:
+    """Adds one."""
+    return x + 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (record_function, "missing 1 required argument: 'name'"),
+        (lambda: record_function("a", 1, 2), "got 3 positional arguments"),
+        (lambda: record_function("a", name="b"), "multiple values for argument 'name'"),
+        (lambda: record_function("a")(1, 2), "a span is entered, exited, or called with the function"),
+        (type(record_function("a")), "cannot create"),
+        (lambda: type(record_function("a")).__enter__(3), "must be a span"),
+    ],
+)
+def test_a_wrong_call_is_a_type_error(call: object, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()  # type: ignore[operator]
