@@ -24,6 +24,8 @@ HOSTILE = (
     "a.b[0].c",
     "stepscope:cut",
     "%s %d {} {0}",
+    "# tracer: nop TRACE:\n",
+    "systemTraceEvents",
 )
 texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=12))
 names = st.one_of(st.sampled_from(("forward", "backward", "load")), texts)

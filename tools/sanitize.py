@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         ignore = shutil.ignore_patterns("*.so", "build", "*.egg-info", "__pycache__")
         for name in ("src", "tests", "fixtures", "tools"):
             shutil.copytree(ROOT / name, copy / name, ignore=ignore)
-        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
         build = {**os.environ, "CFLAGS": FLAGS, "LDFLAGS": "-fsanitize=address,undefined", "STEPSCOPE_REQUIRE_C": "1"}
         installed = Path(folder, "installed")

@@ -28,8 +28,7 @@ def show_time(time_us: float) -> str:
 
 
 def _show_name(name: str) -> str:
-    line = name.encode("unicode_escape").decode() if not name.isprintable() and name.isascii() else name
-    line = " ".join(line.split())
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)
     return line if len(line) <= MAX_NAME_WIDTH else line[: MAX_NAME_WIDTH - 3] + "..."
 
 

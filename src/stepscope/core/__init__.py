@@ -44,7 +44,7 @@ def _load(wanted: str) -> tuple[Any, str, str]:
         try:
             from stepscope import _native
         except ImportError as error:
-            reason = f"the C core is not here: {error}"
+            reason = f"the C core is not here: {_why_missing() or error}"
             if wanted == "c":
                 message = f"STEPSCOPE_CORE=c: {reason}. Install with a C compiler, or unset the variable."
                 raise ImportError(message) from error
@@ -53,6 +53,15 @@ def _load(wanted: str) -> tuple[Any, str, str]:
     from stepscope.core import twin
 
     return twin, "python", "STEPSCOPE_CORE=python" if wanted else reason
+
+
+def _why_missing() -> str:
+    """What setup.py noted when it could not build the C core; "" if nothing."""
+    try:
+        with open(os.path.join(os.path.dirname(__file__), "..", "_native_missing.txt"), encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _choose_clock(wanted: str) -> None:

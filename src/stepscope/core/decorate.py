@@ -6,32 +6,43 @@ consumer's time and overlap the consumer's spans. A coroutine's span is held acr
 
 import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from stepscope.core.twin.span import Span
 
 __all__ = ["decorate", "decorate_native"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-AroundCall = Callable[[AbstractContextManager[Any], Callable[..., Any]], Any]
+AroundCall = Callable[["Span", Callable[..., Any]], Any]
 
 
-def decorate_native(span: AbstractContextManager[Any], function: Function) -> Function:
+def decorate_native(span: "Span", function: Function) -> Function:
     """As `decorate`, with the C core's wrapper around plain calls."""
     from stepscope._native import around_call
 
-    def around(span: AbstractContextManager[Any], function: Callable[..., Any]) -> Any:
+    def around(span: "Span", function: Callable[..., Any]) -> Any:
         return functools.update_wrapper(around_call(span, function), function)
 
     return decorate(span, function, around)
 
 
-def decorate(
-    span: AbstractContextManager[Any], function: Function, around_call: "AroundCall | None" = None
-) -> Function:
-    """The function with the span around it; coroutine and generator functions stay what they are."""
+def decorate(span: "Span", function: Function, around_call: "AroundCall | None" = None) -> Function:
+    """The function with the span around it; coroutine and generator functions stay what they are.
+
+    Raises:
+        TypeError: it is not a function or another callable object, but a class, classmethod or staticmethod.
+    """
     import inspect
+
+    if isinstance(function, (type, classmethod, staticmethod)) or not callable(function):
+        message = (
+            f"record_function({span.name!r}) cannot decorate {function!r}. "
+            "Put it below @classmethod or @staticmethod, or on the class's methods."
+        )
+        raise TypeError(message)
 
     if inspect.isasyncgenfunction(function):
         wrapper: Any = _around_async_generator(span, function)
@@ -44,7 +55,7 @@ def decorate(
     return wrapper  # type: ignore[no-any-return]
 
 
-def _around_call(span: AbstractContextManager[Any], function: Callable[..., Any]) -> Any:
+def _around_call(span: "Span", function: Callable[..., Any]) -> Any:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         with span:
@@ -53,16 +64,16 @@ def _around_call(span: AbstractContextManager[Any], function: Callable[..., Any]
     return call
 
 
-def _around_coroutine(span: AbstractContextManager[Any], function: Callable[..., Any]) -> Any:
+def _around_coroutine(span: "Span", function: Callable[..., Any]) -> Any:
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        with span:
+        with span.alone():  # calls overlap, and each must end its own
             return await function(*args, **kwargs)
 
     return call
 
 
-def _around_generator(span: AbstractContextManager[Any], function: Callable[..., Any]) -> Any:
+def _around_generator(span: "Span", function: Callable[..., Any]) -> Any:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         generator: Generator[Any, Any, Any] = function(*args, **kwargs)
@@ -87,13 +98,14 @@ def _around_generator(span: AbstractContextManager[Any], function: Callable[...,
     return call
 
 
-def _around_async_generator(span: AbstractContextManager[Any], function: Callable[..., Any]) -> Any:
+def _around_async_generator(span: "Span", function: Callable[..., Any]) -> Any:
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         generator: AsyncGenerator[Any, Any] = function(*args, **kwargs)
+        own = span.alone()
         resume: Callable[[], Awaitable[Any]] = functools.partial(anext, generator)
         while True:
-            with span:
+            with own:
                 try:
                     item = await resume()
                 except StopAsyncIteration:
@@ -101,7 +113,7 @@ def _around_async_generator(span: AbstractContextManager[Any], function: Callabl
             try:
                 sent = yield item
             except GeneratorExit:
-                with span:
+                with own:
                     await generator.aclose()
                 raise
             except BaseException as error:  # noqa: BLE001 - it belongs to the generator inside

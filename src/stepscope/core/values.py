@@ -1,15 +1,15 @@
 r"""What text and what values a trace can hold.
 
 Any str is a legal name and any object a legal argument. What a file cannot hold is shown as Python would
-write it: NUL as \x00, a lone surrogate as \udc80, an int beyond 64 bits by its digits. Values are taken when
-the span begins, so that what the program does to them later cannot change the trace, and nothing here raises.
+write it: NUL as \x00, a lone surrogate as \udc80, an int beyond 64 bits by its digits. Values are copied, so that
+what the program does to them later cannot change the trace; nothing here raises, and nothing takes long.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["NO_NAME", "RESERVED_PREFIX", "freeze", "freeze_args", "legal_name", "legal_text"]
+__all__ = ["NO_NAME", "RESERVED_PREFIX", "freeze", "freeze_args", "freeze_call", "legal_name", "legal_text"]
 
 # Keys of our own marks in a slice's args; a user's key of that form is set apart by `freeze_args`.
 RESERVED_PREFIX = "stepscope:"
@@ -17,12 +17,13 @@ RESERVED_PREFIX = "stepscope:"
 # Perfetto shows what has no name in two ways, one a format; with this one in one.
 NO_NAME = "[No name]"
 MAX_DEPTH = 16
+# How many values the arguments of one span may hold in all; a container says how many it left out.
 MAX_ITEMS = 1000
 MAX_REPR = 1000
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
-def legal_text(text: str) -> str:
+def legal_text(text: Any) -> str:
     """The text as every file can hold it: valid UTF-8 without NUL; most texts come back as they are."""
     if type(text) is not str:
         text = _plain(text)
@@ -32,7 +33,7 @@ def legal_text(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         text = text.encode("utf-8", "backslashreplace").decode()
-    return text
+    return str(text)
 
 
 def legal_name(name: Any) -> str:
@@ -43,13 +44,21 @@ def legal_name(name: Any) -> str:
 def _plain(text: Any) -> str:
     """A str of any object: a subclass of str by its characters, all else by str()."""
     try:
-        return str.__str__(text) if isinstance(text, str) else str(text)
+        return str.__str__(text) if isinstance(text, str) else str.__str__(str(text))
     except Exception as error:  # noqa: BLE001 - the user's __str__ may raise anything
         return _unprintable(text, error)
 
 
 def _unprintable(value: Any, error: Exception) -> str:
-    return f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    kind = type.__getattribute__(type(value), "__name__")
+    return f"<{kind} whose repr raised {type.__getattribute__(type(error), '__name__')}>"
+
+
+def freeze_call(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call of record_function: those in `args`, if it is not None, then the keywords."""
+    if args is None:
+        return freeze_args(kwargs)
+    return {**freeze_args(args), **freeze_args(kwargs)}
 
 
 def freeze_args(args: Any) -> dict[str, Any]:
@@ -58,18 +67,30 @@ def freeze_args(args: Any) -> dict[str, Any]:
     Args:
         args: a mapping, whose items become the arguments; anything else becomes the one argument "args".
     """
-    if not isinstance(args, Mapping):
-        args = {"args": args}
+    freezer = _Freezer()
     frozen: dict[str, Any] = {}
     try:
-        for key, value in args.items():
+        items = args if isinstance(args, Mapping) else {"args": args}
+        for key, value in freezer.some(items.items(), len(items)):
             text = _free_key(frozen, legal_text(key), key)
             if text.startswith(RESERVED_PREFIX):
                 text = "user:" + text
-            frozen[text] = freeze(value)
+            frozen[text] = freezer.value(value, 0, ())
     except Exception as error:  # noqa: BLE001 - the user's mapping may raise anything
         frozen["args"] = _unprintable(args, error)
+    if freezer.left_out:
+        frozen["..."] = f"{freezer.left_out} more"
     return frozen
+
+
+def freeze(value: Any) -> Any:
+    """A value as both files can hold it.
+
+    Returns:
+        bool, int (64 bits), float (finite), legal text, or a list or dict of those, never empty: JSON's null and
+        empty containers would be missing from what Perfetto shows, so they are written out as text.
+    """
+    return _Freezer().value(value, 0, ())
 
 
 def _free_key(taken: Mapping[str, Any], text: str, key: Any) -> str:
@@ -77,28 +98,6 @@ def _free_key(taken: Mapping[str, Any], text: str, key: Any) -> str:
     while text in taken:
         text = f"{text} ({type(key).__name__})"
     return text
-
-
-def freeze(value: Any, depth: int = 0, inside: tuple[int, ...] = ()) -> Any:
-    """A value as both files can hold it.
-
-    Returns:
-        bool, int (64 bits), float (finite), legal text, or a list or dict of those, never empty: JSON's null and
-        empty containers would be missing from what Perfetto shows, so they are written out as text.
-    """
-    kind = type(value)
-    if kind is str:
-        return legal_text(value)
-    if kind is bool:
-        return value
-    if kind is int:
-        return value if INT64_MIN <= value <= INT64_MAX else _digits(value)
-    if kind is float:
-        return value if math.isfinite(value) else _infinite(value)
-    try:
-        return _freeze_other(value, depth, inside)
-    except Exception as error:  # noqa: BLE001 - the user's object may raise anything
-        return legal_text(_unprintable(value, error))
 
 
 def _digits(value: int) -> str:
@@ -112,52 +111,88 @@ def _infinite(value: float) -> str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def _freeze_other(value: Any, depth: int, inside: tuple[int, ...]) -> Any:
-    """A container, a scalar of another library, or an object shown by its repr."""
-    for plain in (str, int, float):
-        if isinstance(value, plain):  # a subclass: an enum, numpy.float64
-            return freeze(str.__str__(value) if plain is str else plain(value))
-    if isinstance(value, (Mapping, list, tuple, set, frozenset)):
-        return _freeze_container(value, depth, inside)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return _shorten(repr(bytes(value[:MAX_REPR])))
-    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape is None or dtype is None:
-        return _shorten(repr(value))
-    if not tuple(shape) and callable(getattr(value, "item", None)):  # numpy and torch scalars
-        return freeze(value.item(), depth + 1)
-    # An array: its kind, never its numbers.
-    return legal_text(f"{type(value).__name__}(shape={tuple(shape)}, dtype={dtype})")
-
-
-def _freeze_container(value: Any, depth: int, inside: tuple[int, ...]) -> Any:
-    if id(value) in inside or depth >= MAX_DEPTH:
-        return "..."
-    inside = (*inside, id(value))
-    if isinstance(value, Mapping):
-        return _freeze_mapping(value, depth, inside) or "{}"
-    return _freeze_items(value, len(value), depth, inside) or "[]"
-
-
 def _shorten(text: str) -> str:
     return legal_text(text if len(text) <= MAX_REPR else text[:MAX_REPR] + "...")
 
 
-def _freeze_mapping(value: Mapping[Any, Any], depth: int, inside: tuple[int, ...]) -> dict[str, Any]:
-    frozen: dict[str, Any] = {}
-    for count, (key, item) in enumerate(value.items()):
-        if count == MAX_ITEMS:
-            frozen["..."] = f"{len(value) - count} more"
-            break
-        frozen[_free_key(frozen, legal_text(key), key)] = freeze(item, depth + 1, inside)
-    return frozen
+class _Freezer:
+    """Freezes values that share one allowance of items.
 
+    Attributes:
+        left_out: items of the container read last that there was no allowance for.
+    """
 
-def _freeze_items(value: Iterable[Any], length: int, depth: int, inside: tuple[int, ...]) -> list[Any]:
-    frozen: list[Any] = []
-    for item in value:
-        if len(frozen) == MAX_ITEMS:
-            frozen.append(f"... {length - MAX_ITEMS} more")
-            break
-        frozen.append(freeze(item, depth + 1, inside))
-    return frozen
+    def __init__(self) -> None:
+        self.allowance = MAX_ITEMS
+        self.left_out = 0
+
+    def some(self, items: Any, length: int) -> Iterator[Any]:
+        """As many of a container's items as are allowed; then `left_out` says how many were not."""
+        taken = 0
+        for item in items:
+            if self.allowance <= 0:
+                break
+            self.allowance -= 1
+            taken += 1
+            yield item
+        self.left_out = max(length - taken, 0)
+
+    def value(self, value: Any, depth: int, inside: tuple[int, ...]) -> Any:
+        """A value, `depth` containers deep, inside containers of those ids."""
+        kind = type(value)
+        if kind is str:
+            return legal_text(value)
+        if kind is bool:
+            return value
+        if kind is int:
+            return value if INT64_MIN <= value <= INT64_MAX else _digits(value)
+        if kind is float:
+            return value if math.isfinite(value) else _infinite(value)
+        try:
+            return self.other(value, depth, inside)
+        except Exception as error:  # noqa: BLE001 - the user's object may raise anything
+            return self.by_repr(value, error)
+
+    def by_repr(self, value: Any, error: Exception) -> str:
+        """An object that cannot be looked into."""
+        try:
+            return _shorten(repr(value))
+        except Exception:  # noqa: BLE001 - as above
+            return legal_text(_unprintable(value, error))
+
+    def other(self, value: Any, depth: int, inside: tuple[int, ...]) -> Any:
+        """A container, a scalar of another library, or an object shown by its repr."""
+        for plain in (str, int, float):
+            if isinstance(value, plain):  # a subclass: an enum, numpy.float64
+                return self.value(str.__str__(value) if plain is str else plain(value), depth, inside)
+        if isinstance(value, (Mapping, list, tuple, set, frozenset)):
+            return self.container(value, depth, inside)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return _shorten(repr(bytes(value[:MAX_REPR])))
+        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+        if not isinstance(shape, tuple) or dtype is None:
+            return _shorten(repr(value))
+        if not shape and callable(getattr(value, "item", None)):  # numpy and torch scalars
+            item = value.item()
+            return self.value(item, depth, inside) if type(item) in (bool, int, float, str) else _shorten(repr(value))
+        # An array: its kind, never its numbers.
+        return legal_text(f"{type(value).__name__}(shape={tuple(shape)}, dtype={dtype})")
+
+    def container(self, value: Any, depth: int, inside: tuple[int, ...]) -> Any:
+        """A mapping as a dict, any other as a list; with how many items there was no allowance for."""
+        if id(value) in inside or depth >= MAX_DEPTH:
+            return "..."
+        inside = (*inside, id(value))
+        if isinstance(value, Mapping):
+            frozen: dict[str, Any] = {}
+            for key, item in self.some(value.items(), len(value)):
+                frozen[_free_key(frozen, legal_text(key), key)] = self.value(item, depth + 1, inside)
+            if self.allowance <= 0 and len(value) > len(frozen):
+                frozen["..."] = f"{len(value) - len(frozen)} more"
+            return frozen or "{}"
+        items: list[Any] = []
+        for item in self.some(value, len(value)):
+            items.append(self.value(item, depth + 1, inside))  # noqa: PERF401 - a comprehension hides how many
+        if self.allowance <= 0 and len(value) > len(items):
+            items.append(f"... {len(value) - len(items)} more")
+        return items or "[]"

@@ -29,8 +29,14 @@ OWN_KEYS = frozenset(
         "metadata",
         "traceEvents",
         "traceName",
+        # What the format gives a meaning of its own; Perfetto refuses a file whose systemTraceEvents is no text.
+        "otherData",
         "stackFrames",
         "samples",
+        "systemTraceEvents",
+        "controllerTraceDataKey",
+        "powerTraceAsString",
+        "androidProcessDump",
     }
 )
 

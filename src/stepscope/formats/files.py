@@ -6,7 +6,6 @@ reason and fix, and leaves nothing behind.
 
 import contextlib
 import errno
-import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -71,7 +70,6 @@ FIXES = {
     errno.EISDIR: "Give the path of a file, not of a folder.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
-_NUMBER = itertools.count()
 
 
 def format_named(name: str) -> Format:
@@ -126,8 +124,8 @@ def write_as(trace: Trace, path: str | os.PathLike[str], form: Format, *, exclus
         if exclusive:
             raise
         raise _export_error(target, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))) from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise _export_error(target, error) from error
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path is a ValueError, a loop of links may be
+        raise _export_error(target, error) from error  # a RuntimeError
     return target
 
 
@@ -166,11 +164,12 @@ def _is_device(path: Path) -> bool:
 def _write_whole(path: Path, pieces: Iterator[bytes], *, exclusive: bool) -> None:
     """Write beside the path, then take its name."""
     target = path if exclusive else path.resolve()  # a link keeps pointing at what it pointed at
-    beside = target.parent / f".stepscope-{os.getpid()}-{next(_NUMBER)}.tmp"
+    # By chance, not by pid: containers that share a folder have the same pids.
+    beside = target.parent / f".stepscope-{os.urandom(8).hex()}.tmp"
     number = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), 0o666)
     try:
         with open(number, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
-            _write_pieces(file, pieces, compress=target.suffix == ".gz")
+            _write_pieces(file, pieces, compress=path.suffix == ".gz")
             file.flush()
             os.fsync(file.fileno())
         if exclusive:
@@ -190,7 +189,11 @@ def _take_free_name(beside: Path, target: Path) -> None:
         raise
     except OSError:
         target.touch(exist_ok=False)
-        beside.replace(target)
+        try:
+            beside.replace(target)
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
 
 
 def _write_pieces(file: BinaryIO, pieces: Iterator[bytes], *, compress: bool) -> None:

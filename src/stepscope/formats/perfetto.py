@@ -24,6 +24,11 @@ STATE_CLEARED = 1
 GLOBAL_SEQUENCE = 1
 # The trace processor formats a metadata key into 2 KiB, unchecked: past that it dies. A character is up to 4 bytes.
 MAX_METADATA_KEY = 400
+# The trace processor looks for the marks of other formats in a file's first 128 bytes: there is no user's text in them.
+NOTE = (
+    "Written by stepscope. Open this file in https://ui.perfetto.dev, or ask it questions in SQL: "
+    "from stepscope.check import open_trace."
+)
 UINT64 = (1 << 64) - 1
 
 
@@ -63,7 +68,8 @@ def _global_packets(trace: Trace) -> bytes:
         (REALTIME, clocks.realtime_ns),
     )
     snapshot = b"".join(field(1, _uint(1, clock) + _uint(2, time)) for clock, time in readings)
-    packets = [field(6, snapshot), field(45, _text(17, origin.host))]
+    note = field(5, field(2, _metadata("stepscope:note", NOTE)))
+    packets = [field(6, snapshot), note, field(45, _text(17, origin.host))]
     if uuid := _uuid(origin.trace_id):
         packets.append(field(89, uuid))
     shown = {key: value for key, value in origin.metadata.items() if len(key) <= MAX_METADATA_KEY}

@@ -23,6 +23,8 @@ __all__ = ["TraceBuilder"]
 # Ids given to what has none of its own. Linux hands out ids up to 2**22, and loaders read 31 bits.
 FIRST_MADE_UP_TID = 1 << 30
 LAST_TID = (1 << 31) - 1
+# About 146 years in ns: what loaders add to a time must not overflow 64 bits.
+LAST_NS = (1 << 62) - 1
 # As NO_NAME: Perfetto shows what has no category in two ways, one a format.
 NO_CATEGORY = "uncategorized"
 
@@ -51,7 +53,13 @@ class TraceBuilder:
         """Add a track; returns its number, to pass to `slice` and `instant`.
 
         A tid that is taken, or that loaders cannot read, is replaced by one that is free.
+
+        Raises:
+            TraceError: loaders cannot read the pid.
         """
+        if not 0 <= pid <= LAST_TID:
+            message = f"process {process!r} has the pid {pid}. Pids are from 0 to {LAST_TID}."
+            raise TraceError(message)
         if not 0 < tid <= LAST_TID or (pid, tid) in self._tids:
             while (pid, self._made_up) in self._tids:
                 self._made_up += 1
@@ -75,11 +83,8 @@ class TraceBuilder:
         """Add a slice of `dur` ns at `ts` ns since origin.base_ns.
 
         Raises:
-            TraceError: dur is negative, or no such track.
+            TraceError: there is no such track, or the time is out of range.
         """
-        if dur < 0:
-            message = f"slice {name!r} at {ts} ns has a negative duration, {dur} ns"
-            raise TraceError(message)
         self._row(track, name, (ts, dur), cat, SLICE | CUT if cut else SLICE)
         self._attach(args)
 
@@ -146,6 +151,9 @@ class TraceBuilder:
     def _row(self, track: int, name: str, time: tuple[int, int], cat: str, kind: int) -> None:
         if not 0 <= track < len(self._tracks):
             message = f"{name!r} is on track {track}; there are {len(self._tracks)} tracks. Add it with thread()."
+            raise TraceError(message)
+        if not 0 <= time[0] <= time[0] + time[1] <= LAST_NS:
+            message = f"{name!r} lasts from {time[0]} ns for {time[1]} ns. Times are from 0 to {LAST_NS} ns."
             raise TraceError(message)
         values = (*time, self._name_id(name), self._string(cat or NO_CATEGORY), 0, track, kind)
         for column, value in zip(self._columns, values, strict=True):

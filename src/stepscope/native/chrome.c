@@ -25,8 +25,7 @@ static PyTypeObject *rows_type;
 static char digits3[1000][4]; /* ".000" to ".999" */
 static char digits4[10000][4];
 
-static void fill_digits(void)
-{
+static void fill_digits(void) {
     for (int i = 0; i < 10000; i++)
         for (int place = 3, rest = i; place >= 0; place--, rest /= 10)
             digits4[i][place] = (char)('0' + rest % 10);
@@ -49,16 +48,14 @@ typedef struct {
 } rows_t;
 
 /* Copy a text: most are short, so 64 bytes at once, and what lies behind is written over. */
-static char *paste(char *to, const char *from, size_t length)
-{
+static char *paste(char *to, const char *from, size_t length) {
     memcpy(to, from, TEXT_SLACK);
     if (unlikely(length > TEXT_SLACK))
         memcpy(to + TEXT_SLACK, from + TEXT_SLACK, length - TEXT_SLACK);
     return to + length;
 }
 
-static char *print_below_10000(char *to, uint32_t value)
-{
+static char *print_below_10000(char *to, uint32_t value) {
     uint32_t skip = (value < 1000) + (value < 100) + (value < 10);
     char shifted[8] = {0};
     memcpy(shifted, digits4[value], 4);
@@ -66,8 +63,7 @@ static char *print_below_10000(char *to, uint32_t value)
     return to + 4 - skip;
 }
 
-static char *print_unsigned(char *to, uint64_t value)
-{
+static char *print_unsigned(char *to, uint64_t value) {
     if (value < 10000)
         return print_below_10000(to, (uint32_t)value);
     to = print_unsigned(to, value / 10000);
@@ -76,8 +72,7 @@ static char *print_unsigned(char *to, uint64_t value)
 }
 
 /* Nanoseconds as microseconds with three decimals; below zero both parts are rounded down, as Python's // and % do. */
-static char *print_us(char *to, int64_t ns)
-{
+static char *print_us(char *to, int64_t ns) {
     int64_t whole = ns / 1000, rest = ns % 1000;
     if (unlikely(ns < 0)) {
         if (rest < 0) {
@@ -94,8 +89,7 @@ static char *print_us(char *to, int64_t ns)
 }
 
 /* Print what stands in args besides the row's own columns. */
-static char *print_args(char *to, PyObject *args, int cut)
-{
+static char *print_args(char *to, PyObject *args, int cut) {
     size_t length = args ? (size_t)PyBytes_GET_SIZE(args) : 0;
     if (!length && !cut)
         return to;
@@ -115,23 +109,27 @@ static char *print_args(char *to, PyObject *args, int cut)
     return to + sizeof ARGS_TAIL - 1;
 }
 
-/* Print rows until the next one may not fit before end, or none is left. Returns the end of what was printed. */
-static char *print_rows(rows_t *self, char *to, const char *end)
-{
-    const columns_t *columns = &self->columns;
+/* Print rows until the next one may not fit before end, or none is left. Returns the end of what was printed. What the
+   loop needs is kept in locals: characters may be written over anything, as far as a compiler knows. */
+static char *print_rows(rows_t *self, char *to, const char *end) {
+    const columns_t columns = self->columns;
+    const text_t *names = self->names.of, *tracks = self->tracks.of;
+    const size_t name_count = (size_t)self->names.count, track_count = (size_t)self->tracks.count;
+    const uint32_t *places = self->args.of;
     Py_ssize_t row;
-    for (row = self->at; row < columns->rows; row++) {
-        uint32_t name = columns->name[row], cat = columns->cat[row], track = columns->track[row];
-        uint8_t kind = columns->kind[row];
+    for (row = self->at; row < columns.rows; row++) {
+        uint32_t name = columns.name[row], cat = columns.cat[row], track = columns.track[row];
+        int64_t ts = columns.ts[row], dur = columns.dur[row];
+        uint8_t kind = columns.kind[row];
         /* They were valid at the start; the columns are only held against being resized. */
-        if (unlikely(name >= self->names.count || cat >= self->names.count || track >= self->tracks.count)) {
+        if (unlikely(name >= name_count || cat >= name_count || track >= track_count)) {
             self->invalid = row;
             break;
         }
-        const text_t *piece = &self->names.of[name], *category = &self->names.of[cat], *where = &self->tracks.of[track];
-        uint32_t place = self->args.of ? self->args.of[row] : 0;
+        const text_t piece = names[name], category = names[cat], where = tracks[track];
+        uint32_t place = places ? places[row] : 0;
         PyObject *args = place ? self->args.objects[place - 1] : NULL;
-        size_t needed = ROW_SLACK + piece->length + category->length + where->length;
+        size_t needed = ROW_SLACK + piece.length + category.length + where.length;
         needed += args ? (size_t)PyBytes_GET_SIZE(args) : 0;
         if (unlikely((size_t)(end - to) < needed)) {
             self->needed = needed;
@@ -139,16 +137,16 @@ static char *print_rows(rows_t *self, char *to, const char *end)
         }
         if (unlikely(kind & ROW_INSTANT)) {
             memcpy(to, INSTANT_HEAD, sizeof INSTANT_HEAD - 1);
-            to = paste(to + sizeof INSTANT_HEAD - 1, piece->at + SLICE_HEAD_LENGTH, piece->length - SLICE_HEAD_LENGTH);
+            to = paste(to + sizeof INSTANT_HEAD - 1, piece.at + SLICE_HEAD_LENGTH, piece.length - SLICE_HEAD_LENGTH);
         } else {
-            to = paste(to, piece->at, piece->length);
+            to = paste(to, piece.at, piece.length);
         }
-        to = paste(to, category->at + SLICE_HEAD_LENGTH, category->length - SLICE_HEAD_LENGTH - NAME_TAIL_LENGTH);
-        to = paste(to, where->at, where->length);
-        to = print_us(to, columns->ts[row]);
+        to = paste(to, category.at + SLICE_HEAD_LENGTH, category.length - SLICE_HEAD_LENGTH - NAME_TAIL_LENGTH);
+        to = paste(to, where.at, where.length);
+        to = print_us(to, ts);
         if (!(kind & ROW_INSTANT)) {
             memcpy(to, DUR_HEAD, sizeof DUR_HEAD - 1);
-            to = print_us(to + sizeof DUR_HEAD - 1, columns->dur[row]);
+            to = print_us(to + sizeof DUR_HEAD - 1, dur);
         }
         if (unlikely(args || kind & ROW_CUT))
             to = print_args(to, args, kind & ROW_CUT);
@@ -158,8 +156,7 @@ static char *print_rows(rows_t *self, char *to, const char *end)
     return to;
 }
 
-static PyObject *rows_next(PyObject *object)
-{
+static PyObject *rows_next(PyObject *object) {
     rows_t *self = (rows_t *)object;
     PyObject *chunk = NULL;
     Py_ssize_t length = 0;
@@ -194,16 +191,14 @@ failed:
     return NULL;
 }
 
-static int rows_traverse(PyObject *object, visitproc visit, void *arg)
-{
+static int rows_traverse(PyObject *object, visitproc visit, void *arg) {
     rows_t *self = (rows_t *)object;
     Py_VISIT(Py_TYPE(object));
     int status = columns_visit(&self->columns, visit, arg);
     return status ? status : row_objects_visit(&self->args, visit, arg);
 }
 
-static int rows_clear(PyObject *object)
-{
+static int rows_clear(PyObject *object) {
     rows_t *self = (rows_t *)object;
     self->at = self->columns.rows;
     columns_release(&self->columns);
@@ -213,8 +208,7 @@ static int rows_clear(PyObject *object)
     return 0;
 }
 
-static void rows_dealloc(PyObject *object)
-{
+static void rows_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
     rows_clear(object);
@@ -240,8 +234,7 @@ static PyType_Spec SPEC = {
 };
 
 /* 0, or -1 with an exception set: some row's args are not bytes. */
-static int check_args(const row_objects_t *args)
-{
+static int check_args(const row_objects_t *args) {
     for (Py_ssize_t i = 0; i < args->count; i++)
         if (!PyBytes_Check(args->objects[i])) {
             PyErr_Format(PyExc_TypeError, "args: values must be bytes, not %.100s", Py_TYPE(args->objects[i])->tp_name);
@@ -253,8 +246,7 @@ static int check_args(const row_objects_t *args)
 PyDoc_STRVAR(chrome_rows_doc, "chrome_rows(columns, texts, tracks, args)\n--\n\n"
                               "Print rows, each behind a comma and a newline: an iterator of bytes.");
 
-static PyObject *chrome_rows(PyObject *module, PyObject *args, PyObject *kwargs)
-{
+static PyObject *chrome_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"columns", "texts", "tracks", "args", NULL};
     PyObject *columns, *texts, *tracks, *row_args;
     (void)module;
@@ -263,14 +255,19 @@ static PyObject *chrome_rows(PyObject *module, PyObject *args, PyObject *kwargs)
     rows_t *self = (rows_t *)rows_type->tp_alloc(rows_type, 0);
     if (!self)
         return NULL;
+    /* Nobody is to find it before it is complete. */
+    PyObject_GC_UnTrack(self);
     self->invalid = -1;
-    if (columns_get(columns, &self->columns, 0) < 0 || texts_get(texts, "texts", SLICE_HEAD, NAME_TAIL, &self->names) < 0 ||
+    if (columns_get(columns, &self->columns, 0) < 0 ||
+        texts_get(texts, "texts", SLICE_HEAD, NAME_TAIL, &self->names) < 0 ||
         texts_get(tracks, "tracks", TRACK_HEAD, TRACK_TAIL, &self->tracks) < 0 ||
         row_objects_get(row_args, "args", self->columns.rows, &self->args) < 0 || check_args(&self->args) < 0 ||
         columns_ids_below(&self->columns, self->columns.name, "name", self->names.count) < 0 ||
         columns_ids_below(&self->columns, self->columns.cat, "cat", self->names.count) < 0 ||
         columns_ids_below(&self->columns, self->columns.track, "track", self->tracks.count) < 0)
         Py_CLEAR(self);
+    else
+        PyObject_GC_Track(self);
     return (PyObject *)self;
 }
 
@@ -279,8 +276,7 @@ static PyMethodDef METHODS[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int chrome_add(PyObject *module)
-{
+int chrome_add(PyObject *module) {
     fill_digits();
     PyObject *type = PyType_FromModuleAndSpec(module, &SPEC, NULL);
     if (!type)

@@ -18,27 +18,25 @@ static const struct {
     char typecode;
     Py_ssize_t size;
 } COLUMN[COLUMNS] = {
-    {"ts", 'q', 8}, {"dur", 'q', 8}, {"name", 'I', 4}, {"cat", 'I', 4}, {"site", 'I', 4}, {"track", 'I', 4}, {"kind", 'B', 1},
+    {"ts", 'q', 8},   {"dur", 'q', 8},   {"name", 'I', 4}, {"cat", 'I', 4},
+    {"site", 'I', 4}, {"track", 'I', 4}, {"kind", 'B', 1},
 };
 
-PyObject *imported(const char *module, const char *name)
-{
+PyObject *imported(const char *module, const char *name) {
     PyObject *from = PyImport_ImportModule(module);
     PyObject *found = from ? PyObject_GetAttrString(from, name) : NULL;
     Py_XDECREF(from);
     return found;
 }
 
-PyObject *array_new(char typecode, Py_ssize_t length)
-{
+PyObject *array_new(char typecode, Py_ssize_t length) {
     PyObject *one = PyObject_CallFunction(array_type, "C[i]", typecode, 0);
     PyObject *array = one ? PySequence_Repeat(one, length) : NULL;
     Py_XDECREF(one);
     return array;
 }
 
-PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held)
-{
+PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held) {
     PyObject *array = array_new(typecode, length);
     if (array && PyObject_GetBuffer(array, held, PyBUF_WRITABLE) < 0)
         Py_CLEAR(array);
@@ -46,8 +44,7 @@ PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held)
 }
 
 /* Hold a column's buffer; 0, or -1 with an exception set and the buffer not held. */
-static int hold(PyObject *tuple, int column, Py_buffer *held, int writable)
-{
+static int hold(PyObject *tuple, int column, Py_buffer *held, int writable) {
     PyObject *array = PyTuple_GET_ITEM(tuple, column);
     int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
     const char typecode[2] = {COLUMN[column].typecode, 0};
@@ -58,9 +55,10 @@ static int hold(PyObject *tuple, int column, Py_buffer *held, int writable)
     }
     if (PyObject_GetBuffer(array, held, flags) < 0)
         return -1;
-    if (held->ndim != 1 || strcmp(held->format ? held->format : "B", typecode) || held->itemsize != COLUMN[column].size) {
+    const char *format = held->format ? held->format : "B";
+    if (held->ndim != 1 || strcmp(format, typecode) || held->itemsize != COLUMN[column].size) {
         PyErr_Format(PyExc_TypeError, "columns.%s: must be an array of typecode '%s', not '%.20s' of %d dimensions",
-                     COLUMN[column].name, typecode, held->format ? held->format : "B", held->ndim);
+                     COLUMN[column].name, typecode, format, held->ndim);
         PyBuffer_Release(held);
         return -1;
     }
@@ -68,13 +66,13 @@ static int hold(PyObject *tuple, int column, Py_buffer *held, int writable)
 }
 
 /* 0, or -1 with an exception set: two columns that are to be written share memory. */
-static int check_apart(const columns_t *columns)
-{
+static int check_apart(const columns_t *columns) {
     for (int a = 0; a < COLUMNS; a++)
         for (int b = 0; b < a; b++) {
             uintptr_t at = (uintptr_t)columns->held[a].buf, other = (uintptr_t)columns->held[b].buf;
             if (at < other + (uintptr_t)columns->held[b].len && other < at + (uintptr_t)columns->held[a].len) {
-                PyErr_Format(PyExc_ValueError, "columns.%s and columns.%s share memory: each must be an array of its own",
+                PyErr_Format(PyExc_ValueError,
+                             "columns.%s and columns.%s share memory: each must be an array of its own",
                              COLUMN[b].name, COLUMN[a].name);
                 return -1;
             }
@@ -83,12 +81,12 @@ static int check_apart(const columns_t *columns)
 }
 
 /* 0, or -1 with an exception set: the columns held are not equally long, or too long. */
-static int check_lengths(const columns_t *columns)
-{
+static int check_lengths(const columns_t *columns) {
     for (int i = 0; i < COLUMNS; i++) {
         Py_ssize_t rows = columns->held[i].len / COLUMN[i].size;
         if (rows != columns->rows) {
-            PyErr_Format(PyExc_ValueError, "columns.%s has %zd rows, columns.ts has %zd: each column must have one item a row",
+            PyErr_Format(PyExc_ValueError,
+                         "columns.%s has %zd rows, columns.ts has %zd: each column must have one item a row",
                          COLUMN[i].name, rows, columns->rows);
             return -1;
         }
@@ -100,11 +98,11 @@ static int check_lengths(const columns_t *columns)
     return 0;
 }
 
-int columns_get(PyObject *tuple, columns_t *columns, int writable)
-{
+int columns_get(PyObject *tuple, columns_t *columns, int writable) {
     columns->count = 0;
     if (!PyObject_TypeCheck(tuple, (PyTypeObject *)columns_type) || PyTuple_GET_SIZE(tuple) != COLUMNS) {
-        PyErr_Format(PyExc_TypeError, "columns: must be a stepscope.core.rows.Columns, not %.100s", Py_TYPE(tuple)->tp_name);
+        PyErr_Format(PyExc_TypeError, "columns: must be a stepscope.core.rows.Columns, not %.100s",
+                     Py_TYPE(tuple)->tp_name);
         return -1;
     }
     for (; columns->count < COLUMNS; columns->count++)
@@ -127,8 +125,7 @@ failed:
     return -1;
 }
 
-PyObject *columns_new(Py_ssize_t rows, columns_t *columns)
-{
+PyObject *columns_new(Py_ssize_t rows, columns_t *columns) {
     PyObject *arrays = PyTuple_New(COLUMNS), *tuple = NULL;
     columns->count = 0;
     if (!arrays)
@@ -148,39 +145,49 @@ done:
     return tuple;
 }
 
-void columns_release(columns_t *columns)
-{
+void columns_release(columns_t *columns) {
     while (columns->count)
         PyBuffer_Release(&columns->held[--columns->count]);
 }
 
-int columns_visit(const columns_t *columns, visitproc visit, void *arg)
-{
+int columns_visit(const columns_t *columns, visitproc visit, void *arg) {
     for (int i = 0; i < columns->count; i++)
         Py_VISIT(columns->held[i].obj);
     return 0;
 }
 
-int columns_ids_below(const columns_t *columns, const uint32_t *ids, const char *name, Py_ssize_t count)
-{
-    uint32_t highest = 0;
-    Py_ssize_t row = 0;
+/* Whether an id among them is above limit, or above 2**31: then the sign bit of limit - id or of id is set. Blocks of a
+   fixed size are what compilers vectorize best. */
+static int any_above(const uint32_t *ids, size_t count, uint32_t limit) {
+    enum { BLOCK = 256 };
+    uint32_t any = 0;
+    size_t at = 0;
+    for (; count - at >= BLOCK; at += BLOCK) {
+        const uint32_t *block = ids + at;
+        for (size_t i = 0; i < BLOCK; i++)
+            any |= (limit - block[i]) | block[i];
+    }
+    for (; at < count; at++)
+        any |= (limit - ids[at]) | ids[at];
+    return any >> 31;
+}
+
+int columns_ids_below(const columns_t *columns, const uint32_t *ids, const char *name, Py_ssize_t count) {
+    uint32_t limit = count > INT32_MAX ? INT32_MAX : (uint32_t)count - 1;
+    Py_ssize_t row = columns->rows;
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < columns->rows; i++)
-        highest = ids[i] > highest ? ids[i] : highest;
-    if (columns->rows && highest >= (uint64_t)count)
-        while (row < columns->rows - 1 && ids[row] < (uint64_t)count)
-            row++;
+    if (!count || any_above(ids, (size_t)columns->rows, limit))
+        for (row = 0; row < columns->rows && ids[row] < (uint64_t)count; row++)
+            ;
     Py_END_ALLOW_THREADS
-    if (!columns->rows || highest < (uint64_t)count)
+    if (row == columns->rows)
         return 0;
     PyErr_Format(PyExc_ValueError, "row %zd: columns.%s is %u, but there are %zd of them", row, name, ids[row], count);
     return -1;
 }
 
 /* The length of all texts with what stands around each; -1 with an exception set. */
-static Py_ssize_t block_length(PyObject *tuple, const char *what, size_t around)
-{
+static Py_ssize_t block_length(PyObject *tuple, const char *what, size_t around) {
     size_t length = TEXT_SLACK;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
         PyObject *text = PyTuple_GET_ITEM(tuple, i);
@@ -197,8 +204,7 @@ static Py_ssize_t block_length(PyObject *tuple, const char *what, size_t around)
     return (Py_ssize_t)length;
 }
 
-int texts_get(PyObject *sequence, const char *what, const char *before, const char *behind, texts_t *texts)
-{
+int texts_get(PyObject *sequence, const char *what, const char *before, const char *behind, texts_t *texts) {
     size_t lead = strlen(before), trail = strlen(behind);
     PyObject *tuple = PySequence_Tuple(sequence);
     Py_ssize_t length = tuple ? block_length(tuple, what, lead + trail) : -1;
@@ -231,16 +237,14 @@ done:
     return status;
 }
 
-void texts_release(texts_t *texts)
-{
+void texts_release(texts_t *texts) {
     PyMem_Free(texts->of);
     PyMem_Free(texts->block);
     *texts = (texts_t){NULL, NULL, 0};
 }
 
 /* Note the object of a row; 0, or -1 with an exception set. */
-static int add_row_object(PyObject *key, PyObject *value, const char *what, Py_ssize_t rows, row_objects_t *objects)
-{
+static int add_row_object(PyObject *key, PyObject *value, const char *what, Py_ssize_t rows, row_objects_t *objects) {
     if (!PyLong_Check(key)) {
         PyErr_Format(PyExc_TypeError, "%s: keys must be row numbers, not %.100s", what, Py_TYPE(key)->tp_name);
         return -1;
@@ -256,15 +260,15 @@ static int add_row_object(PyObject *key, PyObject *value, const char *what, Py_s
     return 0;
 }
 
-int row_objects_get(PyObject *mapping, const char *what, Py_ssize_t rows, row_objects_t *objects)
-{
+int row_objects_get(PyObject *mapping, const char *what, Py_ssize_t rows, row_objects_t *objects) {
     PyObject *key, *value, *copy = NULL;
     Py_ssize_t at = 0;
     int status = -1;
     *objects = (row_objects_t){NULL, NULL, 0};
     if (!PyDict_CheckExact(mapping)) {
         if (!PyObject_HasAttrString(mapping, "keys")) {
-            PyErr_Format(PyExc_TypeError, "%s: must be a mapping of row -> value, not %.100s", what, Py_TYPE(mapping)->tp_name);
+            PyErr_Format(PyExc_TypeError, "%s: must be a mapping of row -> value, not %.100s", what,
+                         Py_TYPE(mapping)->tp_name);
             goto done;
         }
         copy = PyDict_New();
@@ -295,8 +299,7 @@ done:
     return status;
 }
 
-void row_objects_release(row_objects_t *objects)
-{
+void row_objects_release(row_objects_t *objects) {
     PyObject **held = objects->objects;
     Py_ssize_t count = objects->count;
     PyMem_Free(objects->of);
@@ -306,15 +309,13 @@ void row_objects_release(row_objects_t *objects)
     PyMem_Free(held);
 }
 
-int row_objects_visit(const row_objects_t *objects, visitproc visit, void *arg)
-{
+int row_objects_visit(const row_objects_t *objects, visitproc visit, void *arg) {
     for (Py_ssize_t i = 0; i < objects->count; i++)
         Py_VISIT(objects->objects[i]);
     return 0;
 }
 
-int columns_add(PyObject *module)
-{
+int columns_add(PyObject *module) {
     (void)module;
     PyObject *columns = imported("stepscope.core.rows", "Columns");
     PyObject *array = columns ? imported("array", "array") : NULL;

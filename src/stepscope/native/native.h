@@ -122,8 +122,7 @@ void open_tracks_error(const columns_t *columns, Py_ssize_t row);
 /* Make room for more; 0, or -1 when there is no memory. Needs no GIL. */
 int open_slices_grow(open_slices_t *open);
 
-static inline int open_slices_push(open_slices_t *open, int64_t start, int64_t dur, Py_ssize_t row)
-{
+static inline int open_slices_push(open_slices_t *open, int64_t start, int64_t dur, Py_ssize_t row) {
     if (unlikely(open->depth == open->room) && open_slices_grow(open) < 0)
         return -1;
     open->slices[open->depth++] = (open_slice_t){start, dur, row};
@@ -131,21 +130,18 @@ static inline int open_slices_push(open_slices_t *open, int64_t start, int64_t d
 }
 
 /* Time from a to b, which is not before a; exact, though b - a may not fit an int64_t. */
-static inline uint64_t since(int64_t a, int64_t b)
-{
+static inline uint64_t since(int64_t a, int64_t b) {
     return (uint64_t)b - (uint64_t)a;
 }
 
 /* Whether an open slice has ended when one of dur begins at start, which is not before its own: its end is before, or
    then and one of both lasts some time. */
-static inline int has_ended(const open_slice_t *slice, int64_t start, int64_t dur)
-{
+static inline int has_ended(const open_slice_t *slice, int64_t start, int64_t dur) {
     return since(slice->start, start) >= (uint64_t)slice->dur + !(slice->dur | dur);
 }
 
 /* Forget what has ended when a slice of dur begins at start. */
-static inline void still_open(open_slices_t *open, int64_t start, int64_t dur)
-{
+static inline void still_open(open_slices_t *open, int64_t start, int64_t dur) {
     while (open->depth && has_ended(&open->slices[open->depth - 1], start, dur))
         open->depth--;
 }

@@ -11,8 +11,7 @@
 
 #include <string.h>
 
-int open_slices_grow(open_slices_t *open)
-{
+int open_slices_grow(open_slices_t *open) {
     size_t room = open->room ? open->room * 2 : 32;
     open_slice_t *slices = PyMem_RawRealloc(open->slices, room * sizeof *slices);
     if (!slices)
@@ -23,8 +22,7 @@ int open_slices_grow(open_slices_t *open)
 }
 
 /* Make the tables reach a track that has not been seen; 0, or -1: no memory, or an id above MAX_ID. */
-static int add_track(open_tracks_t *open, uint32_t track)
-{
+static int add_track(open_tracks_t *open, uint32_t track) {
     if (track > MAX_ID)
         return -1;
     if (track >= open->places) {
@@ -53,15 +51,13 @@ static int add_track(open_tracks_t *open, uint32_t track)
     return 0;
 }
 
-Py_ssize_t open_tracks_place(open_tracks_t *open, uint32_t track)
-{
+Py_ssize_t open_tracks_place(open_tracks_t *open, uint32_t track) {
     if ((track >= open->places || !open->place[track]) && add_track(open, track) < 0)
         return -1;
     return (Py_ssize_t)open->place[track] - 1;
 }
 
-void open_tracks_free(open_tracks_t *open)
-{
+void open_tracks_free(open_tracks_t *open) {
     while (open->count)
         PyMem_RawFree(open->tracks[--open->count].slices);
     PyMem_RawFree(open->tracks);
@@ -69,11 +65,11 @@ void open_tracks_free(open_tracks_t *open)
     *open = (open_tracks_t){0};
 }
 
-void open_tracks_error(const columns_t *columns, Py_ssize_t row)
-{
+void open_tracks_error(const columns_t *columns, Py_ssize_t row) {
     uint32_t track = columns->track[row];
     if (track > MAX_ID)
-        PyErr_Format(PyExc_ValueError, "row %zd: columns.track is %u, but ids count from 0 and end below 2**28", row, track);
+        PyErr_Format(PyExc_ValueError, "row %zd: columns.track is %u, but ids count from 0 and end below 2**28", row,
+                     track);
     else
         PyErr_NoMemory();
 }
@@ -81,8 +77,7 @@ void open_tracks_error(const columns_t *columns, Py_ssize_t row)
 typedef enum { NESTED, NO_TRACK, BACKWARDS, NEGATIVE } outcome_t;
 
 /* Find each row's parent and own time; at tells the row of any other outcome than NESTED. Needs no GIL. */
-static outcome_t nest(const columns_t *columns, int64_t *parent, int64_t *own, Py_ssize_t *at)
-{
+static outcome_t nest(const columns_t *columns, int64_t *parent, int64_t *own, Py_ssize_t *at) {
     outcome_t outcome = NESTED;
     open_tracks_t all = {0};
     open_slices_t *open = NULL;
@@ -128,8 +123,7 @@ static outcome_t nest(const columns_t *columns, int64_t *parent, int64_t *own, P
     return outcome;
 }
 
-static void set_error(const columns_t *columns, outcome_t outcome, Py_ssize_t row)
-{
+static void set_error(const columns_t *columns, outcome_t outcome, Py_ssize_t row) {
     switch (outcome) {
     case NEGATIVE:
         PyErr_Format(PyExc_ValueError, "row %zd: columns.dur is negative", row);
@@ -148,8 +142,7 @@ static void set_error(const columns_t *columns, outcome_t outcome, Py_ssize_t ro
 PyDoc_STRVAR(nest_rows_doc, "nest_rows(columns)\n--\n\n"
                             "Find each row's parent and own time; columns are settled.");
 
-static PyObject *nest_rows(PyObject *module, PyObject *args, PyObject *kwargs)
-{
+static PyObject *nest_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"columns", NULL};
     PyObject *tuple, *parent = NULL, *own = NULL, *result = NULL;
     Py_buffer parents = {0}, owns = {0};
@@ -185,7 +178,6 @@ static PyMethodDef METHODS[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int nest_add(PyObject *module)
-{
+int nest_add(PyObject *module) {
     return PyModule_AddFunctions(module, METHODS);
 }

@@ -56,7 +56,7 @@ typedef struct {
     PyObject *kept;             /* the sequences */
     sequence_t *sequences;
     size_t tracks;
-    uint32_t *rows;         /* row numbers, track after track */
+    uint32_t *rows;         /* row numbers, track after track; NULL: there is one track, and they count from 0 */
     uint32_t *seen[TABLES]; /* by id: 1 + the track whose sequence has interned it last */
     open_slices_t open;
     size_t track, at;   /* the next row is rows[at] */
@@ -69,8 +69,7 @@ typedef struct {
 
 /* ---- the wire ---- */
 
-static inline uint8_t *put_varint(uint8_t *to, uint64_t value)
-{
+static inline uint8_t *put_varint(uint8_t *to, uint64_t value) {
     while (value >= 0x80) {
         *to++ = (uint8_t)(value | 0x80);
         value >>= 7;
@@ -80,8 +79,7 @@ static inline uint8_t *put_varint(uint8_t *to, uint64_t value)
 }
 
 /* The same for a number whose length is hard to foretell: up to four bytes are written at once. */
-static inline uint8_t *put_delta(uint8_t *to, uint64_t value)
-{
+static inline uint8_t *put_delta(uint8_t *to, uint64_t value) {
     if (unlikely(value >> 28))
         return put_varint(to, value);
     uint32_t bits = (uint32_t)value, length = 1 + (bits >= 1 << 7) + (bits >= 1 << 14) + (bits >= 1 << 21);
@@ -94,28 +92,24 @@ static inline uint8_t *put_delta(uint8_t *to, uint64_t value)
     return to + length;
 }
 
-static size_t varint_length(uint64_t value)
-{
+static size_t varint_length(uint64_t value) {
     size_t length = 1;
     for (; value >= 0x80; value >>= 7)
         length++;
     return length;
 }
 
-static uint8_t *put_bytes(uint8_t *to, const void *from, size_t length)
-{
+static uint8_t *put_bytes(uint8_t *to, const void *from, size_t length) {
     memcpy(to, from, length);
     return to + length;
 }
 
 /* The length of an entry of InternedData, without its own field's tag and length. */
-static size_t entry_length(size_t iid, size_t text_length)
-{
+static size_t entry_length(size_t iid, size_t text_length) {
     return 1 + varint_length(iid) + 1 + varint_length(text_length) + text_length;
 }
 
-static uint8_t *put_entry(uint8_t *to, int table, size_t iid, const text_t *text)
-{
+static uint8_t *put_entry(uint8_t *to, int table, size_t iid, const text_t *text) {
     *to++ = (uint8_t)(table << 3 | 2);
     to = put_varint(to, entry_length(iid, text->length));
     *to++ = 0x08;
@@ -127,8 +121,7 @@ static uint8_t *put_entry(uint8_t *to, int table, size_t iid, const text_t *text
 
 /* ---- packets ---- */
 
-static inline uint8_t *put_end(uint8_t *to, const sequence_t *sequence, uint64_t delta)
-{
+static inline uint8_t *put_end(uint8_t *to, const sequence_t *sequence, uint64_t delta) {
     uint8_t *body = to + 2;
     to[0] = 0x0a;
     to[2] = 0x40;
@@ -140,8 +133,8 @@ static inline uint8_t *put_end(uint8_t *to, const sequence_t *sequence, uint64_t
 }
 
 /* A begin or a point without annotations whose texts are interned: all its lengths are one byte. */
-static inline uint8_t *put_plain(uint8_t *to, const sequence_t *sequence, uint64_t delta, int type, uint32_t cat, uint32_t name)
-{
+static inline uint8_t *put_plain(uint8_t *to, const sequence_t *sequence, uint64_t delta, int type, uint32_t cat,
+                                 uint32_t name) {
     uint8_t *body = to + 2;
     to[0] = 0x0a;
     to[2] = 0x40;
@@ -161,8 +154,7 @@ static inline uint8_t *put_plain(uint8_t *to, const sequence_t *sequence, uint64
 }
 
 /* Bytes that are enough for a row's packet, whatever it has to intern. */
-static size_t packet_room(const rows_t *self, uint32_t cat, uint32_t name, const annotations_t *annotations)
-{
+static size_t packet_room(const rows_t *self, uint32_t cat, uint32_t name, const annotations_t *annotations) {
     size_t room = PACKET_SLACK + CUT_MARK_LENGTH + self->texts.of[cat].length + self->texts.of[name].length;
     if (annotations) {
         room += annotations->length;
@@ -173,8 +165,7 @@ static size_t packet_room(const rows_t *self, uint32_t cat, uint32_t name, const
 }
 
 /* Mark an id as interned on this sequence; returns whether it was not. */
-static int intern(rows_t *self, int table, uint32_t iid)
-{
+static int intern(rows_t *self, int table, uint32_t iid) {
     uint32_t now = (uint32_t)self->track + 1;
     if (likely(self->seen[table][iid] == now))
         return 0;
@@ -184,8 +175,7 @@ static int intern(rows_t *self, int table, uint32_t iid)
 
 /* A begin or a point of any form; packet_room says how much room it needs. */
 static uint8_t *put_event(rows_t *self, uint8_t *to, uint64_t delta, int kind, uint32_t cat, uint32_t name,
-                          const annotations_t *annotations)
-{
+                          const annotations_t *annotations) {
     const sequence_t *sequence = &self->sequences[self->track];
     const text_t *category = intern(self, CATEGORIES, cat) ? &self->texts.of[cat] : NULL;
     const text_t *label = intern(self, NAMES, name) ? &self->texts.of[name] : NULL;
@@ -243,15 +233,13 @@ static uint8_t *put_event(rows_t *self, uint8_t *to, uint64_t delta, int kind, u
 /* ---- rows ---- */
 
 /* The end of a slice, modulo 2**64. */
-static inline uint64_t end_of(const open_slice_t *slice)
-{
+static inline uint64_t end_of(const open_slice_t *slice) {
     return (uint64_t)slice->start + (uint64_t)slice->dur;
 }
 
 /* Encode rows of the track until a packet may not fit before end, or none is left. What the loop needs is kept in
    locals: bytes may be written over anything, as far as a compiler knows. */
-static outcome_t put_rows(rows_t *self, uint8_t **out, const uint8_t *end)
-{
+static outcome_t put_rows(rows_t *self, uint8_t **out, const uint8_t *end) {
     const columns_t columns = self->columns;
     const sequence_t sequence = self->sequences[self->track];
     const uint32_t *rows = self->rows, *args = self->args.of, texts = (uint32_t)self->texts.count;
@@ -264,7 +252,7 @@ static outcome_t put_rows(rows_t *self, uint8_t **out, const uint8_t *end)
     uint8_t *to = *out;
     outcome_t outcome = WRITTEN;
     for (; at < sequence.rows_end; at++) {
-        uint32_t row = rows[at], cat = columns.cat[row], name = columns.name[row];
+        uint32_t row = rows ? rows[at] : (uint32_t)at, cat = columns.cat[row], name = columns.name[row];
         int64_t ts = columns.ts[row], dur = columns.dur[row];
         int kind = columns.kind[row];
         /* They were valid at the start; the columns are only held against being resized. */
@@ -328,8 +316,7 @@ static outcome_t put_rows(rows_t *self, uint8_t **out, const uint8_t *end)
 }
 
 /* End the slices that are open where the track's rows end. */
-static outcome_t put_last_ends(rows_t *self, uint8_t **out, const uint8_t *end)
-{
+static outcome_t put_last_ends(rows_t *self, uint8_t **out, const uint8_t *end) {
     while (self->open.depth) {
         if (end - *out < PACKET_SLACK) {
             self->needed = PACKET_SLACK;
@@ -343,8 +330,7 @@ static outcome_t put_last_ends(rows_t *self, uint8_t **out, const uint8_t *end)
 }
 
 /* Encode tracks until a packet may not fit before end, or none is left. Needs no GIL. */
-static outcome_t put_tracks(rows_t *self, uint8_t **out, const uint8_t *end)
-{
+static outcome_t put_tracks(rows_t *self, uint8_t **out, const uint8_t *end) {
     for (; self->track < self->tracks; self->track++, self->opened = 0) {
         const sequence_t *sequence = &self->sequences[self->track];
         if (!self->opened) {
@@ -367,13 +353,12 @@ static outcome_t put_tracks(rows_t *self, uint8_t **out, const uint8_t *end)
     return WRITTEN;
 }
 
-static void set_error(const rows_t *self, outcome_t outcome)
-{
+static void set_error(const rows_t *self, outcome_t outcome) {
     if (outcome == NO_MEMORY) {
         PyErr_NoMemory();
         return;
     }
-    uint32_t row = self->rows[self->at];
+    uint32_t row = self->rows ? self->rows[self->at] : (uint32_t)self->at;
     switch (outcome) {
     case INVALID:
         PyErr_Format(PyExc_ValueError, "row %u: its ids were changed while it was to be encoded", row);
@@ -390,13 +375,12 @@ static void set_error(const rows_t *self, outcome_t outcome)
         PyErr_Format(PyExc_ValueError, "row %u: columns.dur is negative", row);
         break;
     default:
-        PyErr_Format(PyExc_ValueError, "row %u ends after the slice it begins in, on track %zu: rows must be settled", row,
-                     self->track);
+        PyErr_Format(PyExc_ValueError, "row %u ends after the slice it begins in, on track %zu: rows must be settled",
+                     row, self->track);
     }
 }
 
-static PyObject *rows_next(PyObject *object)
-{
+static PyObject *rows_next(PyObject *object) {
     rows_t *self = (rows_t *)object;
     PyObject *chunk = NULL;
     Py_ssize_t length = 0;
@@ -437,8 +421,7 @@ failed:
 
 /* ---- the iterator ---- */
 
-static int rows_traverse(PyObject *object, visitproc visit, void *arg)
-{
+static int rows_traverse(PyObject *object, visitproc visit, void *arg) {
     rows_t *self = (rows_t *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->kept);
@@ -446,8 +429,7 @@ static int rows_traverse(PyObject *object, visitproc visit, void *arg)
     return status ? status : row_objects_visit(&self->args, visit, arg);
 }
 
-static int rows_clear(PyObject *object)
-{
+static int rows_clear(PyObject *object) {
     rows_t *self = (rows_t *)object;
     self->finished = 1;
     columns_release(&self->columns);
@@ -456,8 +438,7 @@ static int rows_clear(PyObject *object)
     return 0;
 }
 
-static void rows_dealloc(PyObject *object)
-{
+static void rows_dealloc(PyObject *object) {
     rows_t *self = (rows_t *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
@@ -496,19 +477,20 @@ static PyType_Spec SPEC = {
 /* ---- what it is handed ---- */
 
 /* Read a TrackSequence; 0, or -1 with an exception set. */
-static int get_sequence(PyObject *tuple, Py_ssize_t track, sequence_t *sequence)
-{
+static int get_sequence(PyObject *tuple, Py_ssize_t track, sequence_t *sequence) {
     if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 3 || !PyLong_Check(PyTuple_GET_ITEM(tuple, 0)) ||
         !PyLong_Check(PyTuple_GET_ITEM(tuple, 1)) || !PyBytes_Check(PyTuple_GET_ITEM(tuple, 2))) {
-        PyErr_Format(PyExc_TypeError, "sequences[%zd]: must be a TrackSequence of (int, int, bytes), not %R", track, tuple);
+        PyErr_Format(PyExc_TypeError, "sequences[%zd]: must be a TrackSequence of (int, int, bytes), not %R", track,
+                     tuple);
         return -1;
     }
     int overflow, start_overflow;
     long long number = PyLong_AsLongLongAndOverflow(PyTuple_GET_ITEM(tuple, 0), &overflow);
     long long start = PyLong_AsLongLongAndOverflow(PyTuple_GET_ITEM(tuple, 1), &start_overflow);
     if (overflow || number < 0 || start_overflow) {
-        PyErr_Format(PyExc_ValueError, "sequences[%zd]: number must not be negative, nor number or start_ns past 2**63: %R",
-                     track, tuple);
+        PyErr_Format(PyExc_ValueError,
+                     "sequences[%zd]: number must not be negative, nor number or start_ns past 2**63: %R", track,
+                     tuple);
         return -1;
     }
     uint8_t *to = sequence->begin;
@@ -526,8 +508,7 @@ static int get_sequence(PyObject *tuple, Py_ssize_t track, sequence_t *sequence)
     return 0;
 }
 
-static int get_sequences(rows_t *self, PyObject *sequences)
-{
+static int get_sequences(rows_t *self, PyObject *sequences) {
     self->kept = PySequence_Tuple(sequences);
     if (!self->kept)
         return -1;
@@ -545,8 +526,7 @@ static int get_sequences(rows_t *self, PyObject *sequences)
 }
 
 /* 0, or -1 with an exception set: an object of args is not Annotations of (bytes, tuple). Adds up the names. */
-static int check_annotations(const row_objects_t *args, size_t *names, size_t *most)
-{
+static int check_annotations(const row_objects_t *args, size_t *names, size_t *most) {
     *names = *most = 0;
     for (Py_ssize_t i = 0; i < args->count; i++) {
         PyObject *tuple = args->objects[i];
@@ -563,20 +543,19 @@ static int check_annotations(const row_objects_t *args, size_t *names, size_t *m
 }
 
 /* Read an annotation name's id; 0, or -1 with an exception set. */
-static int get_name(const rows_t *self, PyObject *object, uint32_t *id)
-{
+static int get_name(const rows_t *self, PyObject *object, uint32_t *id) {
     int overflow = 0;
     long long value = PyLong_Check(object) ? PyLong_AsLongLongAndOverflow(object, &overflow) : -1;
     if (overflow || value < 0 || value >= self->annotation_names.count) {
-        PyErr_Format(PyExc_ValueError, "args: %R is no annotation name, there are %zd", object, self->annotation_names.count);
+        PyErr_Format(PyExc_ValueError, "args: %R is no annotation name, there are %zd", object,
+                     self->annotation_names.count);
         return -1;
     }
     *id = (uint32_t)value;
     return 0;
 }
 
-static int get_annotations(rows_t *self)
-{
+static int get_annotations(rows_t *self) {
     size_t names, most, used = 0;
     if (check_annotations(&self->args, &names, &most) < 0)
         return -1;
@@ -588,9 +567,11 @@ static int get_annotations(rows_t *self)
         return -1;
     }
     for (Py_ssize_t i = 0; i < self->args.count; i++) {
-        PyObject *encoded = PyTuple_GET_ITEM(self->args.objects[i], 0), *ids = PyTuple_GET_ITEM(self->args.objects[i], 1);
+        PyObject *tuple = self->args.objects[i];
+        PyObject *encoded = PyTuple_GET_ITEM(tuple, 0), *ids = PyTuple_GET_ITEM(tuple, 1);
         size_t count = (size_t)PyTuple_GET_SIZE(ids);
-        self->annotations[i] = (annotations_t){PyBytes_AS_STRING(encoded), (size_t)PyBytes_GET_SIZE(encoded), used, count};
+        self->annotations[i] =
+            (annotations_t){PyBytes_AS_STRING(encoded), (size_t)PyBytes_GET_SIZE(encoded), used, count};
         for (size_t n = 0; n < count; n++)
             if (get_name(self, PyTuple_GET_ITEM(ids, (Py_ssize_t)n), &self->used[used++]) < 0)
                 return -1;
@@ -598,75 +579,87 @@ static int get_annotations(rows_t *self)
     return 0;
 }
 
-/* Sort the row numbers by track. Returns the row whose track is not below tracks, or -1. Needs no GIL. */
-static Py_ssize_t sort_by_track(rows_t *self)
-{
-    const columns_t *columns = &self->columns;
-    size_t before = 0;
-    for (Py_ssize_t row = 0; row < columns->rows; row++) {
-        if (unlikely(columns->track[row] >= self->tracks))
-            return row;
-        self->sequences[columns->track[row]].rows_end++;
+/* Sort the row numbers by track: count, sum up, place; 0, or -1 where a track was changed meanwhile. Needs no GIL. */
+static int sort_by_track(rows_t *self) {
+    const uint32_t *track = self->columns.track;
+    size_t rows = (size_t)self->columns.rows, before = 0;
+    for (size_t row = 0; row < rows; row++) {
+        if (unlikely(track[row] >= self->tracks))
+            return -1;
+        self->sequences[track[row]].rows_end++;
     }
-    for (size_t track = 0; track < self->tracks; track++) {
-        size_t count = self->sequences[track].rows_end;
-        self->sequences[track].rows_end = before;
+    for (size_t i = 0; i < self->tracks; i++) {
+        size_t count = self->sequences[i].rows_end;
+        self->sequences[i].rows_end = before;
         before += count;
     }
-    /* Each rows_end now is its track's start, and moves to its end as the rows are placed. */
-    for (Py_ssize_t row = 0; row < columns->rows; row++) {
-        uint32_t track = columns->track[row];
-        if (unlikely(track >= self->tracks || self->sequences[track].rows_end >= (size_t)columns->rows))
-            return row;
-        self->rows[self->sequences[track].rows_end++] = (uint32_t)row;
+    /* Each rows_end now is where its track starts, and moves to its end as the rows are placed. */
+    for (size_t row = 0; row < rows; row++) {
+        uint32_t of = track[row];
+        if (unlikely(of >= self->tracks || self->sequences[of].rows_end >= rows))
+            return -1;
+        self->rows[self->sequences[of].rows_end++] = (uint32_t)row;
     }
-    return -1;
+    return 0;
 }
 
-static int get_rows(rows_t *self)
-{
-    size_t texts = (size_t)self->texts.count, names = (size_t)self->annotation_names.count;
-    Py_ssize_t wrong;
+static int get_rows(rows_t *self) {
+    int status;
+    if (columns_ids_below(&self->columns, self->columns.track, "track", (Py_ssize_t)self->tracks) < 0)
+        return -1;
+    if (self->tracks == 1) {
+        self->sequences[0].rows_end = (size_t)self->columns.rows;
+        return 0;
+    }
     self->rows = PyMem_Calloc(self->columns.rows ? (size_t)self->columns.rows : 1, sizeof *self->rows);
-    self->seen[CATEGORIES] = PyMem_Calloc(texts ? texts : 1, sizeof(uint32_t));
-    self->seen[NAMES] = PyMem_Calloc(texts ? texts : 1, sizeof(uint32_t));
-    self->seen[ANNOTATION_NAMES] = PyMem_Calloc(names ? names : 1, sizeof(uint32_t));
-    if (!self->rows || !self->seen[CATEGORIES] || !self->seen[NAMES] || !self->seen[ANNOTATION_NAMES]) {
+    if (!self->rows) {
         PyErr_NoMemory();
         return -1;
     }
     Py_BEGIN_ALLOW_THREADS
-    wrong = sort_by_track(self);
+    status = sort_by_track(self);
     Py_END_ALLOW_THREADS
-    if (wrong >= 0) {
-        PyErr_Format(PyExc_ValueError, "row %zd: columns.track is %u, but there are %zu of them", wrong,
-                     self->columns.track[wrong], self->tracks);
-        return -1;
-    }
-    return 0;
+    if (status < 0)
+        PyErr_SetString(PyExc_ValueError, "columns.track was changed while it was read");
+    return status;
+}
+
+/* Make the tables of what each sequence has interned. */
+static int make_seen(rows_t *self) {
+    size_t texts = (size_t)self->texts.count, names = (size_t)self->annotation_names.count;
+    self->seen[CATEGORIES] = PyMem_Calloc(texts ? texts : 1, sizeof(uint32_t));
+    self->seen[NAMES] = PyMem_Calloc(texts ? texts : 1, sizeof(uint32_t));
+    self->seen[ANNOTATION_NAMES] = PyMem_Calloc(names ? names : 1, sizeof(uint32_t));
+    if (self->seen[CATEGORIES] && self->seen[NAMES] && self->seen[ANNOTATION_NAMES])
+        return 0;
+    PyErr_NoMemory();
+    return -1;
 }
 
 PyDoc_STRVAR(perfetto_rows_doc, "perfetto_rows(columns, texts, sequences, args, annotation_names)\n--\n\n"
                                 "Encode rows, one track after the other: an iterator of bytes, whole packets each.");
 
-static PyObject *perfetto_rows(PyObject *module, PyObject *args, PyObject *kwargs)
-{
+static PyObject *perfetto_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"columns", "texts", "sequences", "args", "annotation_names", NULL};
     PyObject *columns, *texts, *sequences, *row_args, *annotation_names;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:perfetto_rows", names, &columns, &texts, &sequences, &row_args,
-                                     &annotation_names))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:perfetto_rows", names, &columns, &texts, &sequences,
+                                     &row_args, &annotation_names))
         return NULL;
     rows_t *self = (rows_t *)rows_type->tp_alloc(rows_type, 0);
     if (!self)
         return NULL;
+    /* Nobody is to find it before it is complete. */
+    PyObject_GC_UnTrack(self);
     if (columns_get(columns, &self->columns, 0) < 0 || texts_get(texts, "texts", "", "", &self->texts) < 0 ||
         texts_get(annotation_names, "annotation_names", "", "", &self->annotation_names) < 0 ||
         columns_ids_below(&self->columns, self->columns.name, "name", self->texts.count) < 0 ||
         columns_ids_below(&self->columns, self->columns.cat, "cat", self->texts.count) < 0 ||
-        get_sequences(self, sequences) < 0 || get_rows(self) < 0 ||
+        get_sequences(self, sequences) < 0 || get_rows(self) < 0 || make_seen(self) < 0 ||
         row_objects_get(row_args, "args", self->columns.rows, &self->args) < 0 || get_annotations(self) < 0)
         Py_CLEAR(self);
+    else
+        PyObject_GC_Track(self);
     return (PyObject *)self;
 }
 
@@ -675,8 +668,7 @@ static PyMethodDef METHODS[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int perfetto_add(PyObject *module)
-{
+int perfetto_add(PyObject *module) {
     PyObject *type = PyType_FromModuleAndSpec(module, &SPEC, NULL);
     if (!type)
         return -1;

@@ -66,13 +66,11 @@ typedef struct {
     uint16_t kind, zero;
 } record_t;
 
-#define CHUNK_BYTES ((size_t)1 << 20)
-#define CHUNK_RECORDS ((CHUNK_BYTES - 2 * sizeof(void *)) / sizeof(record_t))
-
 typedef struct chunk {
     struct chunk *next;
-    size_t used; /* records; of the last chunk of a buffer its pos says */
-    record_t records[CHUNK_RECORDS];
+    uint32_t used; /* records; of the last chunk of a buffer its pos says */
+    uint32_t bytes;
+    record_t records[];
 } chunk_t;
 
 typedef struct span span_t;
@@ -167,8 +165,9 @@ extern PyTypeObject Window_Type;
 struct span {
     PyObject_HEAD
     vectorcallfunc vectorcall;
-    PyObject *name; /* legal text */
-    PyObject *args; /* dict, or NULL */
+    PyObject *name;       /* legal text */
+    PyObject *args;       /* dict, or NULL: it has no arguments, and is the same span as others of its name */
+    PyObject *positional; /* the second argument, whose items come before those of args; or NULL */
     uint64_t serial;
     uint32_t id, window; /* id is the name's in that window */
     uint32_t begun;      /* the window that has its arguments */

@@ -16,7 +16,15 @@
 recorder_t recorder;
 _Thread_local thread_slot_t thread_slot TLS_MODEL = {NULL, UINT64_MAX};
 
-#define POOL_CHUNKS 64 /* kept for the next window rather than given back to the system */
+/* A thread's first chunk is small, for there may be thousands of threads. Pages are touched by the system when a chunk
+   is made, all at once: touched one by one, by the records, they cost more than the records. */
+#define FIRST_CHUNK_BYTES ((uint32_t)1 << 16)
+#define CHUNK_BYTES ((uint32_t)1 << 20)
+#define POOL_CHUNKS 64 /* full-sized ones, kept for the next window rather than given back to the system */
+
+#ifndef MAP_POPULATE
+#define MAP_POPULATE 0
+#endif
 
 static buffer_t *buffers; /* of the present epoch, the latest first */
 static tick_point_t opened;
@@ -29,16 +37,17 @@ static PyObject *current_thread, *native_id; /* functions of module threading */
 
 int recorder_has_room(size_t bytes) { return bytes_used + recorder.name_bytes + bytes <= bytes_allowed; }
 
-static chunk_t *chunk_new(void) {
+static chunk_t *chunk_new(uint32_t bytes) {
     chunk_t *chunk = pool;
-    if (chunk != NULL) {
+    if (chunk != NULL && bytes == CHUNK_BYTES) {
         pool = chunk->next;
         pool_count--;
     } else {
-        if (!recorder_has_room(CHUNK_BYTES)) return NULL;
-        chunk = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (!recorder_has_room(bytes)) return NULL;
+        chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
         if (chunk == MAP_FAILED) return NULL;
-        bytes_used += CHUNK_BYTES;
+        bytes_used += bytes;
+        chunk->bytes = bytes;
     }
     chunk->next = NULL;
     chunk->used = 0;
@@ -48,26 +57,26 @@ static chunk_t *chunk_new(void) {
 static void chunks_free(chunk_t *chunk) {
     while (chunk != NULL) {
         chunk_t *next = chunk->next;
-        if (pool_count < POOL_CHUNKS) {
+        if (chunk->bytes == CHUNK_BYTES && pool_count < POOL_CHUNKS) {
             chunk->next = pool;
             pool = chunk;
             pool_count++;
         } else {
-            munmap(chunk, CHUNK_BYTES);
-            bytes_used -= CHUNK_BYTES;
+            bytes_used -= chunk->bytes;
+            munmap(chunk, chunk->bytes);
         }
         chunk = next;
     }
 }
 
 record_t *buffer_grow(buffer_t *buffer) {
-    chunk_t *chunk = chunk_new();
+    chunk_t *chunk = chunk_new(buffer->first == NULL ? FIRST_CHUNK_BYTES : CHUNK_BYTES);
     if (chunk == NULL) {
         buffer->dropped++;
         return NULL;
     }
     if (buffer->last != NULL) {
-        buffer->last->used = (size_t)(buffer->pos - buffer->last->records);
+        buffer->last->used = (uint32_t)(buffer->pos - buffer->last->records);
         buffer->last->next = chunk;
     } else {
         buffer->first = chunk;
@@ -75,7 +84,7 @@ record_t *buffer_grow(buffer_t *buffer) {
     buffer->last = chunk;
     buffer->pos = chunk->records;
     /* One short of the end: a record and its payload are never torn apart. */
-    buffer->end = chunk->records + CHUNK_RECORDS - 1;
+    buffer->end = chunk->records + (chunk->bytes - sizeof *chunk) / sizeof(record_t) - 1;
     return buffer->pos;
 }
 
@@ -159,7 +168,7 @@ fail:
     return NULL;
 }
 
-/* Note which spans the buffer's thread has open, with their arguments as they are now. */
+/* Note which spans the buffer's thread has open. Runs no Python code: no thread records in between. */
 static int buffer_note_open(buffer_t *buffer) {
     size_t count = buffer->open_count;
     if (count == 0) return 0;
@@ -171,8 +180,6 @@ static int buffer_note_open(buffer_t *buffer) {
     }
     buffer->at_start = spans;
     buffer->at_start_count = count;
-    /* Freezing may run Python code, which may open spans: it works on the noted ones. */
-    for (size_t i = 0; i < count; i++) spans[i].args = span_frozen_args(spans[i].span);
     return 0;
 }
 
@@ -236,7 +243,7 @@ static int thread_is_alive(PyObject *thread) {
 
 /* Hand a buffer's records over to a part of the window. */
 static void buffer_hand_over(buffer_t *buffer, sealed_thread_t *thread) {
-    if (buffer->last != NULL) buffer->last->used = (size_t)(buffer->pos - buffer->last->records);
+    if (buffer->last != NULL) buffer->last->used = (uint32_t)(buffer->pos - buffer->last->records);
     thread->tid = buffer->tid;
     thread->name = Py_NewRef(buffer->thread); /* until `seal` asks it */
     thread->first = buffer->first;
@@ -311,8 +318,8 @@ static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ig
     Py_XSETREF(recorder.names, names);
     recorder.name_bytes = 0;
     recorder.window++;
+    for (buffer_t *buffer = buffers; buffer != NULL; buffer = buffer->next) buffer_clear(buffer);
     for (buffer_t *buffer = buffers; buffer != NULL; buffer = buffer->next) {
-        buffer_clear(buffer);
         if (buffer_note_open(buffer) < 0) {
             PyErr_NoMemory();
             goto finish;
@@ -320,7 +327,11 @@ static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ig
     }
     opened = ticks_point();
     tick = PyLong_FromUnsignedLongLong(opened.ticks);
-    if (tick != NULL) recorder.mode = MODE_RECORDING;
+    if (tick == NULL) goto finish;
+    recorder.mode = MODE_RECORDING;
+    for (buffer_t *buffer = buffers; buffer != NULL; buffer = buffer->next)
+        for (size_t i = 0; i < buffer->at_start_count; i++)
+            buffer->at_start[i].args = span_frozen_args(buffer->at_start[i].span);
 finish:
     busy = 0;
     return tick;

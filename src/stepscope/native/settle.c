@@ -27,20 +27,17 @@ typedef struct {
     uint32_t row;
 } entry_t;
 
-static uint64_t time_key(const columns_t *columns, Py_ssize_t row)
-{
+static uint64_t time_key(const columns_t *columns, Py_ssize_t row) {
     return (uint64_t)columns->ts[row] ^ (uint64_t)1 << 63;
 }
 
 /* Orders rows of equal ts: the longer first, and a slice before an instant as long. */
-static uint64_t tie_key(const columns_t *columns, Py_ssize_t row)
-{
+static uint64_t tie_key(const columns_t *columns, Py_ssize_t row) {
     return (uint64_t)(INT64_MAX - columns->dur[row]) << 1 | (columns->kind[row] & ROW_INSTANT);
 }
 
-/* Whether no row has to move; at is the row that was looked at last, whose dur may be negative. */
-static int is_sorted(const columns_t *columns)
-{
+/* Whether no row has to move. */
+static int is_sorted(const columns_t *columns) {
     for (Py_ssize_t row = 1; row < columns->rows; row++) {
         if (likely(columns->ts[row - 1] < columns->ts[row]))
             continue;
@@ -51,29 +48,31 @@ static int is_sorted(const columns_t *columns)
 }
 
 /* The first row of a negative dur, or -1. */
-static Py_ssize_t first_negative(const columns_t *columns)
-{
+static Py_ssize_t first_negative(const columns_t *columns) {
+    enum { BLOCK = 256 };
+    const int64_t *dur = columns->dur;
     int64_t any = 0;
-    for (Py_ssize_t row = 0; row < columns->rows; row++)
-        any |= columns->dur[row];
+    Py_ssize_t row = 0;
+    for (; columns->rows - row >= BLOCK; row += BLOCK)
+        for (Py_ssize_t i = 0; i < BLOCK; i++)
+            any |= dur[row + i];
+    for (; row < columns->rows; row++)
+        any |= dur[row];
     if (any >= 0)
         return -1;
-    Py_ssize_t row = 0;
-    while (row < columns->rows - 1 && columns->dur[row] >= 0)
-        row++;
+    for (row = 0; row < columns->rows - 1 && dur[row] >= 0; row++)
+        ;
     return row;
 }
 
-static size_t run_end(const entry_t *entries, size_t at, size_t count)
-{
+static size_t run_end(const entry_t *entries, size_t at, size_t count) {
     for (at++; at < count && entries[at - 1].key <= entries[at].key; at++)
         ;
     return at;
 }
 
 /* Merge left..middle and middle..end to `to`; of equal keys the left one goes first. */
-static void merge(const entry_t *left, const entry_t *middle, const entry_t *end, entry_t *to)
-{
+static void merge(const entry_t *left, const entry_t *middle, const entry_t *end, entry_t *to) {
     const entry_t *right = middle;
     while (left < middle && right < end) {
         size_t take_right = right->key < left->key;
@@ -88,8 +87,7 @@ static void merge(const entry_t *left, const entry_t *middle, const entry_t *end
 }
 
 /* Sort by key, stable: merge neighbouring runs, from one buffer to the other, until one is left. Returns which. */
-static entry_t *sort_entries(entry_t *from, entry_t *to, size_t count)
-{
+static entry_t *sort_entries(entry_t *from, entry_t *to, size_t count) {
     while (run_end(from, 0, count) < count) {
         for (size_t at = 0; at < count;) {
             size_t middle = run_end(from, at, count);
@@ -105,8 +103,7 @@ static entry_t *sort_entries(entry_t *from, entry_t *to, size_t count)
 }
 
 /* Put the rows of each ts in order; they are sorted by ts. */
-static void sort_ties(const columns_t *columns, entry_t *entries, entry_t *spare, size_t count)
-{
+static void sort_ties(const columns_t *columns, entry_t *entries, entry_t *spare, size_t count) {
     for (size_t first = 0, end; first < count; first = end) {
         for (end = first + 1; end < count && entries[end].key == entries[first].key; end++)
             ;
@@ -120,30 +117,26 @@ static void sort_ties(const columns_t *columns, entry_t *entries, entry_t *spare
     }
 }
 
-static void permute_u64(uint64_t *column, const uint32_t *order, size_t rows, uint64_t *spare)
-{
+static void permute_u64(uint64_t *column, const uint32_t *order, size_t rows, uint64_t *spare) {
     for (size_t at = 0; at < rows; at++)
         spare[at] = column[order[at]];
     memcpy(column, spare, rows * sizeof *column);
 }
 
-static void permute_u32(uint32_t *column, const uint32_t *order, size_t rows, uint32_t *spare)
-{
+static void permute_u32(uint32_t *column, const uint32_t *order, size_t rows, uint32_t *spare) {
     for (size_t at = 0; at < rows; at++)
         spare[at] = column[order[at]];
     memcpy(column, spare, rows * sizeof *column);
 }
 
-static void permute_u8(uint8_t *column, const uint32_t *order, size_t rows, uint8_t *spare)
-{
+static void permute_u8(uint8_t *column, const uint32_t *order, size_t rows, uint8_t *spare) {
     for (size_t at = 0; at < rows; at++)
         spare[at] = column[order[at]];
     memcpy(column, spare, rows * sizeof *column);
 }
 
 /* Put the columns in order, and note the row that each was; 0, or -1 when there is no memory. */
-static int sort_columns(columns_t *columns, uint32_t *order)
-{
+static int sort_columns(columns_t *columns, uint32_t *order) {
     size_t rows = (size_t)columns->rows;
     entry_t *entries = PyMem_RawMalloc(2 * rows * sizeof *entries);
     if (!entries)
@@ -187,8 +180,7 @@ typedef struct {
     size_t tracks;
 } layout_t;
 
-static void layout_free(layout_t *layout)
-{
+static void layout_free(layout_t *layout) {
     while (layout->tracks)
         PyMem_RawFree(layout->of_track[--layout->tracks].lanes);
     PyMem_RawFree(layout->of_track);
@@ -196,8 +188,7 @@ static void layout_free(layout_t *layout)
     *layout = (layout_t){0};
 }
 
-static int add_moved(layout_t *layout, Py_ssize_t row, reason_t reason, size_t number)
-{
+static int add_moved(layout_t *layout, Py_ssize_t row, reason_t reason, size_t number) {
     if (layout->count == layout->room) {
         size_t room = layout->room ? layout->room * 2 : 64;
         moved_t *moved = PyMem_RawRealloc(layout->moved, room * sizeof *moved);
@@ -211,8 +202,7 @@ static int add_moved(layout_t *layout, Py_ssize_t row, reason_t reason, size_t n
 }
 
 /* The lanes of the track at a place, or NULL when there is no memory. */
-static lanes_t *lanes_at(layout_t *layout, size_t place)
-{
+static lanes_t *lanes_at(layout_t *layout, size_t place) {
     if (place >= layout->tracks) {
         lanes_t *tracks = PyMem_RawRealloc(layout->of_track, (place + 1) * 2 * sizeof *tracks);
         if (!tracks)
@@ -225,8 +215,7 @@ static lanes_t *lanes_at(layout_t *layout, size_t place)
 }
 
 /* The number of the first lane that is free at the slice's start, now taken by it; 0 when there is no memory. */
-static size_t free_lane(lanes_t *track, open_slice_t slice)
-{
+static size_t free_lane(lanes_t *track, open_slice_t slice) {
     for (size_t lane = 0; lane < track->count; lane++)
         if (since(track->lanes[lane].start, slice.start) >= (uint64_t)track->lanes[lane].dur) {
             track->lanes[lane] = slice;
@@ -245,8 +234,7 @@ static size_t free_lane(lanes_t *track, open_slice_t slice)
 }
 
 /* Move a slice that overlaps to a lane of its track; 0, or -1 when there is no memory. */
-static int move_overlap(layout_t *layout, size_t place, open_slice_t slice)
-{
+static int move_overlap(layout_t *layout, size_t place, open_slice_t slice) {
     lanes_t *lanes = lanes_at(layout, place);
     size_t number = lanes ? free_lane(lanes, slice) : 0;
     return number ? add_moved(layout, slice.row, OVERLAP, number) : -1;
@@ -254,8 +242,7 @@ static int move_overlap(layout_t *layout, size_t place, open_slice_t slice)
 
 /* Clamp what overruns by rounding, and find a lane for what does not nest. Returns the row at which memory ran out or
    whose track is not an id, or -1. Rows are in order. */
-static Py_ssize_t lay_out(columns_t *columns, uint64_t tick, layout_t *layout, open_tracks_t *all)
-{
+static Py_ssize_t lay_out(columns_t *columns, uint64_t tick, layout_t *layout, open_tracks_t *all) {
     open_slices_t *open = NULL;
     uint32_t open_track = 0;
     Py_ssize_t place = 0;
@@ -292,8 +279,7 @@ static Py_ssize_t lay_out(columns_t *columns, uint64_t tick, layout_t *layout, o
 }
 
 /* The dict of row -> Lane; NULL with an exception. */
-static PyObject *lanes_dict(const layout_t *layout)
-{
+static PyObject *lanes_dict(const layout_t *layout) {
     PyObject *lanes = PyDict_New();
     for (size_t i = 0; lanes && i < layout->count; i++) {
         const moved_t *moved = &layout->moved[i];
@@ -312,8 +298,7 @@ static PyObject *lanes_dict(const layout_t *layout)
 /* ---- settle_rows ---- */
 
 /* Sort the columns where they are not in order. Returns the order: array 'I', or None when no row has moved. */
-static PyObject *settle_order(columns_t *columns)
-{
+static PyObject *settle_order(columns_t *columns) {
     Py_ssize_t negative;
     int sorted, status;
     Py_BEGIN_ALLOW_THREADS
@@ -342,8 +327,7 @@ static PyObject *settle_order(columns_t *columns)
 PyDoc_STRVAR(settle_rows_doc, "settle_rows(columns, tick_ns)\n--\n\n"
                               "Sort rows, clamp what overruns by rounding, and give a lane to what does not nest.");
 
-static PyObject *settle_rows(PyObject *module, PyObject *args, PyObject *kwargs)
-{
+static PyObject *settle_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"columns", "tick_ns", NULL};
     PyObject *tuple, *order, *lanes = NULL, *result = NULL;
     long long tick_ns;
@@ -389,15 +373,13 @@ typedef struct {
     size_t count, room;
 } numbering_t;
 
-static void numbering_free(numbering_t *numbering)
-{
+static void numbering_free(numbering_t *numbering) {
     PyMem_RawFree(numbering->new_id);
     PyMem_RawFree(numbering->old_id);
 }
 
 /* Give the next number to an id; 0, or -1: no memory, or an id above MAX_ID. */
-static int add_id(numbering_t *numbering, uint32_t old)
-{
+static int add_id(numbering_t *numbering, uint32_t old) {
     if (old > MAX_ID)
         return -1;
     if (old >= numbering->ids) {
@@ -426,14 +408,12 @@ static int add_id(numbering_t *numbering, uint32_t old)
     return 0;
 }
 
-static int is_new(const numbering_t *numbering, uint32_t old)
-{
+static int is_new(const numbering_t *numbering, uint32_t old) {
     return old >= numbering->ids || !numbering->new_id[old];
 }
 
 /* Number a column in place. Returns the row at which memory ran out or whose id is above MAX_ID, or -1. */
-static Py_ssize_t number_column(uint32_t *column, Py_ssize_t rows, numbering_t *numbering)
-{
+static Py_ssize_t number_column(uint32_t *column, Py_ssize_t rows, numbering_t *numbering) {
     if (!rows)
         return -1;
     if (is_new(numbering, column[0]) && add_id(numbering, column[0]) < 0)
@@ -455,8 +435,7 @@ static Py_ssize_t number_column(uint32_t *column, Py_ssize_t rows, numbering_t *
 }
 
 /* Set the exception for a row at which number_column stopped. */
-static void numbering_error(const uint32_t *column, const char *name, Py_ssize_t row)
-{
+static void numbering_error(const uint32_t *column, const char *name, Py_ssize_t row) {
     if (column[row] > MAX_ID)
         PyErr_Format(PyExc_ValueError, "row %zd: columns.%s is %u, but ids count from 0 and end below 2**28", row, name,
                      column[row]);
@@ -465,8 +444,7 @@ static void numbering_error(const uint32_t *column, const char *name, Py_ssize_t
 }
 
 /* array 'I', the old id of each new one; NULL with an exception. */
-static PyObject *old_ids(const numbering_t *numbering)
-{
+static PyObject *old_ids(const numbering_t *numbering) {
     Py_buffer held;
     PyObject *array = array_new_held('I', (Py_ssize_t)numbering->count, &held);
     if (!array)
@@ -480,14 +458,15 @@ static PyObject *old_ids(const numbering_t *numbering)
 PyDoc_STRVAR(renumber_rows_doc, "renumber_rows(columns)\n--\n\n"
                                 "Number strings and tracks by first appearance, so that equal content has equal ids.");
 
-static PyObject *renumber_rows(PyObject *module, PyObject *args, PyObject *kwargs)
-{
+static PyObject *renumber_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"columns", NULL};
     PyObject *tuple, *used = NULL, *tracks = NULL, *result = NULL;
     columns_t columns;
     numbering_t strings_numbering = {0}, tracks_numbering = {0};
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:renumber_rows", names, &tuple) || columns_get(tuple, &columns, 1) < 0)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:renumber_rows", names, &tuple))
+        return NULL;
+    if (columns_get(tuple, &columns, 1) < 0)
         return NULL;
     const struct {
         uint32_t *ids;
@@ -534,16 +513,14 @@ static PyMethodDef METHODS[] = {
 };
 
 /* Keep a new reference in a slot; 0, or -1 when there is none and an exception is set. */
-static int keep(PyObject **slot, PyObject *object)
-{
+static int keep(PyObject **slot, PyObject *object) {
     if (!object)
         return -1;
     Py_XSETREF(*slot, object);
     return 0;
 }
 
-int settle_add(PyObject *module)
-{
+int settle_add(PyObject *module) {
     if (keep(&settled_type, imported("stepscope.core.rows", "Settled")) < 0 ||
         keep(&lane_type, imported("stepscope.core.rows", "Lane")) < 0 ||
         keep(&renumbered_type, imported("stepscope.core.rows", "Renumbered")) < 0 ||

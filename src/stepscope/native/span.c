@@ -22,7 +22,7 @@ typedef struct {
 static cache_entry_t cache[1 << CACHE_BITS]; /* by the name's address */
 static PyObject *spans_by_name;              /* dict: str -> span without arguments */
 static uint64_t next_serial = 1;
-static PyObject *legal_name, *freeze_args, *decorate; /* functions of stepscope.core */
+static PyObject *legal_name, *freeze_call, *decorate; /* functions of stepscope.core */
 
 /* ---- recording --------------------------------------------------------------------------------------------- */
 
@@ -186,7 +186,8 @@ PyObject *span_frozen_args(span_t *span) {
     if (span->plain) return Py_NewRef(span->args);
     PyObject *kind, *error, *trace;
     PyErr_Fetch(&kind, &error, &trace);
-    PyObject *frozen = PyObject_CallOneArg(freeze_args, span->args);
+    PyObject *positional = span->positional == NULL ? Py_None : span->positional;
+    PyObject *frozen = PyObject_CallFunctionObjArgs(freeze_call, positional, span->args, NULL);
     if (frozen == NULL) PyErr_Clear();
     PyErr_Restore(kind, error, trace);
     return frozen;
@@ -196,21 +197,23 @@ PyObject *span_frozen_args(span_t *span) {
 
 static PyObject *span_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names);
 
-/* A span of that name; takes over the references to name and args. */
-static span_t *span_new(PyObject *name, PyObject *args) {
+/* A span of that name; takes over the references to name, args and positional. */
+static span_t *span_new(PyObject *name, PyObject *args, PyObject *positional) {
     span_t *span = PyObject_GC_New(span_t, &Span_Type);
     if (span == NULL) {
         Py_DECREF(name);
         Py_XDECREF(args);
+        Py_XDECREF(positional);
         return NULL;
     }
     span->vectorcall = span_vectorcall;
     span->name = name;
     span->args = args;
+    span->positional = positional;
     span->serial = args == NULL ? 0 : next_serial++;
     span->id = 0;
     span->window = span->begun = 0; /* the first window is 1 */
-    span->plain = args != NULL && args_are_plain(args);
+    span->plain = args != NULL && positional == NULL && args_are_plain(args);
     /* Plain arguments refer to nothing: there is no cycle to find. */
     if (args != NULL && !span->plain) PyObject_GC_Track((PyObject *)span);
     return span;
@@ -238,7 +241,7 @@ static inline cache_entry_t *cache_entry(PyObject *name) {
 static __attribute__((noinline)) PyObject *span_shared(PyObject *name) {
     if (!PyUnicode_CheckExact(name)) {
         PyObject *legal = PyObject_CallOneArg(legal_name, name);
-        return legal == NULL ? NULL : (PyObject *)span_new(legal, NULL);
+        return legal == NULL ? NULL : (PyObject *)span_new(legal, NULL, NULL);
     }
     span_t *span = (span_t *)PyDict_GetItemWithError(spans_by_name, name);
     if (span != NULL) {
@@ -246,7 +249,7 @@ static __attribute__((noinline)) PyObject *span_shared(PyObject *name) {
     } else {
         if (PyErr_Occurred()) return NULL;
         PyObject *legal = made_legal(name);
-        span = legal == NULL ? NULL : span_new(legal, NULL);
+        span = legal == NULL ? NULL : span_new(legal, NULL, NULL);
         if (span == NULL) return NULL;
         if (PyDict_GET_SIZE(spans_by_name) >= MAX_CACHED) PyDict_Clear(spans_by_name);
         if (PyDict_SetItem(spans_by_name, name, (PyObject *)span) < 0) {
@@ -258,38 +261,21 @@ static __attribute__((noinline)) PyObject *span_shared(PyObject *name) {
     return (PyObject *)span;
 }
 
-/* {**freeze_args(args), **kwargs}: a new dict. */
-static PyObject *merged_args(PyObject *args, PyObject *const *values, PyObject *names, Py_ssize_t first) {
-    PyObject *merged = args == NULL ? PyDict_New() : PyObject_CallOneArg(freeze_args, args);
-    Py_ssize_t count = names == NULL ? 0 : PyTuple_GET_SIZE(names);
-    for (Py_ssize_t i = first; merged != NULL && i < count; i++)
-        if (PyDict_SetItem(merged, PyTuple_GET_ITEM(names, i), values[i]) < 0) Py_CLEAR(merged);
-    return merged;
-}
-
 /* The parameters of record_function and instant: name, args=None, **kwargs. */
 typedef struct {
-    PyObject *name; /* borrowed */
-    PyObject *args; /* new reference to a dict, or NULL: none */
+    PyObject *name;       /* borrowed */
+    PyObject *args;       /* new reference to a dict, or NULL: none */
+    PyObject *positional; /* borrowed, or NULL */
 } call_t;
 
 static int call_parse(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *names, call_t *call) {
     PyObject *given[2] = {nargs > 0 ? args[0] : NULL, nargs > 1 ? args[1] : NULL};
     static const char *const known[2] = {"name", "args"};
-    Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names), others = 0;
-    PyObject *rest_names = NULL, **rest_values = NULL;
-    int result = -1;
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    PyObject *others = NULL;
     if (nargs > 2) {
         PyErr_Format(PyExc_TypeError, "%s() takes a name and args, got %zd positional arguments", function, nargs);
         return -1;
-    }
-    if (named > 0) {
-        rest_names = PyTuple_New(named);
-        rest_values = malloc((size_t)named * sizeof *rest_values);
-        if (rest_names == NULL || rest_values == NULL) {
-            PyErr_NoMemory();
-            goto finish;
-        }
     }
     for (Py_ssize_t i = 0; i < named; i++) {
         PyObject *key = PyTuple_GET_ITEM(names, i);
@@ -297,32 +283,27 @@ static int call_parse(const char *function, PyObject *const *args, Py_ssize_t na
         for (int k = 0; k < 2; k++)
             if (PyUnicode_CompareWithASCIIString(key, known[k]) == 0) which = k;
         if (which < 0) {
-            PyTuple_SET_ITEM(rest_names, others, Py_NewRef(key));
-            rest_values[others++] = args[nargs + i];
+            if (others == NULL && (others = PyDict_New()) == NULL) return -1;
+            if (PyDict_SetItem(others, key, args[nargs + i]) < 0) goto fail;
         } else if (given[which] != NULL) {
             PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%s'", function, known[which]);
-            goto finish;
+            goto fail;
         } else {
             given[which] = args[nargs + i];
         }
     }
     if (given[0] == NULL) {
         PyErr_Format(PyExc_TypeError, "%s() missing 1 required argument: 'name'", function);
-        goto finish;
+        goto fail;
     }
     call->name = given[0];
-    call->args = NULL;
-    result = 0;
-    if (given[1] == Py_None) given[1] = NULL;
-    if (given[1] != NULL || others > 0) {
-        if (rest_names != NULL && others < named && _PyTuple_Resize(&rest_names, others) < 0) result = -1;
-        if (result == 0) call->args = merged_args(given[1], rest_values, rest_names, 0);
-        if (call->args == NULL) result = -1;
-    }
-finish:
-    Py_XDECREF(rest_names);
-    free(rest_values);
-    return result;
+    call->positional = given[1] == Py_None ? NULL : given[1];
+    if (call->positional != NULL && others == NULL && (others = PyDict_New()) == NULL) return -1;
+    call->args = others;
+    return 0;
+fail:
+    Py_XDECREF(others);
+    return -1;
 }
 
 /* The arguments of a call whose keywords are arguments of the span, none of them "name" or "args"; else NULL, without
@@ -347,7 +328,7 @@ static PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *a
         if (likely(entry->key == args[0])) return Py_NewRef((PyObject *)entry->span);
         return span_shared(args[0]);
     }
-    call_t call = {nargs == 1 ? args[0] : NULL, NULL};
+    call_t call = {nargs == 1 ? args[0] : NULL, NULL, NULL};
     if (nargs == 1) call.args = simple_args(args + 1, names);
     if (call.args == NULL && (PyErr_Occurred() || call_parse("record_function", args, nargs, names, &call) < 0))
         return NULL;
@@ -357,7 +338,7 @@ static PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *a
         Py_DECREF(call.args);
         return NULL;
     }
-    return (PyObject *)span_new(legal, call.args);
+    return (PyObject *)span_new(legal, call.args, Py_XNewRef(call.positional));
 }
 
 static PyObject *instant(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *names) {
@@ -397,11 +378,14 @@ static PyObject *span_vectorcall(PyObject *self, PyObject *const *args, size_t n
 
 static int span_traverse(span_t *self, visitproc visit, void *arg) {
     Py_VISIT(self->args);
+    Py_VISIT(self->positional);
     return 0;
 }
 
+/* Its arguments are emptied, not dropped: a span with none is another kind of span. */
 static int span_clear(span_t *self) {
-    Py_CLEAR(self->args);
+    if (self->args != NULL) PyDict_Clear(self->args);
+    Py_CLEAR(self->positional);
     return 0;
 }
 
@@ -409,8 +393,20 @@ static void span_dealloc(span_t *self) {
     PyObject_GC_UnTrack((PyObject *)self);
     Py_DECREF(self->name);
     Py_XDECREF(self->args);
+    Py_XDECREF(self->positional);
     PyObject_GC_Del(self);
 }
+
+/* A span like this one that is told apart from every other, so that calls that overlap are not mixed up. */
+static PyObject *span_alone(span_t *self, PyObject *Py_UNUSED(ignored)) {
+    PyObject *args = self->args == NULL ? PyDict_New() : Py_NewRef(self->args);
+    return args == NULL ? NULL : (PyObject *)span_new(Py_NewRef(self->name), args, Py_XNewRef(self->positional));
+}
+
+static PyMethodDef span_methods[] = {
+    {"alone", (PyCFunction)span_alone, METH_NOARGS, PyDoc_STR("A span like this one, told apart from every other.")},
+    {NULL, NULL, 0, NULL},
+};
 
 static PyObject *span_repr(span_t *self) { return PyUnicode_FromFormat("record_function(%R)", self->name); }
 
@@ -433,6 +429,7 @@ PyTypeObject Span_Type = {
     .tp_traverse = (traverseproc)span_traverse,
     .tp_clear = (inquiry)span_clear,
     .tp_repr = (reprfunc)span_repr,
+    .tp_methods = span_methods,
     .tp_getset = span_attributes,
 };
 
@@ -600,9 +597,9 @@ static int span_type_ready(void) {
 int span_add(PyObject *module) {
     if (span_type_ready() < 0) return -1;
     Py_XSETREF(legal_name, import_from("stepscope.core.values", "legal_name"));
-    Py_XSETREF(freeze_args, import_from("stepscope.core.values", "freeze_args"));
+    Py_XSETREF(freeze_call, import_from("stepscope.core.values", "freeze_call"));
     Py_XSETREF(decorate, import_from("stepscope.core.decorate", "decorate_native"));
-    if (legal_name == NULL || freeze_args == NULL || decorate == NULL) return -1;
+    if (legal_name == NULL || freeze_call == NULL || decorate == NULL) return -1;
     if (spans_by_name == NULL && (spans_by_name = PyDict_New()) == NULL) return -1;
     if (PyModule_AddObjectRef(module, "Span", (PyObject *)&Span_Type) < 0) return -1;
     return PyModule_AddFunctions(module, functions);

@@ -15,6 +15,7 @@ __all__ = ["origin_here", "rank_here"]
 # from the last multiple of a quarter of a year, and so do we, so that its traces and ours line up.
 BASE_PERIOD_NS = 7_889_238 * 10**9
 
+MAX_RANK = 2**31 - 2
 # Launchers and the variables they tell a process its rank and the world's size by.
 LAUNCHERS = (
     ("RANK", "WORLD_SIZE"),  # torchrun
@@ -29,9 +30,9 @@ def rank_here(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
     for rank, size in LAUNCHERS:
         text = environ.get(rank, "")
         if text.isdecimal():
-            number = int(text)
+            number = min(int(text), MAX_RANK)
             of = environ.get(size, "")
-            return number, max(int(of), number + 1) if of.isdecimal() else number + 1
+            return number, max(min(int(of), MAX_RANK), number + 1) if of.isdecimal() else number + 1
     return 0, 1
 
 
@@ -55,7 +56,7 @@ def origin_here(trace_id: str, session: Mapping[str, int | bool], user_metadata:
 
 
 def _process() -> str:
-    script = (sys.argv[0] if sys.argv else "").replace("\\", "/").removesuffix("/__main__.py")
+    script = str(sys.argv[0] if sys.argv else "").replace("\\", "/").removesuffix("/__main__.py")
     return legal_text(script.rpartition("/")[2] or "python")
 
 

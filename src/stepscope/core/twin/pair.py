@@ -9,7 +9,6 @@ from typing import Any
 
 from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Paired, StepMark
 from stepscope.core.twin.recorder import Payload, SealedThread, SealedWindow
-from stepscope.core.values import freeze_args
 
 __all__ = ["pair"]
 
@@ -73,7 +72,7 @@ class _Pairing:
         for span, args in sealed.open_at_start:
             self.begin(span, args, self.opened, SLICE | CUT)
         records = sealed.records
-        for index in range(0, len(records) - 1, 2):
+        for index in range(0, len(records), 2):
             tick, what = records[index], records[index + 1]
             ends = tick < 0
             # A thread may have read the clock just outside the window that its record fell into.
@@ -128,8 +127,8 @@ class _Pairing:
         for span, tick in before:
             row = self.row(span.name, self.opened, SLICE | CUT)
             self.finish_row(row, tick)
-            if span.args:
-                self.args[row] = freeze_args(span.args)
+            if args := span.frozen_args():
+                self.args[row] = args
         for column, tail in zip(self.columns, tails, strict=True):
             column.extend(tail)
         self.args.update((row + len(before), args) for row, args in behind.items())
@@ -137,4 +136,4 @@ class _Pairing:
 
 def _same(one: Any, other: Any) -> bool:
     """Spans without arguments are one span if their names are equal: the cache that shares them forgets."""
-    return one is other or (one.args is None and other.args is None and one.name == other.name)
+    return one is other or (one.kwargs is None and other.kwargs is None and one.name == other.name)

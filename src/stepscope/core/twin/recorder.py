@@ -1,13 +1,15 @@
 """The ring: what each thread records, and how a window's records change hands.
 
-A thread writes two list items an event, alone and without a lock:
+A thread puts two list items an event, in one call, so that neither a signal nor another thread comes between them:
 
     ticks      span       the span begins
     ~ticks     span       the span ends (~ keeps a tick of 0 apart from its end)
     ticks      Payload    the span begins with arguments, or an instant
 
-The recorder is off, armed (a profile is started: each thread keeps the spans it has open, so that one that
-spans a whole window is not lost) or recording. Sealing swaps every thread's list for a new one: O(threads).
+The recorder is off, armed (a profile is started: each thread keeps the spans it has open, so that one that spans a
+whole window is not lost) or recording: there is an open window. A thread joins the window by itself, at its first
+event in it, and notes then which spans it has open: nobody else could do that between two of its events. Sealing
+takes the window away and touches no event.
 """
 
 import os
@@ -16,16 +18,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stepscope.core import clock
-from stepscope.core.values import freeze_args
 
 if TYPE_CHECKING:
     from stepscope.core.twin.span import Span
 
-__all__ = ["Payload", "SealedThread", "SealedWindow", "arm", "disarm", "open_window", "seal"]
-
+__all__ = ["CLOCK", "Payload", "SealedThread", "SealedWindow", "arm", "disarm", "open_window", "seal"]
 
 # The one of `read_clocks` that ticks count.
 CLOCK = "monotonic"
+# With so many buffers, those of threads that have ended are looked for.
+MANY_BUFFERS = 64
 
 
 class Payload(NamedTuple):
@@ -41,7 +43,7 @@ class SealedThread(NamedTuple):
 
     Attributes:
         tid, name: native id and Python name.
-        records: as drawn at the top; the last one may be half written and is then not counted.
+        records: as drawn at the top.
         open_at_start: (span, frozen args), outermost first, of the spans that were open when the window opened.
     """
 
@@ -60,26 +62,37 @@ class SealedWindow(NamedTuple):
 
 
 class _Buffer:
-    """One thread's records of the open window, and the spans it has open."""
+    """One thread's spans that are open, and its records of the window that it has joined."""
 
-    __slots__ = ("open", "open_at_start", "put", "records", "thread", "tid")
+    __slots__ = ("open", "open_at_start", "put", "records", "thread", "tid", "window")
 
     def __init__(self) -> None:
         self.thread = threading.current_thread()
         self.tid = threading.get_native_id()
         self.open: list[Span] = []
-        self.renew()
-
-    def renew(self) -> None:
-        self.open_at_start = [(span, span.args and freeze_args(span.args)) for span in self.open]
+        self.window: object = None
         self.records: list[Any] = []
-        self.put = self.records.append
+        self.put = self.records.extend
+        self.open_at_start: list[tuple[Span, dict[str, Any] | None]] = []
+
+    def join(self, window: object) -> None:
+        """Begin to record in a window."""
+        self.open_at_start = [(span, span.frozen_args()) for span in tuple(self.open)]
+        self.records = []
+        self.put = self.records.extend
+        self.window = window
+
+    def sealed(self, window: object) -> SealedThread:
+        """What the window has of this thread; if the thread never joined it, what it has had open all the time."""
+        if self.window is not window:
+            self.join(window)
+        return SealedThread(self.tid, _name_of(self.thread), self.records, self.open_at_start)
 
 
 class _State:
-    """The recorder's state; the spans read it on every event."""
+    """The recorder's state; the spans read it on every event. `window` is None while nothing is recorded."""
 
-    __slots__ = ("armed", "buffers", "local", "recording", "started", "ticks")
+    __slots__ = ("armed", "buffers", "local", "started", "ticks", "window")
 
     def __init__(self) -> None:
         self.ticks: Callable[[], int] = clock.ticks
@@ -87,7 +100,7 @@ class _State:
 
     def reset(self) -> None:
         self.armed = False
-        self.recording = False
+        self.window: object = None
         self.started = 0
         self.buffers: list[_Buffer] = []
         self.local = threading.local()
@@ -96,11 +109,25 @@ class _State:
 STATE = _State()
 
 
+def _name_of(thread: threading.Thread) -> str:
+    try:
+        return str(thread.name)
+    except Exception:  # noqa: BLE001 - the user's name may be anything
+        return ""
+
+
 def adopt_thread() -> _Buffer:
     """Make the calling thread's buffer: its first event since the recorder was armed."""
+    if len(STATE.buffers) >= MANY_BUFFERS and STATE.window is None:
+        _prune()
     buffer = STATE.local.buffer = _Buffer()
     STATE.buffers.append(buffer)
     return buffer
+
+
+def _prune() -> None:
+    """Drop the buffers of threads that have ended."""
+    STATE.buffers = [buffer for buffer in STATE.buffers if buffer.thread.is_alive()]
 
 
 def arm() -> None:
@@ -120,24 +147,24 @@ def open_window() -> int:
     Returns:
         The tick at which the window opens.
     """
-    for buffer in STATE.buffers:
-        buffer.renew()
     STATE.started = STATE.ticks()
-    STATE.recording = True
+    STATE.window = object()
     return STATE.started
 
 
 def seal() -> SealedWindow:
-    """End the window and take what was recorded in it; no event is touched."""
-    STATE.recording = False
+    """End the window and take what was recorded in it; no event is touched.
+
+    Raises:
+        RuntimeError: no window is open.
+    """
+    window, STATE.window = STATE.window, None
+    if window is None:
+        message = "seal() without open_window()"
+        raise RuntimeError(message)
     stop = STATE.ticks()
-    threads = []
-    for buffer in STATE.buffers:
-        threads.append(SealedThread(buffer.tid, str(buffer.thread.name), buffer.records, buffer.open_at_start))
-        buffer.records = []
-        buffer.put = buffer.records.append
-        buffer.open_at_start = []
-    STATE.buffers = [buffer for buffer in STATE.buffers if buffer.thread.is_alive()]
+    threads = [buffer.sealed(window) for buffer in tuple(STATE.buffers)]
+    _prune()
     return SealedWindow(STATE.started, stop, threads)
 
 

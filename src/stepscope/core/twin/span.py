@@ -1,7 +1,7 @@
 """The span: `with record_function("forward"):`, or as a decorator.
 
-A span without arguments holds no state but its name, so one object serves every use of the name: it is
-re-entrant, recursive, and shared by threads.
+A span without arguments holds no state but its name, so one object serves every use of the name: it is re-entrant,
+recursive, and shared by threads. Arguments are kept as they were passed, and taken when a recorded span begins.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from stepscope.core.decorate import decorate
 from stepscope.core.twin.recorder import STATE, Payload, adopt_thread
-from stepscope.core.values import freeze_args, legal_name
+from stepscope.core.values import freeze_call, legal_name
 
 __all__ = ["Span", "instant", "record_function"]
 
@@ -23,11 +23,20 @@ MAX_CACHED = 4096
 class Span:
     """A named stretch of a thread's time; made by `record_function`."""
 
-    __slots__ = ("args", "name")
+    __slots__ = ("args", "kwargs", "name")
 
-    def __init__(self, name: str, args: Any) -> None:
+    def __init__(self, name: str, args: Any = None, kwargs: dict[str, Any] | None = None) -> None:
         self.name = name
         self.args = args
+        self.kwargs = kwargs  # None: it has no arguments, and is the same span as others of its name
+
+    def alone(self) -> "Span":
+        """A span like this one that is told apart from every other, so that calls that overlap are not mixed up."""
+        return Span(self.name, self.args, self.kwargs or {})
+
+    def frozen_args(self) -> dict[str, Any] | None:
+        """The arguments as a trace holds them, now."""
+        return None if self.kwargs is None else freeze_call(self.args, self.kwargs)
 
     def __enter__(self) -> "Span":
         state = STATE
@@ -36,16 +45,13 @@ class Span:
                 buffer = state.local.buffer
             except AttributeError:
                 buffer = adopt_thread()
+            window = state.window
+            if window is not None:
+                if buffer.window is not window:
+                    buffer.join(window)
+                what = self if self.kwargs is None else Payload(self, self.frozen_args(), instant=False)
+                buffer.put((state.ticks(), what))
             buffer.open.append(self)
-            if state.recording:
-                put = buffer.put
-                if self.args is None:
-                    put(state.ticks())
-                    put(self)
-                else:
-                    payload = Payload(self, freeze_args(self.args), instant=False)
-                    put(state.ticks())
-                    put(payload)
         return self
 
     def __exit__(
@@ -60,10 +66,11 @@ class Span:
                 buffer = state.local.buffer
             except AttributeError:
                 buffer = adopt_thread()
-            if state.recording:
-                put = buffer.put
-                put(~state.ticks())
-                put(self)
+            window = state.window
+            if window is not None:
+                if buffer.window is not window:
+                    buffer.join(window)
+                buffer.put((~state.ticks(), self))
             spans = buffer.open
             if spans and spans[-1] is self:
                 spans.pop()
@@ -96,39 +103,38 @@ def record_function(name: str, args: Any = None, **kwargs: Any) -> Span:
         name: any str; anything else is shown by its str().
         args: torch's second argument: a str becomes the argument "args"; a mapping's items become arguments,
             which is the way to pass one whose key is "name" or "args".
-        kwargs: shown on the slice in every format; any object, taken as it is when the span begins.
+        kwargs: shown on the slice in every format; any object, taken as it is when the span begins, or when the
+            profile does if that comes later.
     """
     if args is None and not kwargs:
-        try:
-            return _CACHE[name]
-        except (KeyError, TypeError):
-            return _make_cached(name)
-    if args is not None:
-        kwargs = {**freeze_args(args), **kwargs}
-    return Span(legal_name(name), kwargs)
+        if type(name) is str:
+            try:
+                return _CACHE[name]
+            except KeyError:
+                return _make_cached(name)
+        return Span(legal_name(name))
+    return Span(legal_name(name), args, kwargs)
 
 
-def _make_cached(name: Any) -> Span:
-    span = Span(legal_name(name), None)
-    if type(name) is str:
-        if len(_CACHE) >= MAX_CACHED:
-            _CACHE.clear()
-        _CACHE[name] = span
+def _make_cached(name: str) -> Span:
+    if len(_CACHE) >= MAX_CACHED:
+        _CACHE.clear()
+    span = _CACHE[name] = Span(legal_name(name))
     return span
 
 
 def instant(name: str, args: Any = None, **kwargs: Any) -> None:
     """Mark a point in time on the calling thread; the arguments are those of `record_function`."""
     state = STATE
-    if not state.recording:
+    window = state.window
+    if window is None:
         return
     try:
         buffer = state.local.buffer
     except AttributeError:
         buffer = adopt_thread()
-    if args is not None:
-        kwargs = {**freeze_args(args), **kwargs}
-    payload = Payload(Span(legal_name(name), None), freeze_args(kwargs) if kwargs else None, instant=True)
-    put = buffer.put
-    put(state.ticks())
-    put(payload)
+    if buffer.window is not window:
+        buffer.join(window)
+    span = record_function(name, args, **kwargs)
+    payload = Payload(span, span.frozen_args(), instant=True)
+    buffer.put((state.ticks(), payload))
