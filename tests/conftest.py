@@ -1,5 +1,6 @@
 """What every test stands on: a clean profiler, a fake clock, and the trace processor behind every file."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,17 @@ from typing import Any
 import pytest
 
 from clock import FakeClock
+from gate import Gate, replace_encoder
 from law import assert_file_is
 from stepscope import core
 from stepscope.check import engine_or_none
 from stepscope.core import kernels
 from stepscope.formats import files
+from stepscope.formats.perfetto import encode_perfetto
 from stepscope.model.trace import Row, Trace
+from stepscope.record.drain import drain
 from stepscope.session import handlers, recording
+from stepscope.session.writer import THREAD_NAME, WRITER
 
 _loaded = 0
 
@@ -27,6 +32,49 @@ def clock() -> Iterator[FakeClock]:
     core.use_clock(None)
 
 
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """A gate before the Perfetto encoder."""
+    gate = Gate()
+
+    def encode(trace: Trace) -> Iterator[bytes]:
+        gate.pass_through()
+        yield from encode_perfetto(trace)
+
+    replace_encoder(monkeypatch, encode)
+    yield gate
+    gate.open()
+
+
+@pytest.fixture
+def pairing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """A gate before the pairing of a session's records."""
+    gate = Gate()
+
+    def drain_at_the_gate(*args: Any) -> Trace:
+        gate.pass_through()
+        return drain(*args)
+
+    monkeypatch.setattr(recording, "drain", drain_at_the_gate)
+    yield gate
+    gate.open()
+
+
+@pytest.fixture
+def on_wait(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What to do each time a thread has to wait for the writer; in the order of waiting, the last one for good."""
+    todo: list[Callable[[], None]] = []
+    wait_for = WRITER.changed.wait_for
+
+    def act_and_wait(reached: Callable[[], bool]) -> bool:
+        if not reached() and todo:
+            (todo.pop(0) if len(todo) > 1 else todo[0])()
+        return wait_for(reached)
+
+    monkeypatch.setattr(WRITER.changed, "wait_for", act_and_wait)
+    return todo
+
+
 @pytest.fixture(autouse=True)
 def clean_profiler() -> Iterator[None]:
     """No test leaves a profile running."""
@@ -35,25 +83,39 @@ def clean_profiler() -> Iterator[None]:
     recording._Active.forget()  # noqa: SLF001
     kernels.disarm()
     assert left is None, "the test left a profile active"
+    assert THREAD_NAME not in {thread.name for thread in threading.enumerate()}, "the test left files to write"
 
 
 @pytest.fixture(autouse=True)
-def every_file_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a test writes is loaded by the trace processor, row by row, as soon as it is written."""
+def every_file_is_loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test writes is loaded by the trace processor, row by row, as soon as it is written.
+
+    Mostly by the writer thread: what it finds there is an ExportError at stop(), which the test may have expected for
+    another reason, so the test ends with it.
+    """
     if engine_or_none(download=False) is None:
+        yield
         return
+    wrong: list[Exception] = []
     write_as: Callable[..., Path] = files.write_as
 
     def write_and_load(trace: Trace, path: Any, *args: Any, **kwargs: Any) -> Path:
         global _loaded  # noqa: PLW0603 - one count for the whole run
         written = write_as(trace, path, *args, **kwargs)
         if written.is_file():
-            assert_file_is(trace, written)
+            try:
+                assert_file_is(trace, written)
+            except Exception as error:
+                wrong.append(error)
+                raise
             _loaded += 1
         return written
 
     monkeypatch.setattr(files, "write_as", write_and_load)
     monkeypatch.setattr(handlers, "write_as", write_and_load)
+    yield
+    if wrong:
+        raise wrong[0]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

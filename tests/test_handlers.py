@@ -200,6 +200,19 @@ os.wait()
     assert len(workers) == 2
 
 
+def test_a_handler_imports_what_it_needs_when_it_is_made() -> None:
+    """A fork while the writer thread imports would leave the child with half a module."""
+    script = """
+import sys
+from stepscope import trace_handler
+trace_handler("log", use_gzip=True)
+print(*({"stepscope.formats.chrome", "stepscope.formats.perfetto", "isal.igzip"} - set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "\n"
+
+
 def test_a_handler_called_before_a_cycle_has_finished_says_so(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"no cycle has finished yet.*Pass the handler as on_trace_ready="):
         trace_handler(tmp_path)(profile())

@@ -463,3 +463,88 @@ with record_function("work"): pass
     assert done.returncode == 0
     assert "the program ended without stop()" in done.stderr
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_preset_metadata_is_of_later_cycles_only(clock: FakeClock) -> None:
+    with profile(schedule=actions(SAVE, SAVE, SAVE), keep_sessions=9) as prof:
+        prof.step()
+        prof.preset_metadata_json("lr", "1")
+        prof.step()
+        prof.preset_metadata_json("lr", "2")
+        prof.step()
+
+    assert [dict(session.trace.origin.metadata) for session in prof.sessions] == [{}, {}, {"lr": 1}]
+
+
+def test_a_program_that_ends_without_stop_under_strict_warnings_still_hands_over() -> None:
+    script = """
+from stepscope import profile
+prof = profile(on_trace_ready=lambda prof: print("handed over", len(prof.sessions)))
+prof.start()
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.stdout == "handed over 1\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_may_go_on_stepping_in_vain() -> None:
+    script = """
+import os, warnings
+from stepscope import profile, schedule
+with profile(schedule=schedule(wait=0, warmup=1, active=2)) as prof:
+    if os.fork() == 0:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(3):
+                prof.step()
+            prof.stop()
+        print([str(warning.message)[:39] for warning in caught], flush=True)
+        os._exit(0)
+    os.wait()
+    prof.step()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("['step() in a forked child does nothing: ']\n", "")
+
+
+def test_a_callback_may_not_start_the_profiler_anew(clock: FakeClock) -> None:
+    def restart(prof: profile) -> None:
+        prof.stop()
+        prof.start()
+
+    with (
+        pytest.raises(LifecycleError, match=r"start\(\) inside on_trace_ready"),
+        profile(schedule=actions(SAVE, SAVE), on_trace_ready=restart) as prof,
+    ):
+        prof.step()
+
+
+def test_a_start_that_fails_gives_the_recorder_back(clock: FakeClock) -> None:
+    def fail() -> str:
+        raise KeyError("no id")
+
+    for start in (profile.start, profile.start_trace):
+        with pytest.raises(KeyError, match="no id"):
+            start(profile(custom_trace_id_callback=fail))
+        assert profile.active() is None
+    with profile() as prof:
+        assert profile.active() is prof
+
+
+def test_an_interrupt_in_the_middle_of_a_step_ends_the_run_and_goes_on(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prof = profile(schedule=actions(RECORD, WARMUP))
+    prof.start()
+
+    def interrupt(self: profile) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(profile, "_warn_incorrect", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        prof.step()
+    prof.stop()
+
+    assert profile.active() is None

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import gc
 import inspect
+import signal
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 from clock import FakeClock
 from conftest import row_named, rows
-from stepscope import ProfilerAction, instant, profile, record_function
+from stepscope import ProfilerAction, core, instant, profile, record_function
 from stepscope.core.twin.span import MAX_CACHED
 from stepscope.model.nesting import nest
 from stepscope.model.trace import CUT, INSTANT, SLICE, Trace
@@ -382,3 +384,98 @@ def test_a_recursion_deeper_than_perfetto_draws_goes_on_in_a_lane(clock: FakeClo
     assert [(problem.kind, problem.count) for problem in prof.trace.problems] == [("depth", 88)]
     prof.export_chrome_trace(tmp_path / "deep.json")
     prof.export_perfetto_trace(tmp_path / "deep.pftrace")
+
+
+def test_calls_of_one_coroutine_that_overlap_each_have_their_own_time(clock: FakeClock) -> None:
+    turns: list[asyncio.Future[None]] = []
+
+    @record_function("fetch")
+    async def fetch() -> None:
+        turns.append(asyncio.get_running_loop().create_future())
+        await turns[-1]
+
+    async def both() -> None:
+        first = asyncio.ensure_future(fetch())
+        await asyncio.sleep(0)
+        clock.at(10)
+        second = asyncio.ensure_future(fetch())
+        await asyncio.sleep(0)
+        clock.at(20)
+        turns[0].set_result(None)
+        await first
+        clock.at(30)
+        turns[1].set_result(None)
+        await second
+
+    with profile() as prof:
+        asyncio.run(both())
+
+    assert rows(prof.trace) == [("fetch", 0, 20, SLICE), ("fetch", 10, 20, SLICE)]
+    assert [(problem.kind, problem.count) for problem in prof.trace.problems] == [("overlap", 1)]
+
+
+def test_a_signal_handler_that_records_breaks_nothing() -> None:
+    def beat(*_: object) -> None:
+        with record_function("beat"):
+            pass
+
+    before = signal.signal(signal.SIGALRM, beat)
+    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    try:
+        with profile() as prof:
+            deadline = time.monotonic() + 0.5
+            while time.monotonic() < deadline:
+                with record_function("work"):
+                    pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert set(names(prof.trace)) == {"work", "beat"}
+    assert not [row for row in prof.trace if row.kind & CUT]
+
+
+def test_a_span_that_ends_as_a_window_opens_is_not_in_it(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread leaves its span while the window is being opened; the clock is where it can."""
+    enter, leave, left = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        with record_function("short"):
+            enter.set()
+            leave.wait()
+        left.set()
+
+    prof = profile(schedule=lambda step: (NONE, SAVE)[min(step, 1)])
+    prof.start()
+    worker = threading.Thread(target=work)
+    worker.start()
+    enter.wait()
+
+    def clock_that_lets_go() -> int:
+        leave.set()
+        left.wait()
+        return 5
+
+    core.use_clock(clock_that_lets_go)
+    prof.step()
+    core.use_clock(clock)
+    clock.at(50)
+    prof.stop()
+    worker.join()
+
+    assert [row for row in prof.trace if row.name == "short" and row.dur > 0] == []
+
+
+def test_arguments_are_not_looked_at_while_nothing_records() -> None:
+    class Loud:
+        def __repr__(self) -> str:
+            raise AssertionError("nobody asked")
+
+    with record_function("x", {"loud": Loud()}), record_function("y", loud=Loud()):
+        pass
+
+
+@pytest.mark.parametrize("wrong", [int, classmethod(lambda cls: cls), staticmethod(len), 3])
+def test_what_is_no_function_is_refused_when_it_is_decorated(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="cannot decorate"):
+        record_function("x")(wrong)

@@ -66,7 +66,7 @@ UNFILLED = {
     "with_flops": "there are no operators to count the FLOPS of",
     "with_modules": "module hierarchies are not recorded",
     "experimental_config": "it configures kineto, which is not used",
-    "post_processing_timeout_s": "nothing is processed after a cycle until it is asked for",
+    "post_processing_timeout_s": "what is recorded is processed in the background, to the end",
 }
 
 

@@ -12,6 +12,7 @@ from stepscope.model.errors import ExportError, LifecycleError
 from stepscope.model.trace import Trace
 from stepscope.session.recording import Recording
 from stepscope.session.session import Session
+from stepscope.session.writer import WRITER, Writing, write_now
 
 __all__ = ["TraceHandler", "tensorboard_trace_handler", "trace_handler"]
 
@@ -28,7 +29,7 @@ class TraceHandler:
     Attributes:
         dir_name: the folder; made when the first cycle is written.
         worker_name: None for the host's name and the pid of the process that writes.
-        paths: every file written so far, in order.
+        background: cycles of a profile that is started are written by the writer thread.
     """
 
     def __init__(
@@ -36,31 +37,48 @@ class TraceHandler:
         dir_name: str | os.PathLike[str],
         worker_name: str | None,
         endings: Iterable[tuple[Format, str]],
-        stem: Callable[[str, Session, Trace], str],
+        stem: Callable[[str, Session], str],
+        *,
+        background: bool,
     ) -> None:
         self.dir_name = Path(dir_name)
         self.worker_name = worker_name
-        self.paths: list[Path] = []
+        self.background = background
         self._endings = tuple(endings)
         self._stem = stem
+        self._writings: list[Writing] = []
+        for form, ending in self._endings:
+            _import_encoder(form, ending)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file written so far, in order; waits for those on their way."""
+        WRITER.wait_for(tuple(self._writings))
+        return [path for writing in self._writings for path in writing.written]
 
     def __call__(self, prof: Recording) -> None:
-        """Write the last finished cycle of `prof`.
+        """Write the last finished cycle of `prof`, or hand it over to be written.
 
         Raises:
             LifecycleError: there is none.
-            ExportError: the folder cannot be made, or a file cannot be written.
+            ExportError: a file cannot be written. In the background, the profile's next step() or stop() raises it.
         """
         session = prof.session
         if session is None:
             message = "no cycle has finished yet, so there is nothing to write. Pass the handler as on_trace_ready=."
             raise LifecycleError(message)
-        folder = make_folder(self.dir_name)
         # Asked for now, not when the handler was made: a forked child has a pid of its own.
-        worker = _safe_name(self.worker_name or f"{session.trace.origin.host}_{os.getpid()}")
-        stem = self._stem(worker, session, session.trace)
-        for form, ending in self._endings:
-            self.paths.append(_write_under_free_name(session.trace, folder / stem, form, ending))
+        worker = _safe_name(self.worker_name or f"{session.origin.host}_{os.getpid()}")
+        stem = self.dir_name / self._stem(worker, session)
+        trace = session.as_of_now()
+        now = time.time_ns()
+        files = [_File(trace, stem, (form, ending), now) for form, ending in self._endings]
+        writing = Writing(session, ((file.path, file.write) for file in files))
+        self._writings.append(writing)
+        if self.background:
+            prof.hand_over(writing)
+        else:
+            write_now(writing)
 
 
 def trace_handler(
@@ -69,8 +87,13 @@ def trace_handler(
     use_gzip: bool = False,
     *,
     formats: Iterable[str] = ("chrome", "perfetto"),
+    background: bool = True,
 ) -> TraceHandler:
     """A handler for on_trace_ready that writes each cycle to a folder.
+
+    In the background, step() waits neither for pairing nor for the disk, unless three cycles before are not written
+    yet. stop(), the end of the with block and the program's end wait until every file is there; only os._exit and
+    deadly signals do not, and leave no half file. What cannot be written is raised by the next step() or by stop().
 
     Files are called WORKER_rank0_cycle0_steps2-4.TIME.pt.trace.json and .pftrace: a name is never used twice,
     by whatever thread, process, rank or container writes to the folder.
@@ -80,6 +103,7 @@ def trace_handler(
         worker_name: what tells processes apart; by default host and pid.
         use_gzip: compress, and add .gz to the names.
         formats: which files to write.
+        background: write while the program goes on; False writes in step() and raises there what goes wrong.
 
     Raises:
         ValueError: no format is called that, or none is asked for.
@@ -91,36 +115,63 @@ def trace_handler(
     if not endings:
         message = 'formats is empty: no file would be written. Use formats=("chrome", "perfetto").'
         raise ValueError(message)
-    return TraceHandler(dir_name, worker_name, endings, _stem)
+    return TraceHandler(dir_name, worker_name, endings, _stem, background=background)
 
 
 def tensorboard_trace_handler(
-    dir_name: str | os.PathLike[str], worker_name: str | None = None, use_gzip: bool = False
+    dir_name: str | os.PathLike[str], worker_name: str | None = None, use_gzip: bool = False, *, background: bool = True
 ) -> TraceHandler:
     """A handler that writes what torch's handler of this name writes: WORKER.TIME.pt.trace.json.
 
-    The plugin takes the files of one worker for its spans, one a cycle.
+    The plugin takes the files of one worker for its spans, one a cycle. Otherwise as `trace_handler`.
     """
     form = format_named("chrome")
     ending = form.suffix + (".gz" if use_gzip else "")
-    return TraceHandler(dir_name, worker_name, [(form, ending)], lambda worker, _, __: worker)
+    return TraceHandler(dir_name, worker_name, [(form, ending)], lambda worker, _: worker, background=background)
 
 
-def _stem(worker: str, session: Session, trace: Trace) -> str:
+def _stem(worker: str, session: Session) -> str:
     steps = f"{session.first_step}-{session.last_step}"
-    return f"{worker}_rank{trace.origin.rank}_cycle{session.cycle}_steps{steps}"
+    return f"{worker}_rank{session.origin.rank}_cycle{session.cycle}_steps{steps}"
 
 
-def _write_under_free_name(trace: Trace, stem: Path, form: Format, ending: str) -> Path:
-    """Write to STEM.TIME.ENDING, with another time for as long as the name is taken."""
-    for _ in range(MAX_TRIES):
-        path = stem.with_name(f"{stem.name}.{time.time_ns()}{ending}")
-        try:
-            return write_as(trace, path, form, exclusive=True)
-        except FileExistsError:
-            continue
-    message = f"{path}: {MAX_TRIES} names in a row were taken. Use a folder of its own for each run."
-    raise ExportError(message)
+class _File:
+    """A file to be: STEM.TIME.ENDING, with another time for as long as the name is taken.
+
+    Attributes:
+        path: the name; its time is that of the cycle, the same in every format.
+    """
+
+    def __init__(self, trace: Callable[[], Trace], stem: Path, ending: tuple[Format, str], now: int) -> None:
+        self._trace, self._stem = trace, stem
+        self._form, self._ending = ending
+        self.path = self._name(now)
+
+    def write(self) -> Path:
+        """Pair, encode and write.
+
+        Raises:
+            ExportError: the folder cannot be made, or the file cannot be written.
+        """
+        trace = self._trace()
+        make_folder(self._stem.parent)
+        for _ in range(MAX_TRIES):
+            try:
+                return write_as(trace, self.path, self._form, exclusive=True)
+            except FileExistsError:  # noqa: PERF203 - it is what the loop is for
+                self.path = self._name(time.time_ns())
+        message = f"{self._stem}: {MAX_TRIES} names in a row were taken. Use a folder of its own for each run."
+        raise ExportError(message)
+
+    def _name(self, now: int) -> Path:
+        return self._stem.with_name(f"{self._stem.name}.{now}{self._ending}")
+
+
+def _import_encoder(form: Format, ending: str) -> None:
+    """Import what encoding needs now, not in the writer thread: a fork in the middle of an import breaks the child."""
+    form.encode(Trace())
+    if ending.endswith(".gz"):
+        import isal.igzip  # noqa: F401
 
 
 def _safe_name(worker: str) -> str:

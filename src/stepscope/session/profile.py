@@ -18,8 +18,15 @@ from stepscope.session.activities import ProfilerActivity
 from stepscope.session.recording import Fate, Recording
 from stepscope.session.schedule import ProfilerAction, Schedule, action_at
 from stepscope.session.transitions import TRANSITIONS, Op
+from stepscope.session.writer import MAX_UNFINISHED, WRITER, Writing, raise_unwritten
 
 __all__ = ["profile"]
+
+WAITED = (
+    f"the program waits for the writer: {MAX_UNFINISHED} finished cycles are not written yet, and more of them would "
+    'fill memory. Write less (one format, such as formats=("perfetto",)), or record fewer steps or less often; '
+    "background=False writes each cycle in its own step()."
+)
 
 
 def _always(_: int) -> ProfilerAction:
@@ -66,8 +73,11 @@ class profile(Recording):  # noqa: N801 - torch's name
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._stopped_by = ""
+        self._inherited = False
         self._in_transition = False
         self._to_warn: list[str] = []
+        self._owed: list[Writing] = []
+        self._has_waited = False
 
     @property
     def action_map(
@@ -104,22 +114,37 @@ class profile(Recording):  # noqa: N801 - torch's name
             if self._running and self._pid == os.getpid():
                 message = "start() on a profile that is started. Call stop() first."
                 raise LifecycleError(message)
+            if self._in_transition:
+                message = "start() inside on_trace_ready. Call it when stop() has returned."
+                raise LifecycleError(message)
             self._activate()
-            self._pid, self._running, self._stopped_by = os.getpid(), True, ""
-            self._cycles_before, self._steps_before = self._cycles, self.step_num
-            if isinstance(self.schedule, Schedule) and self.schedule.exhausted(self._scheduled):
-                self._schedule_began = self.step_num
-                self.current_action = self.schedule(0)
-            self._running_step = self.step_num
-            atexit.register(self._stop_at_exit)
-            self._transit(ProfilerAction.NONE, self.current_action)
-            self._begin_step()
+            try:
+                self._begin_run()
+            except BaseException as error:
+                self._end_run(f"start() raised {type(error).__name__}")
+                raise
+
+    def _begin_run(self) -> None:
+        self._pid, self._running, self._inherited, self._stopped_by = os.getpid(), True, False, ""
+        self._cycles_before, self._steps_before = self._cycles, self.step_num
+        if isinstance(self.schedule, Schedule) and self.schedule.exhausted(self._scheduled):
+            self._schedule_began = self.step_num
+            self.current_action = self.schedule(0)
+        self._running_step = self.step_num
+        self._has_waited = False
+        atexit.register(self._stop_at_exit)
+        self._transit(ProfilerAction.NONE, self.current_action)
+        self._begin_step()
 
     def stop(self) -> None:
-        """End the run; a cycle that is being recorded finishes here. Stopping twice is allowed.
+        """End the run: a cycle that is being recorded finishes here, and every file is written on return.
+
+        Stopping twice is allowed.
 
         Raises:
             LifecycleError: the profile was never started.
+            ExportError: files could not be written; it names each that no step() has named. An exception that ends
+                a with block is its context.
         """
         self._stop(failed=False)
 
@@ -129,6 +154,8 @@ class profile(Recording):  # noqa: N801 - torch's name
         Raises:
             LifecycleError: the profile is not started.
             ScheduleError: the schedule's answer is no ProfilerAction; nothing has changed then.
+            ExportError: files of earlier cycles could not be written in the background. The next step has begun: who
+                catches it may go on.
         """
         if self._forked("step"):
             return
@@ -139,27 +166,37 @@ class profile(Recording):  # noqa: N801 - torch's name
                 message = "step() inside on_trace_ready. Call it in the program's loop only."
                 raise LifecycleError(message)
             following = action_at(self.schedule, self._scheduled + 1)
+            finished = self._finished()
             self._end_step()
-            ended, self.current_action = self.current_action, following
-            self.step_num += 1
-            self._transit(ended, following)
+            self._transit(self.current_action, following, advance=True)
             self._running_step = self.step_num
             self._begin_step()
             self._say_warnings(stacklevel=3)
+            self._raise_unwritten(finished)
 
     # -- between two steps -----------------------------------------------------------------------------------
 
-    def _transit(self, ended: ProfilerAction, following: ProfilerAction | None) -> None:
-        """Do what the table says; if that fails, stop cleanly and let the error out."""
-        self._ended, self._following = ended, following
-        self._in_transition = True
+    def _transit(self, ended: ProfilerAction, following: ProfilerAction | None, *, advance: bool = False) -> None:
+        """Do what the table says; if that fails, stop cleanly and let the error out.
+
+        Args:
+            ended: the action of the step that ends.
+            following: that of the next one; None at the end of the run.
+            advance: the next step begins: count it.
+        """
+        op = None
         try:
+            self._ended, self._following = ended, following
+            self._in_transition = True
+            if advance and following is not None:
+                self.current_action = following
+                self.step_num += 1
             for op in TRANSITIONS[ended, following]:
                 getattr(self, op.value)()
                 if not self._running:  # the callback has called stop()
                     return
         except BaseException as error:
-            doing = "on_trace_ready" if op is Op.READY else op.value
+            doing = "on_trace_ready" if op is Op.READY else op.value if op else "step()"
             self._end_run(f"{doing} raised {type(error).__name__} at step {self.step_num}")
             raise
         finally:
@@ -215,51 +252,98 @@ class profile(Recording):  # noqa: N801 - torch's name
         """The step's number as the schedule counts."""
         return self.step_num - self._schedule_began
 
+    # -- files that are written in the background --------------------------------------------------------------
+
+    def hand_over(self, writing: Writing) -> None:
+        """For handlers: have this written in the background; without a run, at once.
+
+        Raises:
+            ExportError: there is no run, and a file could not be written. Otherwise step() and stop() raise it.
+        """
+        if not self._running or self._pid != os.getpid():
+            super().hand_over(writing)
+            return
+        self._owed.append(writing)
+        has_waited = WRITER.take(writing)
+        if has_waited and not self._has_waited and self._following is not None:  # stop() waits anyway
+            self._has_waited = True
+            self._to_warn.append(WAITED)
+        if not self._running:  # another thread has called stop() meanwhile, which may not have seen this
+            self._settle()
+
+    def _settle(self) -> None:
+        """Wait for the files that are not written yet, and raise what came of them."""
+        WRITER.wait_for(tuple(self._owed))
+        with self._lock:
+            if not self._running:  # unless another thread has called start() meanwhile
+                atexit.unregister(self._stop_at_exit)
+            self._raise_unwritten(self._finished())
+
+    def _finished(self) -> list[Writing]:
+        return [writing for writing in self._owed if writing.finished]
+
+    def _raise_unwritten(self, finished: list[Writing]) -> None:
+        for writing in finished:
+            if writing in self._owed:  # the callback may have called stop(), which was told first
+                self._owed.remove(writing)
+        raise_unwritten(finished)
+
     # -- the end of a run ------------------------------------------------------------------------------------
 
     def _stop(self, *, failed: bool) -> None:
         if self._forked("stop"):
             return
-        with self._lock:
-            if not self._running:
-                if not self._stopped_by:
-                    raise LifecycleError(self._why_not_running())
-                return
-            if self._in_transition:  # in on_trace_ready, when nothing is being recorded
-                self._end_run("stop() was called in on_trace_ready")
-                return
+        try:
+            with self._lock:
+                if not self._running:
+                    if not self._stopped_by:
+                        raise LifecycleError(self._why_not_running())
+                elif self._in_transition:  # in on_trace_ready, when nothing is being recorded
+                    self._end_run("stop() was called in on_trace_ready")
+                else:
+                    self._finish(failed=failed)
+                    self._say_warnings(stacklevel=4)
+        finally:
+            self._settle()
+
+    def _finish(self, *, failed: bool) -> None:
+        try:
             self._end_step()
             if failed and self._recording:
                 self._fate = Fate.KEEP_AS_PARTIAL
             self._transit(self.current_action, None)
-            self._end_run("stop() was called")
-            if not failed and self._cycles == self._cycles_before:
-                self._to_warn.append(self._why_nothing())
-            self._say_warnings(stacklevel=4)
+        finally:
+            if self._running:
+                self._end_run("stop() was called")
+        if not failed and self._cycles == self._cycles_before:
+            self._to_warn.append(self._why_nothing())
 
     def _end_run(self, stopped_by: str) -> None:
         self._running = False
         self._stopped_by = stopped_by
         self._step_mark = None
         self._release()
-        atexit.unregister(self._stop_at_exit)
 
     def _stop_at_exit(self) -> None:
         """The program ends without stop(): what is recorded is handed over all the same."""
-        if self._running and self._pid == os.getpid():
+        if self._pid != os.getpid():
+            return
+        if self._running:
             message = "the program ended without stop(); the profile is stopped now. Use it as a context manager."
-            warnings.warn(message, StepscopeWarning, stacklevel=2)
-            self.stop()
+            self._to_warn.append(message)
+        self.stop()
 
     def _forked(self, call: str) -> bool:
         """Whether this is a child of the process that started the profile: then it is the parent's business."""
-        if not self._running or self._pid == os.getpid():
+        if self._pid == os.getpid() or not (self._running or self._inherited):
             return False
-        self._running, self._stopped_by = False, "the process forked"
-        self._recording = self._prepared = False
-        if call == "step":
-            message = "step() in a forked child does nothing: the parent has the profile. Start one of its own."
-            warnings.warn(message, StepscopeWarning, stacklevel=3)
+        if self._running:
+            self._running, self._inherited, self._stopped_by = False, True, "the process forked"
+            self._recording = self._prepared = False
+            self._owed.clear()
+            if call == "step":
+                message = "step() in a forked child does nothing: the parent has the profile. Start one of its own."
+                warnings.warn(message, StepscopeWarning, stacklevel=3)
         return True
 
     def _why_not_running(self) -> str:

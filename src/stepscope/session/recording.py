@@ -21,6 +21,7 @@ from stepscope.record.drain import drain
 from stepscope.record.where import origin_here
 from stepscope.session.activities import parse_activities, warn_unfilled
 from stepscope.session.session import Session
+from stepscope.session.writer import Writing, write_now
 
 if TYPE_CHECKING:
     from stepscope.analysis.averages import Averages
@@ -132,8 +133,12 @@ class Recording:
         """
         self._activate()
         callback = self.custom_trace_id_callback
-        self._trace_id = _random_id() if callback is None else legal_text(callback())
-        self._prepared = True
+        try:
+            self._trace_id = _random_id() if callback is None else legal_text(callback())
+            self._prepared = True
+        finally:
+            if not self._prepared and not self._running:  # nobody else would give the recorder back
+                self._release()
 
     def start_trace(self) -> None:
         """Begin to record; prepares first if that was not done.
@@ -148,8 +153,7 @@ class Recording:
             self.prepare_trace()
         if self.execution_trace_observer is not None:
             self.execution_trace_observer.start()
-        for key, value in self.preset_metadata.items():
-            self.add_metadata_json(key, value)
+        self._metadata.update(freeze_args({key: _parsed(key, value) for key, value in self.preset_metadata.items()}))
         self._origin = origin_here(self._trace_id or "", {}, {})
         self._first_step = self.step_num
         self._marks = []
@@ -177,12 +181,17 @@ class Recording:
         if self._fate is not Fate.DISCARD:
             origin = replace(self._origin, session=MappingProxyType(facts))
             trace = partial(drain, window, self._marks, origin)
-            self._sessions.append(Session(facts, origin.trace_id, trace, dict(self._metadata)))
+            self._sessions.append(Session(origin, trace, dict(self._metadata)))
             self._cycles += 1
         if not self._running:
             self._release()
         if self.execution_trace_observer is not None:
             self.execution_trace_observer.stop()
+
+    @staticmethod
+    def active() -> "Recording | None":
+        """The profile that has the recorder of this process, if there is one."""
+        return _Active.owner
 
     def _activate(self) -> None:
         with _Active.lock:
@@ -191,7 +200,7 @@ class Recording:
             if _Active.owner is not None:
                 message = (
                     "another profile is active in this process, and it would lose its spans to this one. "
-                    "Stop it first (leave its with block, or call its stop())."
+                    "Stop it first: leave its with block, or call profile.active().stop()."
                 )
                 raise LifecycleError(message)
             _Active.owner = self
@@ -239,6 +248,14 @@ class Recording:
         """Write the last finished cycle as Perfetto protobuf; otherwise as export_chrome_trace."""
         self._export(path, "perfetto")
 
+    def hand_over(self, writing: Writing) -> None:
+        """For handlers: have this written, which without a run means at once.
+
+        Raises:
+            ExportError: a file could not be written.
+        """
+        write_now(writing)
+
     def events(self) -> "list[FunctionEvent]":
         """The slices of the last finished cycle, or of every one kept with acc_events, in order of time.
 
@@ -280,7 +297,11 @@ class Recording:
     # -- metadata --------------------------------------------------------------------------------------------
 
     def add_metadata(self, key: str, value: str) -> None:
-        """Add text to the files of the last finished cycle, or of the one that is being recorded, and of later ones."""
+        """Add text to the cycle that is being recorded, or to the last finished one, and to later ones.
+
+        A file holds what was added before its handler was called, in on_trace_ready for example, as torch's do. What
+        comes later is in the session's trace, and in what is exported from it.
+        """
         self._add_metadata(key, freeze(value))
 
     def add_metadata_json(self, key: str, value: str) -> None:
