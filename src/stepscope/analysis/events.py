@@ -111,7 +111,7 @@ class FunctionEvent:
         end, track = self.end_ns, self._trace.columns.track[self.id]
         children = []
         for row in range(self.id + 1, len(self._trace)):
-            if self._trace.columns.ts[row] >= end:
+            if self._trace.columns.ts[row] > end:
                 break
             inside = self._nesting.parent[row] == self.id
             if inside and self._trace.columns.track[row] == track and not _is_instant(self._trace, row):
@@ -132,6 +132,12 @@ class FunctionEvent:
     def args(self) -> Mapping[str, Any]:
         """The arguments given to record_function."""
         return self._row.args
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FunctionEvent) and self._trace is other._trace and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash((id(self._trace), self.id))
 
     def __repr__(self) -> str:
         return (

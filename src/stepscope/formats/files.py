@@ -57,6 +57,7 @@ FORMATS: dict[str, Format] = {
     )
 }
 
+DISK_BATCH_BYTES = 4 << 20
 FIXES = {
     errno.ENOSPC: "Free some space, or write to another disk.",
     errno.EDQUOT: "Free some space, or write to another disk.",
@@ -181,6 +182,16 @@ def _write_whole(path: Path, pieces: Iterator[bytes], *, exclusive: bool) -> Non
             beside.unlink()
 
 
+def _begin_to_disk(number: int, start: int, length: int) -> None:
+    """Let the system write to disk while the encoder goes on: otherwise fsync waits for all of it at the end.
+
+    The advice is about reading, but what it does to pages that are not on disk yet is to send them there.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):  # a pipe or a file system that takes no advice
+            os.posix_fadvise(number, start, length, os.POSIX_FADV_DONTNEED)
+
+
 def _take_free_name(beside: Path, target: Path) -> None:
     """Rename without replacing: a link fails if the name is taken, in one step on every file system with links."""
     try:
@@ -198,8 +209,13 @@ def _take_free_name(beside: Path, target: Path) -> None:
 
 def _write_pieces(file: BinaryIO, pieces: Iterator[bytes], *, compress: bool) -> None:
     if not compress:
+        begun = written = 0
         for piece in pieces:
-            file.write(piece)
+            written += file.write(piece)
+            if written - begun >= DISK_BATCH_BYTES:
+                file.flush()
+                _begin_to_disk(file.fileno(), begun, written - begun)
+                begun = written
         return
     from isal import igzip
 

@@ -15,7 +15,7 @@ from stepscope.core import kernels
 from stepscope.core.rows import StepMark
 from stepscope.model.errors import LifecycleError, StepscopeWarning
 from stepscope.session.activities import ProfilerActivity
-from stepscope.session.recording import Fate, Recording
+from stepscope.session.recording import Fate, Observer, Recording
 from stepscope.session.schedule import ProfilerAction, Schedule, action_at
 from stepscope.session.transitions import TRANSITIONS, Op
 from stepscope.session.writer import MAX_UNFINISHED, WRITER, Writing, raise_unwritten
@@ -47,6 +47,8 @@ class profile(Recording):  # noqa: N801 - torch's name
         TypeError: schedule or on_trace_ready is neither None nor callable.
         ScheduleError: the schedule's answer for step 0 is no ProfilerAction.
 
+    A span that was entered before start() is seen only if it ends while a cycle is recorded: cut at its start.
+
     Source: torch.profiler.profile of torch 2.13; transitions.py says where we differ.
     """
 
@@ -56,14 +58,37 @@ class profile(Recording):  # noqa: N801 - torch's name
         activities: Iterable[Any] | None = None,
         schedule: Callable[[int], ProfilerAction] | None = None,
         on_trace_ready: Callable[["profile"], Any] | None = None,
+        record_shapes: bool = False,
+        profile_memory: bool = False,
+        with_stack: bool = False,
+        with_flops: bool = False,
+        with_modules: bool = False,
+        experimental_config: Any = None,
+        execution_trace_observer: Observer | None = None,
+        acc_events: bool = False,
         use_cuda: bool | None = None,
-        **options: Any,
+        custom_trace_id_callback: Callable[[], str] | None = None,
+        post_processing_timeout_s: float | None = None,
+        keep_sessions: int | None = None,
     ) -> None:
         for name, value in (("schedule", schedule), ("on_trace_ready", on_trace_ready)):
             if value is not None and not callable(value):
                 message = f"{name} must be None or callable, got {value!r} of type {type(value).__name__}."
                 raise TypeError(message)
-        super().__init__(activities=_with_cuda(activities, use_cuda), **options)
+        super().__init__(
+            activities=_with_cuda(activities, use_cuda),
+            record_shapes=record_shapes,
+            profile_memory=profile_memory,
+            with_stack=with_stack,
+            with_flops=with_flops,
+            with_modules=with_modules,
+            experimental_config=experimental_config,
+            execution_trace_observer=execution_trace_observer,
+            acc_events=acc_events,
+            custom_trace_id_callback=custom_trace_id_callback,
+            post_processing_timeout_s=post_processing_timeout_s,
+            keep_sessions=keep_sessions,
+        )
         self.schedule = _always if schedule is None else schedule
         self.record_steps = schedule is not None
         self.on_trace_ready = on_trace_ready

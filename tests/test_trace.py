@@ -1,0 +1,83 @@
+"""The Trace and its builder: equal content is an equal value, and what cannot be is refused."""
+
+import pytest
+
+from stepscope import TraceError
+from stepscope.model.build import LAST_NS, TraceBuilder
+from stepscope.model.trace import Origin, Trace, Track
+
+
+def built(order: tuple[int, ...]) -> Trace:
+    """The same three slices on two tracks, added in some order."""
+    builder = TraceBuilder(Origin(pid=7))
+    tracks = {tid: builder.thread(7, tid, f"thread {tid}", "p") for tid in (9, 8)}
+    rows = [(8, "a", 0), (9, "b", 5), (8, "c", 20)]
+    for place in order:
+        tid, name, ts = rows[place]
+        builder.slice(tracks[tid], name, ts, 3, args={"n": place})
+    return builder.build()
+
+
+def test_equal_content_is_an_equal_trace_whatever_the_order_it_came_in() -> None:
+    assert built((0, 1, 2)) == built((2, 1, 0)) == built((1, 0, 2))
+    assert built((0, 1, 2)) != built((0, 1))
+
+
+def test_ids_count_by_first_appearance_and_what_no_row_uses_is_left_out() -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    builder.thread(7, 1, "unused", "p")
+    track = builder.thread(7, 8, "main", "p")
+    builder.slice(track, "late", 10, 1)
+    builder.slice(track, "early", 0, 1)
+    trace = builder.build()
+
+    assert trace.strings == ("", "early", "late", "user_annotation")
+    assert trace.tracks == (Track("thread", 7, 8, "main", "p"),)
+    assert list(trace.columns.name) == [1, 2]
+
+
+def test_a_row_is_a_tuple_with_its_ids_resolved() -> None:
+    trace = built((0, 1, 2))
+
+    assert trace[1] == trace[-2] == (5, 3, "b", "user_annotation", "", trace.tracks[1], 0, {"n": 1})
+    assert [row.name for row in trace] == ["a", "b", "c"]
+    assert repr(trace) == "<Trace of stepscope: 3 rows on 2 tracks, 0 problems>"
+
+
+def test_what_has_no_name_gets_one() -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    builder.slice(builder.thread(7, 8, "", ""), "", 0, 1, cat="")
+    row = builder.build()[0]
+
+    assert (row.name, row.cat, row.track.name, row.track.process) == (
+        "[No name]",
+        "uncategorized",
+        "thread 8",
+        "process 7",
+    )
+
+
+@pytest.mark.parametrize("tid", [0, -5, 2**31, 2**40])
+def test_a_thread_id_that_loaders_cannot_read_is_replaced(tid: int) -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    builder.slice(builder.thread(7, tid, "t", "p"), "a", 0, 1)
+
+    assert builder.build().tracks[0].tid == 1 << 30
+
+
+@pytest.mark.parametrize(("ts", "dur"), [(-1, 5), (0, -1), (LAST_NS, 1), (2**63, 0)])
+def test_a_time_out_of_range_is_refused(ts: int, dur: int) -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    track = builder.thread(7, 8, "t", "p")
+
+    with pytest.raises(TraceError, match=rf"'a' lasts from {ts} ns for {dur} ns\. Times are from 0"):
+        builder.slice(track, "a", ts, dur)
+    assert len(builder.build()) == 0
+
+
+def test_a_track_and_a_process_that_cannot_be_are_refused() -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    with pytest.raises(TraceError, match=r"'a' is on track 0; there are 0 tracks\. Add it with thread\(\)"):
+        builder.instant(0, "a", 0)
+    with pytest.raises(TraceError, match="process 'p' has the pid -1"):
+        builder.thread(-1, 8, "t", "p")
