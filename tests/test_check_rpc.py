@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepscope.check.rpc import ENDPOINTS, EngineError, RpcConnection, field, fields
+from stepscope.check.rpc import ENDPOINTS, EngineError, RpcConnection, fields
+from stepscope.core.protobuf import field
 
 
 class Canned:

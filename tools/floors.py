@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "record": frozenset({"core", "model"}),
     "formats": frozenset({"core", "model"}),
     "analysis": frozenset({"core", "model"}),
-    "check": frozenset({"model"}),
+    "check": frozenset({"core", "model"}),
     # floor 2: the lifecycle puts them together
     "session": frozenset({"core", "model", "record", "formats", "analysis"}),
     # the public names

@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 
 from perfetto.trace_processor import TraceProcessorException, TraceProcessorHttp
 
+from stepscope.core.protobuf import field, varint
+
 MSG = 1  # TraceProcessorRpcStream
 REQUEST, INVALID_REQUEST, FATAL_ERROR = 2, 4, 5  # TraceProcessorRpc
 FINALIZE_ERROR = 1  # FinalizeDataResult
@@ -57,11 +59,6 @@ class Transport(Protocol):
         """End the engine; a second call does nothing."""
 
 
-def field(number: int, payload: bytes) -> bytes:
-    """A length-delimited protobuf field."""
-    return _varint(number << 3 | BYTES) + _varint(len(payload)) + payload
-
-
 def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Each field of a protobuf message as (number, value); fixed-width fields are passed over.
 
@@ -84,15 +81,6 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
                 at += {FIXED64: 8, FIXED32: 4}[wire]
     except (IndexError, KeyError):
         raise EngineError(f"the engine's answer is no protobuf message: {message[:40]!r}") from None
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:
@@ -122,7 +110,7 @@ class RpcConnection:
         if path not in ENDPOINTS:
             raise EngineError(f"{path} is not among what this client can ask: {', '.join(ENDPOINTS)}")
         endpoint = ENDPOINTS[path]
-        message = _varint(REQUEST << 3 | VARINT) + _varint(endpoint.method)
+        message = varint(REQUEST << 3 | VARINT) + varint(endpoint.method)
         if endpoint.argument:
             message += field(endpoint.argument, bytes(body or b""))
         self._answer = self._result(path, self._transport.exchange(field(MSG, message)))
