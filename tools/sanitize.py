@@ -43,8 +43,9 @@ def main(arguments: list[str]) -> int:
         environment = {
             **os.environ,
             "LD_PRELOAD": runtime("libasan.so"),
-            # CPython keeps some memory until the end of the process: leaks are what test_native.py counts.
-            "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
+            # CPython keeps some memory until the end of the process: leaks are what test_native.py counts, and it
+            # does so beside what the sanitizer itself keeps of freed memory.
+            "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:quarantine_size_mb=16",
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "PYTHONMALLOC": "malloc",
             "PYTHONPATH": str(installed),

@@ -2,16 +2,29 @@
 
    stepscope._native is the twin of stepscope.core.twin: same calls, same bytes. One subject a file:
 
-       module.c     the module and its parts
-       clock.c      ticks: CLOCK_BOOTTIME or the time-stamp counter, and their conversion
-       ring.c       chunks of 16-byte records, one writer each; arm, open, seal, budget
-       span.c       record_function, instant
-       pair.c       a sealed window's records -> Columns
-       columns.c    array.array columns as C pointers, and new ones
-       settle.c     order, lanes, numbering          (twin/settle.py)
-       nest.c       parents and own time             (twin/nest.py)
-       chrome.c     rows of Chrome JSON              (twin/chrome.py)
-       perfetto.c   rows of Perfetto protobuf        (twin/perfetto.py) */
+       module.c          the module and its parts
+       columns.c         array.array columns as C pointers, and new ones
+
+   the recorder, which shares recorder.h; the hot path is in span.h:
+
+       clock.c           ticks: CLOCK_BOOTTIME or the time-stamp counter, and their conversion
+       ring.c            each thread's chunks of 16-byte records, and the budget
+       window.c          arm, open, seal, disarm; the sealed window
+       span.c            the span: what is recorded of it, its type
+       call.c            record_function, instant: their arguments, the span of a name
+       decorated.c       a function with a span around each call
+       pair.c            a sealed window's records -> rows           (twin/pair.py)
+       paired.c          rows -> Paired: what Python hands in and gets; both share pair.h
+
+   and what is done with columns:
+
+       settle.c          order, lanes                                (twin/settle.py)
+       renumber.c        ids by first appearance                     (twin/settle.py)
+       nest.c            parents and own time                        (twin/nest.py)
+       chrome.c          rows of Chrome JSON                         (twin/chrome.py)
+       perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
+       perfetto_input.c  the sequences, rows and annotations they are made from
+       perfetto_rows.c   the iterator that hands them out; all three share perfetto.h */
 
 #ifndef STEPSCOPE_NATIVE_H
 #define STEPSCOPE_NATIVE_H
@@ -149,9 +162,9 @@ static inline void still_open(open_slices_t *open, int64_t start, int64_t dur) {
 /* Each part adds its types and functions to the module; 0, or -1 with an exception set. */
 int columns_add(PyObject *module);
 int settle_add(PyObject *module);
+int renumber_add(PyObject *module);
 int nest_add(PyObject *module);
 int chrome_add(PyObject *module);
 int perfetto_add(PyObject *module);
-
 
 #endif

@@ -1,4 +1,4 @@
-/* What the recorder's files share: ticks, records, a thread's buffer, and the window they become.
+/* What the recorder's files share: ticks, records, a thread's buffer, and the window they become; a span is in span.h.
 
    A record is 16 bytes, in the order in which the thread did things:
 
@@ -87,6 +87,17 @@ typedef struct {
     uint32_t count, room;
 } payloads_t;
 
+/* One thread's part of a sealed window. */
+typedef struct {
+    unsigned long tid;
+    PyObject *name;
+    chunk_t *first;
+    uint64_t dropped;
+    payloads_t payloads;
+    open_span_t *at_start;
+    size_t at_start_count;
+} sealed_thread_t;
+
 /* What one thread records. Only its thread writes, with the GIL held. */
 typedef struct buffer {
     record_t *pos, *end;
@@ -111,6 +122,7 @@ typedef struct {
     uint64_t epoch;   /* of the buffers: a thread whose own is older adopts a new one */
     PyObject *names;  /* list: id -> str, of the open window */
     size_t name_bytes;
+    buffer_t *buffers; /* of the present epoch, the latest first */
 } recorder_t;
 
 extern recorder_t recorder;
@@ -132,6 +144,15 @@ int recorder_has_room(size_t bytes);     /* whether the budget allows that many 
 int payloads_add(payloads_t *payloads, PyObject *args); /* takes over the reference; -1: no memory, dropped */
 buffer_t *buffer_adopt(void);            /* NULL: no memory; nothing raised */
 record_t *buffer_grow(buffer_t *buffer); /* room for two records, or NULL, counted as dropped */
+void buffer_clear(buffer_t *buffer);     /* forget what the window holds; the open spans stay */
+/* Note which spans the buffer's thread has open: 0, or -1 without memory. Runs no Python code: no thread records in
+   between. */
+int buffer_note_open(buffer_t *buffer);
+/* Hand a buffer's records over to a part of a window, whose name is the thread itself until it is asked. */
+void buffer_hand_over(buffer_t *buffer, sealed_thread_t *thread);
+void sealed_thread_release(sealed_thread_t *thread);
+void buffers_prune(void); /* drop the buffers of threads that have ended */
+void buffers_reset(void); /* drop all buffers, and record nothing any more */
 
 /* The calling thread's buffer. */
 static inline buffer_t *buffer_mine(void) {
@@ -139,16 +160,7 @@ static inline buffer_t *buffer_mine(void) {
     return likely(slot->epoch == recorder.epoch) ? slot->buffer : buffer_adopt();
 }
 
-/* One thread's part of a sealed window. */
-typedef struct {
-    unsigned long tid;
-    PyObject *name;
-    chunk_t *first;
-    uint64_t dropped;
-    payloads_t payloads;
-    open_span_t *at_start;
-    size_t at_start_count;
-} sealed_thread_t;
+/* ---- window.c ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     PyObject_HEAD
@@ -160,30 +172,14 @@ typedef struct {
 
 extern PyTypeObject Window_Type;
 
-/* ---- span.c -------------------------------------------------------------------------------------------------- */
-
-struct span {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
-    PyObject *name;       /* legal text */
-    PyObject *args;       /* dict, or NULL: it has no arguments, and is the same span as others of its name */
-    PyObject *positional; /* the second argument, whose items come before those of args; or NULL */
-    uint64_t serial;
-    uint32_t id, window; /* id is the name's in that window */
-    uint32_t begun;      /* the window that has its arguments */
-    int plain;           /* args can be recorded as they are */
-};
-
-extern PyTypeObject Span_Type;
-
-/* The span's arguments as a trace holds them now: a new reference; NULL if it has none, or no memory. */
-PyObject *span_frozen_args(span_t *span);
-
 /* ---- parts --------------------------------------------------------------------------------------------------- */
 
 int clock_add(PyObject *module);
 int ring_add(PyObject *module);
+int window_add(PyObject *module);
 int span_add(PyObject *module);
-int pair_add(PyObject *module);
+int call_add(PyObject *module);
+int decorated_add(PyObject *module);
+int paired_add(PyObject *module);
 
 #endif

@@ -1,0 +1,178 @@
+/* The calls record_function(name, args=None, **kwargs), which makes spans, and instant(name, args=None, **kwargs).
+
+   A span without arguments is shared by every use of its name. It is found by the very str object that was passed, in a
+   table by the object's address; where another name has taken its place there, by its text in a dict. */
+
+#include "span.h"
+
+#define CACHE_BITS 12
+#define MAX_CACHED 4096 /* as in the twin: names built at run time must not fill memory */
+
+typedef struct {
+    PyObject *key; /* the very str object that was passed; strong */
+    span_t *span;  /* strong */
+} cache_entry_t;
+
+static cache_entry_t cache[1 << CACHE_BITS]; /* by the name's address */
+static PyObject *spans_by_name;              /* dict: str -> span without arguments */
+static PyObject *legal_name;                 /* stepscope.core.values.legal_name */
+
+/* ---- the span of a name ----------------------------------------------------------------------------------- */
+
+static PyObject *made_legal(PyObject *name) {
+    if (text_is_plain(name) && PyUnicode_GET_LENGTH(name) > 0) return Py_NewRef(name);
+    return PyObject_CallOneArg(legal_name, name);
+}
+
+static void cache_set(cache_entry_t *entry, PyObject *key, span_t *span) {
+    PyObject *old_key = entry->key;
+    span_t *old_span = entry->span;
+    entry->key = Py_NewRef(key);
+    entry->span = (span_t *)Py_NewRef((PyObject *)span);
+    Py_XDECREF(old_key);
+    Py_XDECREF(old_span);
+}
+
+static inline cache_entry_t *cache_entry(PyObject *name) {
+    return &cache[((uint64_t)(uintptr_t)name * 0x9E3779B97F4A7C15u) >> (64 - CACHE_BITS)];
+}
+
+/* The shared span of a name that is not at its place in the cache; a new reference. */
+static __attribute__((noinline)) PyObject *span_shared(PyObject *name) {
+    if (!PyUnicode_CheckExact(name)) {
+        PyObject *legal = PyObject_CallOneArg(legal_name, name);
+        return legal == NULL ? NULL : (PyObject *)span_new(legal, NULL, NULL);
+    }
+    span_t *span = (span_t *)PyDict_GetItemWithError(spans_by_name, name);
+    if (span != NULL) {
+        Py_INCREF(span);
+    } else {
+        if (PyErr_Occurred()) return NULL;
+        PyObject *legal = made_legal(name);
+        span = legal == NULL ? NULL : span_new(legal, NULL, NULL);
+        if (span == NULL) return NULL;
+        if (PyDict_GET_SIZE(spans_by_name) >= MAX_CACHED) PyDict_Clear(spans_by_name);
+        if (PyDict_SetItem(spans_by_name, name, (PyObject *)span) < 0) {
+            Py_DECREF(span);
+            return NULL;
+        }
+    }
+    cache_set(cache_entry(name), name, span);
+    return (PyObject *)span;
+}
+
+/* ---- what a call is handed -------------------------------------------------------------------------------- */
+
+/* The parameters of record_function and instant: name, args=None, **kwargs. */
+typedef struct {
+    PyObject *name;       /* borrowed */
+    PyObject *args;       /* new reference to a dict, or NULL: none */
+    PyObject *positional; /* borrowed, or NULL */
+} call_t;
+
+static int call_parse(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *names, call_t *call) {
+    PyObject *given[2] = {nargs > 0 ? args[0] : NULL, nargs > 1 ? args[1] : NULL};
+    static const char *const known[2] = {"name", "args"};
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    PyObject *others = NULL;
+    if (nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "%s() takes a name and args, got %zd positional arguments", function, nargs);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < named; i++) {
+        PyObject *key = PyTuple_GET_ITEM(names, i);
+        int which = -1;
+        for (int k = 0; k < 2; k++)
+            if (PyUnicode_CompareWithASCIIString(key, known[k]) == 0) which = k;
+        if (which < 0) {
+            if (others == NULL && (others = PyDict_New()) == NULL) return -1;
+            if (PyDict_SetItem(others, key, args[nargs + i]) < 0) goto fail;
+        } else if (given[which] != NULL) {
+            PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%s'", function, known[which]);
+            goto fail;
+        } else {
+            given[which] = args[nargs + i];
+        }
+    }
+    if (given[0] == NULL) {
+        PyErr_Format(PyExc_TypeError, "%s() missing 1 required argument: 'name'", function);
+        goto fail;
+    }
+    call->name = given[0];
+    call->positional = given[1] == Py_None ? NULL : given[1];
+    if (call->positional != NULL && others == NULL && (others = PyDict_New()) == NULL) return -1;
+    call->args = others;
+    return 0;
+fail:
+    Py_XDECREF(others);
+    return -1;
+}
+
+/* The arguments of a call whose keywords are arguments of the span, none of them "name" or "args"; else NULL, without
+   an exception unless memory ran out. */
+static PyObject *simple_args(PyObject *const *values, PyObject *names) {
+    Py_ssize_t count = PyTuple_GET_SIZE(names);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *key = PyTuple_GET_ITEM(names, i);
+        Py_ssize_t length = PyUnicode_GET_LENGTH(key);
+        if (length == 4) return NULL; /* may be one of them: `call_parse` looks */
+    }
+    PyObject *args = PyDict_New();
+    for (Py_ssize_t i = 0; args != NULL && i < count; i++)
+        if (PyDict_SetItem(args, PyTuple_GET_ITEM(names, i), values[i]) < 0) Py_CLEAR(args);
+    return args;
+}
+
+/* ---- the module's functions ------------------------------------------------------------------------------- */
+
+static PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs,
+                                 PyObject *names) {
+    if (likely(nargs == 1 && names == NULL)) {
+        cache_entry_t *entry = cache_entry(args[0]);
+        if (likely(entry->key == args[0])) return Py_NewRef((PyObject *)entry->span);
+        return span_shared(args[0]);
+    }
+    call_t call = {nargs == 1 ? args[0] : NULL, NULL, NULL};
+    if (nargs == 1) call.args = simple_args(args + 1, names);
+    if (call.args == NULL && (PyErr_Occurred() || call_parse("record_function", args, nargs, names, &call) < 0))
+        return NULL;
+    if (call.args == NULL) return span_shared(call.name);
+    PyObject *legal = made_legal(call.name);
+    if (legal == NULL) {
+        Py_DECREF(call.args);
+        return NULL;
+    }
+    return (PyObject *)span_new(legal, call.args, Py_XNewRef(call.positional));
+}
+
+static PyObject *instant(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *names) {
+    if (recorder.mode != MODE_RECORDING) Py_RETURN_NONE;
+    PyObject *made = record_function(NULL, args, nargs, names);
+    if (made == NULL) return NULL;
+    span_t *span = (span_t *)made;
+    buffer_t *buffer = buffer_mine();
+    if (buffer != NULL && recorder.mode == MODE_RECORDING) {
+        if (span->args == NULL)
+            record_put(buffer, span, REC_INSTANT);
+        else
+            record_put_args(buffer, span, REC_INSTANT_ARGS);
+    }
+    Py_DECREF(made);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"record_function", (PyCFunction)(void (*)(void))record_function, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("record_function($module, name, args=None, **kwargs)\n--\n\nA span to hold open with `with`, or to "
+               "decorate with.")},
+    {"instant", (PyCFunction)(void (*)(void))instant, METH_FASTCALL | METH_KEYWORDS,
+     PyDoc_STR("instant($module, name, args=None, **kwargs)\n--\n\nMark a point in time on the calling thread.")},
+    {NULL, NULL, 0, NULL},
+};
+
+int call_add(PyObject *module) {
+    Py_XSETREF(legal_name, imported("stepscope.core.values", "legal_name"));
+    if (legal_name == NULL) return -1;
+    if (spans_by_name == NULL && (spans_by_name = PyDict_New()) == NULL) return -1;
+    return PyModule_AddFunctions(module, functions);
+}

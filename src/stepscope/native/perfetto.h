@@ -1,0 +1,71 @@
+/* What the files of the Perfetto encoder share: the state of the iterator, which perfetto_rows.c makes and drives,
+   perfetto_input.c fills from what Python hands over, and perfetto.c encodes from. */
+
+#ifndef STEPSCOPE_PERFETTO_H
+#define STEPSCOPE_PERFETTO_H
+
+#include "native.h"
+
+enum { CATEGORIES = 1, NAMES = 2, ANNOTATION_NAMES = 3, TABLES = 4 }; /* fields of InternedData */
+
+/* A track's sequence, and what its packets have in common. */
+typedef struct {
+    uint8_t begin[16], end[16]; /* 50 sequence 68 02 5a, and 50 sequence 5a 02 48 02 */
+    size_t begin_length, end_length;
+    int64_t start_ns;
+    const char *preamble; /* of the object in self->kept */
+    size_t preamble_length;
+    size_t rows_end; /* in self->rows */
+} sequence_t;
+
+/* Names that a row's annotations use: in self->used. */
+typedef struct {
+    const char *encoded; /* of the object in self->args */
+    size_t length;
+    size_t first, count;
+} annotations_t;
+
+/* The iterator: what it encodes from, and how far it has come. */
+typedef struct {
+    PyObject_HEAD
+    columns_t columns;
+    texts_t texts, annotation_names;
+    row_objects_t args;
+    annotations_t *annotations; /* by place in args */
+    uint32_t *used;             /* annotation names, row after row */
+    size_t *pending;            /* texts that the packet at hand interns */
+    PyObject *kept;             /* the sequences */
+    sequence_t *sequences;
+    size_t tracks;
+    uint32_t *rows;         /* row numbers, track after track; NULL: there is one track, and they count from 0 */
+    uint32_t *seen[TABLES]; /* by id: 1 + the track whose sequence has interned it last */
+    open_slices_t open;
+    size_t track, at;   /* the next row is rows[at] */
+    int opened;         /* the track's preamble is written */
+    int64_t before;     /* ts of the row before, or where the sequence's clock starts */
+    uint64_t last;      /* time of the packet before, modulo 2**64 */
+    size_t needed;      /* bytes for the next packet, if it is larger than a chunk */
+    int busy, finished; /* a thread is encoding without the GIL; all is written, or an error was raised */
+} perfetto_rows_t;
+
+static inline uint8_t *put_varint(uint8_t *to, uint64_t value) {
+    while (value >= 0x80) {
+        *to++ = (uint8_t)(value | 0x80);
+        value >>= 7;
+    }
+    *to++ = (uint8_t)value;
+    return to;
+}
+
+/* perfetto_input.c: take what perfetto_rows was handed; 0, or -1 with an exception set, and what was taken is the
+   iterator's to give back. The columns and texts must be taken first, and the sequences before the rows. */
+int perfetto_get_sequences(perfetto_rows_t *self, PyObject *sequences);
+int perfetto_get_rows(perfetto_rows_t *self);
+int perfetto_get_annotations(perfetto_rows_t *self, PyObject *args);
+
+/* perfetto.c: encode from where the iterator stands until a packet may not fit before end, or none is left. *out is
+   moved behind what was written. All but WRITTEN and FULL is an error, of the row at self->at. Needs no GIL. */
+typedef enum { WRITTEN, FULL, NO_MEMORY, INVALID, BEFORE_START, BACKWARDS, NEGATIVE, OVERLAPS } outcome_t;
+outcome_t perfetto_put(perfetto_rows_t *self, uint8_t **out, const uint8_t *end);
+
+#endif

@@ -1,0 +1,185 @@
+/* perfetto_rows: the iterator that hands out the rows of a .pftrace file, whole packets, about 1 MiB at a time.
+
+   Rows are encoded track by track: perfetto_input.c sorts their numbers by track, perfetto.c walks each track. A packet
+   that is larger than a chunk gets a chunk of its own size. */
+
+#include "perfetto.h"
+
+static PyTypeObject *rows_type;
+
+/* ---- the next chunk ---- */
+
+static void set_error(const perfetto_rows_t *self, outcome_t outcome) {
+    if (outcome == NO_MEMORY) {
+        PyErr_NoMemory();
+        return;
+    }
+    uint32_t row = self->rows ? self->rows[self->at] : (uint32_t)self->at;
+    switch (outcome) {
+    case INVALID:
+        PyErr_Format(PyExc_ValueError, "row %u: its ids were changed while it was to be encoded", row);
+        break;
+    case BEFORE_START:
+        PyErr_Format(PyExc_ValueError, "row %u begins before the clock of sequences[%zu] starts, start_ns %lld", row,
+                     self->track, (long long)self->sequences[self->track].start_ns);
+        break;
+    case BACKWARDS:
+        PyErr_Format(PyExc_ValueError, "row %u begins before the row before it on track %zu: rows must be settled", row,
+                     self->track);
+        break;
+    case NEGATIVE:
+        PyErr_Format(PyExc_ValueError, "row %u: columns.dur is negative", row);
+        break;
+    default:
+        PyErr_Format(PyExc_ValueError, "row %u ends after the slice it begins in, on track %zu: rows must be settled",
+                     row, self->track);
+    }
+}
+
+static PyObject *rows_next(PyObject *object) {
+    perfetto_rows_t *self = (perfetto_rows_t *)object;
+    PyObject *chunk = NULL;
+    Py_ssize_t length = 0;
+    if (self->busy)
+        return PyErr_Format(PyExc_ValueError, "perfetto_rows: another thread is in the middle of a chunk");
+    /* A packet that is larger than a chunk leaves the first one empty. */
+    while (!self->finished && !length) {
+        Py_ssize_t size = self->needed > CHUNK_BYTES ? (Py_ssize_t)self->needed : CHUNK_BYTES;
+        outcome_t outcome;
+        Py_XDECREF(chunk);
+        chunk = PyBytes_FromStringAndSize(NULL, size);
+        if (!chunk)
+            goto failed;
+        uint8_t *start = (uint8_t *)PyBytes_AS_STRING(chunk), *to = start;
+        self->needed = 0;
+        self->busy = 1;
+        Py_BEGIN_ALLOW_THREADS
+        outcome = perfetto_put(self, &to, start + size);
+        Py_END_ALLOW_THREADS
+        self->busy = 0;
+        length = to - start;
+        if (outcome != WRITTEN && outcome != FULL) {
+            set_error(self, outcome);
+            goto failed;
+        }
+    }
+    if (!length)
+        Py_CLEAR(chunk);
+    else if (_PyBytes_Resize(&chunk, length) < 0)
+        goto failed;
+    return chunk;
+
+failed:
+    self->finished = 1;
+    Py_XDECREF(chunk);
+    return NULL;
+}
+
+/* ---- the type ---- */
+
+static int rows_traverse(PyObject *object, visitproc visit, void *arg) {
+    perfetto_rows_t *self = (perfetto_rows_t *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->kept);
+    int status = columns_visit(&self->columns, visit, arg);
+    return status ? status : row_objects_visit(&self->args, visit, arg);
+}
+
+static int rows_clear(PyObject *object) {
+    perfetto_rows_t *self = (perfetto_rows_t *)object;
+    self->finished = 1;
+    columns_release(&self->columns);
+    row_objects_release(&self->args);
+    Py_CLEAR(self->kept);
+    return 0;
+}
+
+static void rows_dealloc(PyObject *object) {
+    perfetto_rows_t *self = (perfetto_rows_t *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    rows_clear(object);
+    texts_release(&self->texts);
+    texts_release(&self->annotation_names);
+    PyMem_Free(self->annotations);
+    PyMem_Free(self->used);
+    PyMem_Free(self->pending);
+    PyMem_Free(self->sequences);
+    PyMem_Free(self->rows);
+    for (int table = 0; table < TABLES; table++)
+        PyMem_Free(self->seen[table]);
+    PyMem_RawFree(self->open.slices);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyType_Slot SLOTS[] = {
+    {Py_tp_doc, "Rows of a Perfetto protobuf file, about 1 MiB of whole packets at a time."},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, rows_next},
+    {Py_tp_traverse, rows_traverse},
+    {Py_tp_clear, rows_clear},
+    {Py_tp_dealloc, rows_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec SPEC = {
+    .name = "stepscope._native.PerfettoRows",
+    .basicsize = sizeof(perfetto_rows_t),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = SLOTS,
+};
+
+/* ---- a new one ---- */
+
+/* Make the tables of what each sequence has interned. */
+static int make_seen(perfetto_rows_t *self) {
+    size_t texts = (size_t)self->texts.count, names = (size_t)self->annotation_names.count;
+    self->seen[CATEGORIES] = PyMem_Calloc(texts ? texts : 1, sizeof(uint32_t));
+    self->seen[NAMES] = PyMem_Calloc(texts ? texts : 1, sizeof(uint32_t));
+    self->seen[ANNOTATION_NAMES] = PyMem_Calloc(names ? names : 1, sizeof(uint32_t));
+    if (self->seen[CATEGORIES] && self->seen[NAMES] && self->seen[ANNOTATION_NAMES])
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+PyDoc_STRVAR(perfetto_rows_doc, "perfetto_rows(columns, texts, sequences, args, annotation_names)\n--\n\n"
+                                "Encode rows, one track after the other: an iterator of bytes, whole packets each.");
+
+static PyObject *perfetto_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"columns", "texts", "sequences", "args", "annotation_names", NULL};
+    PyObject *columns, *texts, *sequences, *row_args, *annotation_names;
+    (void)module;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:perfetto_rows", names, &columns, &texts, &sequences,
+                                     &row_args, &annotation_names))
+        return NULL;
+    perfetto_rows_t *self = (perfetto_rows_t *)rows_type->tp_alloc(rows_type, 0);
+    if (!self)
+        return NULL;
+    /* Nobody is to find it before it is complete. */
+    PyObject_GC_UnTrack(self);
+    if (columns_get(columns, &self->columns, 0) < 0 || texts_get(texts, "texts", "", "", &self->texts) < 0 ||
+        texts_get(annotation_names, "annotation_names", "", "", &self->annotation_names) < 0 ||
+        columns_ids_below(&self->columns, self->columns.name, "name", self->texts.count) < 0 ||
+        columns_ids_below(&self->columns, self->columns.cat, "cat", self->texts.count) < 0 ||
+        perfetto_get_sequences(self, sequences) < 0 || perfetto_get_rows(self) < 0 || make_seen(self) < 0 ||
+        perfetto_get_annotations(self, row_args) < 0)
+        Py_CLEAR(self);
+    else
+        PyObject_GC_Track(self);
+    return (PyObject *)self;
+}
+
+static PyMethodDef METHODS[] = {
+    {"perfetto_rows", (PyCFunction)(void (*)(void))perfetto_rows, METH_VARARGS | METH_KEYWORDS, perfetto_rows_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+int perfetto_add(PyObject *module) {
+    PyObject *type = PyType_FromModuleAndSpec(module, &SPEC, NULL);
+    if (!type)
+        return -1;
+    Py_XSETREF(rows_type, (PyTypeObject *)type);
+    return PyModule_AddFunctions(module, METHODS);
+}
