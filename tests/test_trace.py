@@ -81,3 +81,8 @@ def test_a_track_and_a_process_that_cannot_be_are_refused() -> None:
         builder.instant(0, "a", 0)
     with pytest.raises(TraceError, match="process 'p' has the pid -1"):
         builder.thread(-1, 8, "t", "p")
+
+
+def test_a_trace_does_not_change() -> None:
+    with pytest.raises(AttributeError, match="a Trace does not change: strings cannot be set"):
+        built((0,)).strings = ()

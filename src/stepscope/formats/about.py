@@ -25,7 +25,7 @@ def about(trace: Trace) -> dict[str, Any]:
         "base_ns": origin.base_ns,
         "clocks": origin.clocks._asdict(),
         "session": dict(origin.session),
-        "problems": [vars(problem) for problem in trace.problems],
+        "problems": [problem._asdict() for problem in trace.problems],
     }
 
 

@@ -135,9 +135,9 @@ class TraceBuilder:
             strings,
             tuple(self._tracks[old] for old in tracks),
             columns,
-            MappingProxyType(self._settled_args(order)),
-            self._origin,
-            problems,
+            args=MappingProxyType(self._settled_args(order)),
+            origin=self._origin,
+            problems=problems,
         )
 
     def _settled_args(self, order: "array[int] | None") -> dict[int, Mapping[str, Any]]:

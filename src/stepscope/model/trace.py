@@ -4,7 +4,6 @@ Integer nanoseconds, stdlib arrays, ids numbered by first appearance: equal cont
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -15,8 +14,11 @@ from stepscope.core.values import freeze_args
 __all__ = ["CUT", "INSTANT", "SLICE", "Origin", "Problem", "Row", "Trace", "Track"]
 
 
-@dataclass(frozen=True)
-class Track:
+# Named tuples and slots rather than dataclasses, whose import is a third of what importing stepscope may cost.
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Track(NamedTuple):
     """A row on the timeline.
 
     Attributes:
@@ -35,8 +37,7 @@ class Track:
     process: str
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """What was dropped or could not be placed as it was.
 
     Attributes:
@@ -46,12 +47,11 @@ class Problem:
     """
 
     kind: str
-    count: int
+    count: int  # type: ignore[assignment] # it hides tuple.count, which nobody asks of a problem
     example: str
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a trace comes from.
 
     Attributes:
@@ -65,7 +65,7 @@ class Origin:
     """
 
     base_ns: int = 0
-    clocks: Clocks = field(default_factory=lambda: Clocks(0, 0, 0))
+    clocks: Clocks = Clocks(0, 0, 0)
     tool: str = "stepscope"
     version: str = ""
     host: str = ""
@@ -74,8 +74,8 @@ class Origin:
     rank: int = 0
     world_size: int = 1
     trace_id: str = ""
-    session: Mapping[str, int | bool] = field(default_factory=lambda: MappingProxyType({}))
-    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    session: Mapping[str, int | bool] = NOTHING
+    metadata: Mapping[str, Any] = NOTHING
 
     @property
     def boottime_offset_ns(self) -> int:
@@ -96,7 +96,6 @@ class Row(NamedTuple):
     args: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
 class Trace:
     """A finished recording; made by `TraceBuilder`.
 
@@ -110,12 +109,39 @@ class Trace:
         problems: what is not as it was.
     """
 
-    strings: tuple[str, ...] = ("",)
-    tracks: tuple[Track, ...] = ()
-    columns: Columns = field(default_factory=Columns.empty)
-    args: Mapping[int, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
-    origin: Origin = field(default_factory=Origin)
-    problems: tuple[Problem, ...] = ()
+    __slots__ = ("args", "columns", "origin", "problems", "strings", "tracks")
+
+    strings: tuple[str, ...]
+    tracks: tuple[Track, ...]
+    columns: Columns
+    args: Mapping[int, Mapping[str, Any]]
+    origin: Origin
+    problems: tuple[Problem, ...]
+
+    def __init__(
+        self,
+        strings: tuple[str, ...] = ("",),
+        tracks: tuple[Track, ...] = (),
+        columns: Columns | None = None,
+        *,
+        args: Mapping[int, Mapping[str, Any]] = NOTHING,
+        origin: Origin | None = None,
+        problems: tuple[Problem, ...] = (),
+    ) -> None:
+        values = (args, columns or Columns.empty(), origin or Origin(), problems, strings, tracks)
+        for name, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        message = f"a Trace does not change: {name} cannot be set"
+        raise AttributeError(message)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Trace):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __len__(self) -> int:
         return len(self.columns.ts)
@@ -144,4 +170,11 @@ class Trace:
 
     def with_metadata(self, metadata: Mapping[str, Any]) -> "Trace":
         """The same trace with other user metadata, as files can hold it; columns are shared."""
-        return replace(self, origin=replace(self.origin, metadata=MappingProxyType(freeze_args(metadata))))
+        return Trace(
+            self.strings,
+            self.tracks,
+            self.columns,
+            args=self.args,
+            origin=self.origin._replace(metadata=MappingProxyType(freeze_args(metadata))),
+            problems=self.problems,
+        )

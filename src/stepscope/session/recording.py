@@ -7,7 +7,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
@@ -179,7 +178,7 @@ class Recording:
             "partial": self._fate is Fate.KEEP_AS_PARTIAL,
         }
         if self._fate is not Fate.DISCARD:
-            origin = replace(self._origin, session=MappingProxyType(facts))
+            origin = self._origin._replace(session=MappingProxyType(facts))
             trace = partial(drain, window, self._marks, origin)
             self._sessions.append(Session(origin, trace, dict(self._metadata)))
             self._cycles += 1
