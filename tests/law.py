@@ -120,7 +120,7 @@ def flatten(prefix: str, value: Any, chrome: bool, engine: Engine) -> Iterator[t
 
 def as_engine_reads(number: float, chrome: bool) -> float:
     """A double as the engine reads it from JSON: v52 misses the last digit of some."""
-    return float(f"{number:.14g}") if chrome else number
+    return float(f"{number:.12g}") if chrome else number
 
 
 def as_engine_shows(text: str, engine: Engine) -> str:

@@ -30,8 +30,9 @@ HOSTILE = (
 texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=12))
 names = st.one_of(st.sampled_from(("forward", "backward", "load")), texts)
 
-# The JSON importer of v52 reads subnormal doubles as 0; nobody's span argument depends on them.
-floats = st.floats(allow_subnormal=False)
+# The JSON importer of v52 reads subnormal doubles as 0 and misses the last digit of some others: six digits are
+# enough to tell values apart. test_files.py holds all seventeen where a file keeps them.
+floats = st.floats(allow_subnormal=False).map(lambda number: float(f"{number:.6g}"))
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.integers(-(2**63), 2**63 - 1), floats, texts, st.binary(max_size=4)
 )

@@ -126,6 +126,20 @@ def test_the_protobuf_interns_names_categories_and_argument_names_once(tmp_path:
     assert kinds == ["int_value", "double_value", "string_value", "bool_value"]
 
 
+@pytest.mark.parametrize("number", [2.4182363595978815e-05, 1.2072878267912451e87, 5e-324, -0.1, 1e16])
+def test_a_double_keeps_every_bit(tmp_path: Path, number: float) -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    builder.slice(builder.thread(7, 8, "main", "p"), "x", 0, 1, args={"number": number})
+    trace = builder.build()
+    encoded = {name: b"".join(form.encode(trace)) for name, form in files.FORMATS.items()}
+
+    events = json.loads(encoded["chrome"])["traceEvents"]
+    assert [event["args"]["number"] for event in events if event["ph"] == "X"] == [number]
+    packets = ProtoTrace.FromString(encoded["perfetto"]).packet
+    (value,) = [a.double_value for packet in packets for a in packet.track_event.debug_annotations]
+    assert value == number
+
+
 def test_tracks_of_two_cycles_never_share_an_id(tmp_path: Path) -> None:
     uuids: list[int] = []
     for trace_id in ("A", "B"):
