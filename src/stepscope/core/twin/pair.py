@@ -40,7 +40,7 @@ class _Pairing:
 
     Attributes:
         open: (span, its row) of the spans that have not ended yet, innermost last.
-        begun_before: (span, tick of its end) of those that began before the window.
+        begun_before: (name, arguments, tick of its end) of those that began before the window.
     """
 
     def __init__(self, window: SealedWindow, shift_ns: int) -> None:
@@ -51,7 +51,7 @@ class _Pairing:
         self.threads: list[tuple[int, str]] = []
         self.args: dict[int, dict[str, Any]] = {}
         self.open: list[tuple[Any, int]] = []
-        self.begun_before: list[tuple[Any, int]] = []
+        self.begun_before: list[tuple[str, dict[str, Any] | None, int]] = []
 
     def thread(self, tid: int, name: str, steps: Iterable[StepMark], sealed: SealedThread | None) -> None:
         first = len(self.columns.ts)
@@ -106,12 +106,13 @@ class _Pairing:
         if kind != INSTANT:
             self.open.append((span, row))
 
-    def finish(self, span: Any, tick: int) -> None:
+    def finish(self, what: Any, tick: int) -> None:
+        span, args = (what.span, what.args) if type(what) is Payload else (what, None)
         for place in range(len(self.open) - 1, -1, -1):
             if _same(self.open[place][0], span):
                 self.finish_row(self.open.pop(place)[1], tick)
                 return
-        self.begun_before.append((span, tick))
+        self.begun_before.append((span.name, args, tick))
 
     def insert_begun_before(self, first: int) -> None:
         """Put the spans that began before the window before the thread's rows, the last one to end as the outermost."""
@@ -124,10 +125,10 @@ class _Pairing:
         tails = [column[first:] for column in self.columns]
         for column in self.columns:
             del column[first:]
-        for span, tick in before:
-            row = self.row(span.name, self.opened, SLICE | CUT)
+        for name, args, tick in before:
+            row = self.row(name, self.opened, SLICE | CUT)
             self.finish_row(row, tick)
-            if args := span.frozen_args():
+            if args:
                 self.args[row] = args
         for column, tail in zip(self.columns, tails, strict=True):
             column.extend(tail)

@@ -5,6 +5,7 @@ A thread puts two list items an event, in one call, so that neither a signal nor
     ticks      span       the span begins
     ~ticks     span       the span ends (~ keeps a tick of 0 apart from its end)
     ticks      Payload    the span begins with arguments, or an instant
+    ~ticks     Payload    the span ends, and nobody has its arguments: this thread has not begun it
 
 The recorder is off, armed (a profile is started: each thread keeps the spans it has open, so that one that spans a
 whole window is not lost) or recording: there is an open window. A thread joins the window by itself, at its first
@@ -31,7 +32,7 @@ MANY_BUFFERS = 64
 
 
 class Payload(NamedTuple):
-    """A record that carries arguments: a span's begin, or an instant."""
+    """A record that carries arguments: a span's begin or end, or an instant."""
 
     span: "Span"
     args: dict[str, Any] | None

@@ -66,12 +66,15 @@ class Span:
                 buffer = state.local.buffer
             except AttributeError:
                 buffer = adopt_thread()
+            spans = buffer.open
             window = state.window
             if window is not None:
                 if buffer.window is not window:
                     buffer.join(window)
-                buffer.put((~state.ticks(), self))
-            spans = buffer.open
+                what = (
+                    self if self.kwargs is None or self in spans else Payload(self, self.frozen_args(), instant=False)
+                )
+                buffer.put((~state.ticks(), what))
             if spans and spans[-1] is self:
                 spans.pop()
             else:
