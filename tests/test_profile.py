@@ -83,11 +83,15 @@ def test_a_cycle_that_the_exit_cuts_short_is_partial(clock: FakeClock, steps: in
     if sessions:
         prof.stop()
     else:
-        with pytest.warns(StepscopeWarning, match=f"the run ended in {('NONE', 'WARMUP')[steps]} at step {steps}"):
+        with pytest.warns(StepscopeWarning, match=f"the run ended in {('NONE', 'WARMUP')[steps]} at step {steps}\\."):
             prof.stop()
 
     assert len(calls) == sessions
     assert [session.partial for session in prof.sessions] == [steps < 4] * sessions
+    if sessions and steps < 4:
+        said = f"cycle 0 did not run to its planned end: it ended in step {steps}"
+        assert [(problem.kind, problem.example) for problem in prof.trace.problems] == [("partial", said)]
+        assert f"1 partial: {said}" in prof.key_averages().table()
 
 
 def test_a_run_without_a_step_call_says_so(clock: FakeClock) -> None:
@@ -96,7 +100,7 @@ def test_a_run_without_a_step_call_says_so(clock: FakeClock) -> None:
         profile(schedule=schedule(wait=1, warmup=1, active=1)),
     ):
         pass
-    assert "schedule.explain(20)" in str(caught[0].message)
+    assert "print(stepscope.explain(prof.schedule, 20))" in str(caught[0].message)
     assert caught[0].filename == __file__
 
 
@@ -204,7 +208,7 @@ def test_calls_out_of_order_say_what_to_do(clock: FakeClock) -> None:
         prof.step()
     with pytest.raises(RuntimeError, match="the profile was not started"):
         prof.stop()
-    with pytest.raises(LifecycleError, match="no cycle has finished yet"):
+    with pytest.raises(LifecycleError, match="no cycle has been recorded"):
         _ = prof.trace
     with pytest.raises(LifecycleError, match=r"stop_trace\(\) without start_trace\(\)"):
         prof.stop_trace()

@@ -94,3 +94,8 @@ def test_an_answer_that_is_no_action_is_an_error_at_the_step_where_it_came() -> 
         assert prof.current_action is SAVE
     assert prof.session is not None
     assert prof.session.last_step == 1
+
+
+def test_a_schedule_that_was_not_called_says_so() -> None:
+    with pytest.raises(TypeError, match=r"Call it: schedule=schedule\(wait=1, warmup=1, active=3\)"):
+        profile(schedule=schedule)  # type: ignore[arg-type]

@@ -479,3 +479,12 @@ def test_arguments_are_not_looked_at_while_nothing_records() -> None:
 def test_what_is_no_function_is_refused_when_it_is_decorated(wrong: Any) -> None:
     with pytest.raises(TypeError, match="cannot decorate"):
         record_function("x")(wrong)
+
+
+def test_a_decorator_without_a_name_says_how_to_give_it_one() -> None:
+    def function() -> None:
+        pass
+
+    for wrong in (function, int):
+        with pytest.raises(TypeError, match=r'Write @record_function\("name"\)'):
+            record_function(wrong)  # type: ignore[arg-type]

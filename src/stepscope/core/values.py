@@ -7,6 +7,7 @@ what the program does to them later cannot change the trace; nothing here raises
 
 import math
 from collections.abc import Iterator, Mapping
+from types import FunctionType, MethodType
 from typing import Any
 
 __all__ = ["NO_NAME", "RESERVED_PREFIX", "freeze", "freeze_args", "freeze_call", "legal_name", "legal_text"]
@@ -37,7 +38,14 @@ def legal_text(text: Any) -> str:
 
 
 def legal_name(name: Any) -> str:
-    """A slice's name as every file can hold it."""
+    """A slice's name as every file can hold it.
+
+    Raises:
+        TypeError: it is a function or a class: a decorator that was not given a name.
+    """
+    if isinstance(name, (type, FunctionType, MethodType)):
+        message = f'record_function got {name!r} for a name. Write @record_function("name") to decorate it.'
+        raise TypeError(message)
     return legal_text(name) or NO_NAME
 
 

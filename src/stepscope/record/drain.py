@@ -26,5 +26,8 @@ def drain(window: kernels.SealedWindow, steps: Iterable[StepMark], origin: Origi
         builder.thread(origin.pid, tid, name, origin.process)
     for name, count in paired.dropped.items():
         builder.problem("dropped", count, f"on thread {name!r} the memory for records was spent")
+    if origin.session.get("partial"):
+        last = f"it ended in step {origin.session['last_step']}"
+        builder.problem("partial", 1, f"cycle {origin.session['cycle']} did not run to its planned end: {last}")
     builder.adopt(paired.columns, paired.strings, paired.args)
     return builder.build()

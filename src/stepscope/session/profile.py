@@ -378,12 +378,11 @@ class profile(Recording):  # noqa: N801 - torch's name
 
     def _why_nothing(self) -> str:
         steps = self.step_num - self._steps_before
-        said = "step() was never called" if steps == 0 else f"step() was called {steps} times"
-        plan = f" of {self.schedule!r}" if isinstance(self.schedule, Schedule) else ""
+        said = "step() was never called" if steps == 0 else f"the program made {steps} step{'s' * (steps > 1)}"
         return (
-            f"the run ended in {self.current_action.name} at step {self.step_num} and no cycle was recorded: {said}, "
-            f"and no step until then was one to record{plan}. Call step() after every step and let the program run "
-            "into the recorded ones; print(schedule.explain(20)) shows which they are."
+            f"no cycle was recorded: {said}, and the run ended in {self.current_action.name} at step {self.step_num}. "
+            "Call step() after every step, and let the program run into the steps to record; "
+            "print(stepscope.explain(prof.schedule, 20)) shows which they are."
         )
 
 

@@ -283,7 +283,7 @@ class Recording:
     def _last(self) -> Session:
         if not self._sessions:
             message = (
-                "no cycle has finished yet, so there is no trace. A cycle ends at the step() behind its last "
+                "no cycle has been recorded, so there is no trace. A cycle ends at the step() behind its last "
                 "active step, and at stop()."
             )
             raise LifecycleError(message)

@@ -49,7 +49,13 @@ def action_at(plan: Callable[[int], ProfilerAction], step: int) -> ProfilerActio
 
     Raises:
         ScheduleError: it answered something else than a ProfilerAction.
+        TypeError: it is not a schedule but what makes one.
     """
+    if plan is schedule:
+        message = (
+            "schedule= is the function stepscope.schedule. Call it: schedule=schedule(wait=1, warmup=1, active=3)."
+        )
+        raise TypeError(message)
     action = plan(step)
     if not isinstance(action, ProfilerAction):
         message = (
