@@ -51,7 +51,8 @@ def action_at(plan: Callable[[int], ProfilerAction], step: int) -> ProfilerActio
         ScheduleError: it answered something else than a ProfilerAction.
         TypeError: it is not a schedule but what makes one.
     """
-    if plan is schedule:
+    maker: object = schedule
+    if plan is maker:
         message = (
             "schedule= is the function stepscope.schedule. Call it: schedule=schedule(wait=1, warmup=1, active=3)."
         )
