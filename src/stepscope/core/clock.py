@@ -1,7 +1,8 @@
 """The clocks of one machine, read at one instant.
 
-Spans are timed with `ticks` (CLOCK_MONOTONIC on Linux, the cheapest one Python has); a trace places them on
-CLOCK_BOOTTIME, Perfetto's default, and on wall time, by the offsets read here.
+The Python core times spans with `ticks` (CLOCK_MONOTONIC on Linux, the cheapest one Python has), the C core with
+CLOCK_BOOTTIME or the time-stamp counter. A trace places them on CLOCK_BOOTTIME, Perfetto's default, and on wall time,
+by the offsets read here.
 """
 
 import time

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stepscope.core.rows import CUT, INSTANT, Columns
 
-__all__ = ["CUT_MARK", "chrome_rows"]
+__all__ = ["chrome_rows"]
 
 CUT_MARK = b'"stepscope:cut":true'
 ROWS_PER_CHUNK = 4096
