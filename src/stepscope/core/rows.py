@@ -7,7 +7,21 @@ nest.
 from array import array
 from typing import Any, NamedTuple
 
-__all__ = ["CUT", "INSTANT", "SLICE", "Columns", "Lane", "Paired", "Renumbered", "Settled", "StepMark"]
+__all__ = [
+    "CUT",
+    "INSTANT",
+    "SLICE",
+    "Columns",
+    "Counters",
+    "Flows",
+    "Lane",
+    "Paired",
+    "PairedCounters",
+    "PairedFlows",
+    "Renumbered",
+    "Settled",
+    "StepMark",
+]
 
 SLICE, INSTANT = 0, 1
 # Added to SLICE: the edge of the recorded window cut it off, at its start or its end.
@@ -37,6 +51,43 @@ class Columns(NamedTuple):
         return cls(*(array(code) for code in "qqIIIIB"))
 
 
+class Counters(NamedTuple):
+    """The values of all counters; shape (values,) each, in (ts, name of the track, order) order.
+
+    Attributes:
+        ts: array 'q', ns.
+        value: array 'd', finite.
+        track: array 'I', ids of counter tracks.
+    """
+
+    ts: "array[int]"
+    value: "array[float]"
+    track: "array[int]"
+
+    @classmethod
+    def empty(cls) -> "Counters":
+        """No values."""
+        return cls(array("q"), array("d"), array("I"))
+
+
+class Flows(NamedTuple):
+    """Arrows through rows: the points of one flow are connected in order of time, and their ts rises strictly.
+
+    Attributes:
+        flow, row: array 'I', a point each, in (row, flow) order; shape (points,). A flow has two points at least.
+        name: array 'I', a string id per flow; shape (flows,). Flows count by first appearance.
+    """
+
+    flow: "array[int]"
+    row: "array[int]"
+    name: "array[int]"
+
+    @classmethod
+    def empty(cls) -> "Flows":
+        """No flows."""
+        return cls(array("I"), array("I"), array("I"))
+
+
 class StepMark(NamedTuple):
     """A step of the profiled program, on the thread that began it; ticks of the spans' clock.
 
@@ -50,6 +101,45 @@ class StepMark(NamedTuple):
     thread: str
 
 
+class PairedCounters(NamedTuple):
+    """The counter values of a window, in order of recording on each thread, one thread after the other.
+
+    Attributes:
+        ts, value: array 'q' in ns, array 'd'; shape (values,).
+        series: array 'I', each value's place in `names`.
+        names: name and unit of each series; a counter is the process's, whichever thread counts.
+    """
+
+    ts: "array[int]"
+    value: "array[float]"
+    series: "array[int]"
+    names: list[tuple[str, str]]
+
+    @classmethod
+    def empty(cls) -> "PairedCounters":
+        """No values."""
+        return cls(array("q"), array("d"), array("I"), [])
+
+
+class PairedFlows(NamedTuple):
+    """The flow points of a window.
+
+    Attributes:
+        flow: array 'I', each point's place in `names`; shape (points,).
+        row: array 'I', the instant that was recorded for the point, in the numbering of Paired.columns.
+        names: a string id per flow.
+    """
+
+    flow: "array[int]"
+    row: "array[int]"
+    names: list[int]
+
+    @classmethod
+    def empty(cls) -> "PairedFlows":
+        """No points."""
+        return cls(array("I"), array("I"), [])
+
+
 class Paired(NamedTuple):
     """A window's rows as pairing leaves them, one thread after the other.
 
@@ -59,6 +149,7 @@ class Paired(NamedTuple):
         threads: native id and Python name of each that recorded something.
         args: row -> arguments, for the rows that have some.
         dropped: thread's name -> how many events it had no memory for.
+        counters, flows: what was recorded besides rows; nobody writes to them.
     """
 
     columns: Columns
@@ -66,6 +157,8 @@ class Paired(NamedTuple):
     threads: list[tuple[int, str]]
     args: dict[int, dict[str, Any]]
     dropped: dict[str, int]
+    counters: PairedCounters = PairedCounters.empty()
+    flows: PairedFlows = PairedFlows.empty()
 
 
 class Lane(NamedTuple):
