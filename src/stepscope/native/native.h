@@ -8,10 +8,13 @@
    the recorder, which shares recorder.h; the hot path is in span.h:
 
        clock.c           ticks: CLOCK_BOOTTIME or the time-stamp counter, and their conversion
-       ring.c            each thread's chunks of 16-byte records, and the budget
-       window.c          arm, open, seal, disarm; the sealed window
+       ring.c            chunks of 16-byte records, arguments, and the budget of both
+       recycle.c         the policy "ring": the oldest records make room        (twin/recycle.py)
+       threads.c         each thread's buffer, and the spans it has open
+       window.c          open, seal; the sealed window
        span.c            the span: what is recorded of it, its type
        call.c            record_function, instant: their arguments, the span of a name
+       points.c          counters and flows
        decorated.c       a function with a span around each call
        pair.c            a sealed window's records -> rows           (twin/pair.py)
        paired.c          rows -> Paired: what Python hands in and gets; both share pair.h

@@ -4,11 +4,12 @@ from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
+from stepscope.core.twin.points import counter, flow_end, flow_start, flow_step, instant
 from stepscope.core.twin.recorder import (
     CLOCK,
     SealedWindow,
-    arm,
-    disarm,
+    discard,
+    limit,
     now,
     open_window,
     seal,
@@ -18,16 +19,20 @@ from stepscope.core.twin.recorder import (
     use_tsc,
 )
 from stepscope.core.twin.settle import renumber_rows, settle_rows
-from stepscope.core.twin.span import Span, instant, record_function
+from stepscope.core.twin.span import Span, record_function
 
 __all__ = [
     "CLOCK",
     "SealedWindow",
     "Span",
-    "arm",
     "chrome_rows",
-    "disarm",
+    "counter",
+    "discard",
+    "flow_end",
+    "flow_start",
+    "flow_step",
     "instant",
+    "limit",
     "nest_rows",
     "now",
     "open_window",
