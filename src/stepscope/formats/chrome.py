@@ -45,7 +45,7 @@ _ENDS_IN_BACKSLASH = re.compile(rb'(?<!\\)((?:\\\\)*)\\\\(?=")')
 
 # A small number written out behind zeros: past eighteen decimals trace processor v52 reads nonsense.
 MOST_DECIMALS = 18
-_MANY_DECIMALS = re.compile(rb"\b0\.00\d{17}")
+_MANY_DECIMALS = re.compile(rb"0\.00\d{17}")
 
 
 def encode_chrome(trace: Trace) -> Iterator[bytes]:
