@@ -43,6 +43,25 @@ PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held) {
     return array;
 }
 
+int array_hold(PyObject *array, const char *name, char typecode, Py_ssize_t length, Py_buffer *held) {
+    const char wanted[2] = {typecode, 0};
+    if (PyObject_GetBuffer(array, held, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0)
+        return -1;
+    const char *format = held->format ? held->format : "B";
+    if (held->ndim != 1 || strcmp(format, wanted)) {
+        PyErr_Format(PyExc_TypeError, "%s: must be an array of typecode '%s', not '%.20s' of %d dimensions", name,
+                     wanted, format, held->ndim);
+        PyBuffer_Release(held);
+        return -1;
+    }
+    if (length >= 0 && held->len / held->itemsize != length) {
+        PyErr_Format(PyExc_ValueError, "%s has %zd items: it must have %zd", name, held->len / held->itemsize, length);
+        PyBuffer_Release(held);
+        return -1;
+    }
+    return 0;
+}
+
 /* Hold a column's buffer; 0, or -1 with an exception set and the buffer not held. */
 static int hold(PyObject *tuple, int column, Py_buffer *held, int writable) {
     PyObject *array = PyTuple_GET_ITEM(tuple, column);

@@ -21,6 +21,8 @@
        settle.c          order, lanes                                (twin/settle.py)
        renumber.c        ids by first appearance                     (twin/settle.py)
        nest.c            parents and own time                        (twin/nest.py)
+       fold.c            rows as events, and what is inside what     (twin/fold.py)
+       group.c           events by key, and their sums               (twin/group.py)
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
        perfetto_input.c  the sequences, rows and annotations they are made from
@@ -38,6 +40,9 @@
 
 /* The values of a row's kind; core/rows.py says what they mean. */
 enum { ROW_SLICE = 0, ROW_INSTANT = 1, ROW_CUT = 2 };
+
+/* The name of no event, the group of no row; core/rows.py. */
+#define NO_KEY UINT32_MAX
 
 /* An iterator of a file's rows hands out about this much at a time. */
 enum { CHUNK_BYTES = 1 << 20 };
@@ -70,6 +75,8 @@ int columns_ids_below(const columns_t *columns, const uint32_t *ids, const char 
 PyObject *array_new(char typecode, Py_ssize_t length);
 /* The same with its buffer held for writing; NULL with an exception and nothing held. */
 PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
+/* Hold the buffer of an array of that typecode and length, any if it is -1; 0, or -1 with an exception, not held. */
+int array_hold(PyObject *array, const char *name, char typecode, Py_ssize_t length, Py_buffer *held);
 /* An attribute of a module, imported; NULL with an exception. */
 PyObject *imported(const char *module, const char *name);
 
@@ -164,6 +171,8 @@ int columns_add(PyObject *module);
 int settle_add(PyObject *module);
 int renumber_add(PyObject *module);
 int nest_add(PyObject *module);
+int fold_add(PyObject *module);
+int group_add(PyObject *module);
 int chrome_add(PyObject *module);
 int perfetto_add(PyObject *module);
 

@@ -1,6 +1,8 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.fold import fold_rows
+from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
@@ -27,6 +29,8 @@ __all__ = [
     "arm",
     "chrome_rows",
     "disarm",
+    "fold_rows",
+    "group_rows",
     "instant",
     "nest_rows",
     "now",
@@ -37,6 +41,7 @@ __all__ = [
     "renumber_rows",
     "seal",
     "settle_rows",
+    "sum_groups",
     "thread_id",
     "tsc_in_use",
     "use_ticks",
