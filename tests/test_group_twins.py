@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepscope.core import twin
-from stepscope.core.rows import INSTANT, NO_KEY, SLICE, Columns, Folded, Grouped, Keys, Sums
+from stepscope.core.groups import NO_KEY, Folded, Grouped, Keys, Sums
+from stepscope.core.rows import INSTANT, SLICE, Columns
 from test_twins import TEXTS, TRACKS, Row, columns_of, deep, given_rows, settled, threads
 
 if TYPE_CHECKING:

@@ -10,31 +10,22 @@ from typing import Any, NamedTuple
 __all__ = [
     "CUT",
     "INSTANT",
-    "NO_KEY",
-    "ROW_ANNOTATION",
-    "ROW_DEVICE",
-    "ROW_HIDDEN",
     "SLICE",
     "Columns",
-    "Folded",
-    "Grouped",
-    "Keys",
+    "Counters",
+    "Flows",
     "Lane",
     "Paired",
+    "PairedCounters",
+    "PairedFlows",
     "Renumbered",
     "Settled",
     "StepMark",
-    "Sums",
 ]
 
 SLICE, INSTANT = 0, 1
 # Added to SLICE: the edge of the recorded window cut it off, at its start or its end.
 CUT = 2
-
-# What slices of a category are to averages: bits, 0 for a slice of a thread that is nothing of this.
-ROW_ANNOTATION, ROW_DEVICE, ROW_HIDDEN = 1, 2, 4
-# The name of no event; the group of no row.
-NO_KEY = (1 << 32) - 1
 
 
 class Columns(NamedTuple):
@@ -60,6 +51,43 @@ class Columns(NamedTuple):
         return cls(*(array(code) for code in "qqIIIIB"))
 
 
+class Counters(NamedTuple):
+    """The values of all counters; shape (values,) each, in (ts, name of the track, order) order.
+
+    Attributes:
+        ts: array 'q', ns.
+        value: array 'd', finite.
+        track: array 'I', ids of counter tracks.
+    """
+
+    ts: "array[int]"
+    value: "array[float]"
+    track: "array[int]"
+
+    @classmethod
+    def empty(cls) -> "Counters":
+        """No values."""
+        return cls(array("q"), array("d"), array("I"))
+
+
+class Flows(NamedTuple):
+    """Arrows through rows: the points of one flow are connected in order of time, and their ts rises strictly.
+
+    Attributes:
+        flow, row: array 'I', a point each, in (row, flow) order; shape (points,). A flow has two points at least.
+        name: array 'I', a string id per flow; shape (flows,). Flows count by first appearance.
+    """
+
+    flow: "array[int]"
+    row: "array[int]"
+    name: "array[int]"
+
+    @classmethod
+    def empty(cls) -> "Flows":
+        """No flows."""
+        return cls(array("I"), array("I"), array("I"))
+
+
 class StepMark(NamedTuple):
     """A step of the profiled program, on the thread that began it; ticks of the spans' clock.
 
@@ -73,6 +101,45 @@ class StepMark(NamedTuple):
     thread: str
 
 
+class PairedCounters(NamedTuple):
+    """The counter values of a window, in order of recording on each thread, one thread after the other.
+
+    Attributes:
+        ts, value: array 'q' in ns, array 'd'; shape (values,).
+        series: array 'I', each value's place in `names`.
+        names: name and unit of each series; a counter is the process's, whichever thread counts.
+    """
+
+    ts: "array[int]"
+    value: "array[float]"
+    series: "array[int]"
+    names: list[tuple[str, str]]
+
+    @classmethod
+    def empty(cls) -> "PairedCounters":
+        """No values."""
+        return cls(array("q"), array("d"), array("I"), [])
+
+
+class PairedFlows(NamedTuple):
+    """The flow points of a window.
+
+    Attributes:
+        flow: array 'I', each point's place in `names`; shape (points,).
+        row: array 'I', the instant that was recorded for the point, in the numbering of Paired.columns.
+        names: a string id per flow.
+    """
+
+    flow: "array[int]"
+    row: "array[int]"
+    names: list[int]
+
+    @classmethod
+    def empty(cls) -> "PairedFlows":
+        """No points."""
+        return cls(array("I"), array("I"), [])
+
+
 class Paired(NamedTuple):
     """A window's rows as pairing leaves them, one thread after the other.
 
@@ -82,6 +149,7 @@ class Paired(NamedTuple):
         threads: native id and Python name of each that recorded something.
         args: row -> arguments, for the rows that have some.
         dropped: thread's name -> how many events it had no memory for.
+        counters, flows: what was recorded besides rows; nobody writes to them.
     """
 
     columns: Columns
@@ -89,6 +157,8 @@ class Paired(NamedTuple):
     threads: list[tuple[int, str]]
     args: dict[int, dict[str, Any]]
     dropped: dict[str, int]
+    counters: PairedCounters = PairedCounters.empty()
+    flows: PairedFlows = PairedFlows.empty()
 
 
 class Lane(NamedTuple):
@@ -123,56 +193,3 @@ class Renumbered(NamedTuple):
     columns: Columns
     strings: "array[int]"
     tracks: "array[int]"
-
-
-class Keys(NamedTuple):
-    """What rows are averaged by.
-
-    Attributes:
-        name: array 'I', string id -> number of the name that slices go by; NO_KEY hides slices of that name.
-        cat: array 'B', string id -> what slices of that category are: ROW_ bits.
-        track: array 'I', track -> number of the place that its slices go by.
-    """
-
-    name: "array[int]"
-    cat: "array[int]"
-    track: "array[int]"
-
-
-class Folded(NamedTuple):
-    """The rows as events.
-
-    Attributes:
-        above: array 'q', what a row is inside of; shape (rows,). At least -1: an event, and the row of the event
-            around it, or -1. Less: no event; -3 - above is the event around it, or -1.
-        own: array 'q', ns of each event that no event inside it has; what a device does has all of its own.
-    """
-
-    above: "array[int]"
-    own: "array[int]"
-
-
-class Grouped(NamedTuple):
-    """Events by number of their group.
-
-    Attributes:
-        group: array 'I', shape (rows,); NO_KEY for what is no event.
-        first: array 'q', the first row of each group; shape (groups,). It rises.
-    """
-
-    group: "array[int]"
-    first: "array[int]"
-
-
-class Sums(NamedTuple):
-    """What the events of each group add up to.
-
-    Attributes:
-        count, total_ns, self_ns: array 'q', shape (groups,).
-        durations: array 'q', ns of every event: group after group, in order of length; shape (sum of count,).
-    """
-
-    count: "array[int]"  # type: ignore[assignment] # as in Problem
-    total_ns: "array[int]"
-    self_ns: "array[int]"
-    durations: "array[int]"

@@ -1,22 +1,32 @@
 """The builder: the one way to make a Trace.
 
-It takes rows in any order of time, in opening order on each track, and leaves what `Trace` promises: order,
-nesting, ids by first appearance, legal text. What does not nest is laid out on lanes and counted.
+It takes rows in any order of time, in opening order on each track, counters and flows, and leaves what `Trace`
+promises: order, nesting, ids by first appearance, legal text. What does not nest is laid out on lanes and counted.
 """
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stepscope.core import kernels
-from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Lane
+from stepscope.core.rows import (
+    CUT,
+    INSTANT,
+    SLICE,
+    Columns,
+    Counters,
+    Flows,
+    Lane,
+    PairedCounters,
+    PairedFlows,
+)
 from stepscope.core.values import NO_NAME, freeze_args, legal_text
+from stepscope.model.counters import settle_counters
 from stepscope.model.errors import TraceError
+from stepscope.model.flows import settle_flows
 from stepscope.model.trace import Origin, Problem, Trace, Track
-
-if TYPE_CHECKING:
-    from array import array
 
 __all__ = ["TraceBuilder"]
 
@@ -30,7 +40,7 @@ NO_CATEGORY = "uncategorized"
 
 
 class TraceBuilder:
-    """Collects rows and builds the Trace of them.
+    """Collects rows, counters and flows and builds the Trace of them.
 
     Args:
         origin: where the rows come from.
@@ -46,6 +56,9 @@ class TraceBuilder:
         self._made_up = FIRST_MADE_UP_TID
         self._columns = Columns.empty()
         self._args: dict[int, dict[str, Any]] = {}
+        self._series: dict[tuple[int, str, str], int] = {}
+        self._counters = Counters.empty()
+        self._flows: list[tuple[int, list[int]]] = []
         self._problems: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
 
@@ -57,9 +70,7 @@ class TraceBuilder:
         Raises:
             TraceError: loaders cannot read the pid.
         """
-        if not 0 <= pid <= LAST_TID:
-            message = f"process {process!r} has the pid {pid}. Pids are from 0 to {LAST_TID}."
-            raise TraceError(message)
+        _check_pid(pid, process)
         if not 0 < tid <= LAST_TID or (pid, tid) in self._tids:
             while (pid, self._made_up) in self._tids:
                 self._made_up += 1
@@ -68,6 +79,20 @@ class TraceBuilder:
         names = legal_text(name or f"thread {tid}"), legal_text(process or f"process {pid}")
         self._tracks.append(Track(kind, pid, tid, *names))
         return len(self._tracks) - 1
+
+    def counter_track(self, pid: int, name: str, unit: str = "", process: str = "") -> int:
+        """Add a counter of a process; returns its number, to pass to `count`. The same one twice is one track.
+
+        Raises:
+            TraceError: loaders cannot read the pid.
+        """
+        _check_pid(pid, process)
+        series = pid, legal_text(name) or NO_NAME, legal_text(unit)
+        if series not in self._series:
+            self._series[series] = len(self._tracks)
+            owner = legal_text(process or f"process {pid}")
+            self._tracks.append(Track("counter", pid, 0, series[1], owner, series[2]))
+        return self._series[series]
 
     def slice(
         self,
@@ -79,14 +104,14 @@ class TraceBuilder:
         cat: str = "user_annotation",
         args: Mapping[str, Any] | None = None,
         cut: bool = False,
-    ) -> None:
-        """Add a slice of `dur` ns at `ts` ns since origin.base_ns.
+    ) -> int:
+        """Add a slice of `dur` ns at `ts` ns since origin.base_ns; returns its number, to pass to `flow`.
 
         Raises:
             TraceError: there is no such track, or the time is out of range.
         """
-        self._row(track, name, (ts, dur), cat, SLICE | CUT if cut else SLICE)
-        self._attach(args)
+        row = self._row(track, name, (ts, dur), cat, SLICE | CUT if cut else SLICE)
+        return self._attach(row, args)
 
     def instant(
         self,
@@ -96,10 +121,48 @@ class TraceBuilder:
         *,
         cat: str = "user_annotation",
         args: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Add an instant at `ts` ns since origin.base_ns."""
-        self._row(track, name, (ts, 0), cat, INSTANT)
-        self._attach(args)
+    ) -> int:
+        """Add an instant at `ts` ns since origin.base_ns; returns its number, to pass to `flow`."""
+        return self._attach(self._row(track, name, (ts, 0), cat, INSTANT), args)
+
+    def count(self, track: int, ts: int, value: float) -> None:
+        """Add what a counter stands at from `ts` ns since origin.base_ns on.
+
+        Values are doubles: an int beyond 2**53 is rounded, and what is not finite is left out and counted.
+
+        Raises:
+            TraceError: there is no such counter, or the time is out of range.
+        """
+        if not 0 <= track < len(self._tracks) or self._tracks[track].kind != "counter":
+            message = f"a value is counted on track {track}, which is no counter. Add one with counter_track()."
+            raise TraceError(message)
+        if not 0 <= ts <= LAST_NS:
+            message = f"{self._tracks[track].name!r} is counted at {ts} ns. Times are from 0 to {LAST_NS} ns."
+            raise TraceError(message)
+        try:
+            number = float(value)
+        except OverflowError:  # an int that no double holds
+            number = float("inf") if value > 0 else float("-inf")
+        self._counters.ts.append(ts)
+        self._counters.value.append(number)
+        self._counters.track.append(track)
+
+    def flow(self, name: str, rows: Iterable[int]) -> None:
+        """Add one flow through these rows; `build` connects them in order of time.
+
+        Args:
+            name: what flows.
+            rows: numbers that `slice` and `instant` have returned, in any order.
+
+        Raises:
+            TraceError: there is no such row.
+        """
+        given = list(rows)
+        for row in given:
+            if not 0 <= row < len(self._columns.ts):
+                message = f"flow {name!r} passes row {row}; there are {len(self._columns.ts)} rows."
+                raise TraceError(message)
+        self._flows.append((self._name_id(name), given))
 
     def problem(self, kind: str, count: int, example: str) -> None:
         """Count something that is not as it was; the first example of a kind is kept."""
@@ -119,12 +182,30 @@ class TraceBuilder:
         self._strings = {text: number for number, text in enumerate(strings)}
         self._args = args
 
+    def adopt_counters(self, counters: PairedCounters, pid: int, process: str = "") -> None:
+        """Take the values that pairing has gathered, as counters of one process."""
+        tracks = [self.counter_track(pid, name, unit, process) for name, unit in counters.names]
+        self._counters.ts.extend(counters.ts)
+        self._counters.value.extend(counters.value)
+        self._counters.track.extend(array("I", map(tracks.__getitem__, counters.series)))
+
+    def adopt_flows(self, flows: PairedFlows) -> None:
+        """Take the flow points of rows and strings that have been adopted."""
+        rows_of: list[list[int]] = [[] for _ in flows.names]
+        for flow, row in zip(flows.flow, flows.row, strict=True):
+            rows_of[flow].append(row)
+        self._flows.extend(zip(flows.names, rows_of, strict=True))
+
     def build(self) -> Trace:
         """The Trace of all rows added; the builder is spent then."""
         columns, order, lanes = kernels.settle_rows(self._columns, self._tick_ns)
         self._lay_out(columns, lanes)
+        counters = self._settled_counters()
         columns, used, tracks = kernels.renumber_rows(columns)
         texts = list(self._strings)
+        flows = self._settled_flows(columns, order, texts)
+        flows = flows._replace(name=_append_new(used, flows.name))
+        counters = counters._replace(track=_append_new(tracks, counters.track))
         strings = tuple(texts[old] for old in used)
         kinds = columns.kind.tobytes()  # counts a hundred times faster than the array
         if cut := kinds.count(SLICE | CUT):
@@ -136,21 +217,43 @@ class TraceBuilder:
             tuple(self._tracks[old] for old in tracks),
             columns,
             args=MappingProxyType(self._settled_args(order)),
+            counters=counters,
+            flows=flows,
             origin=self._origin,
             problems=problems,
         )
 
     def _settled_args(self, order: "array[int] | None") -> dict[int, Mapping[str, Any]]:
         """Arguments by final row."""
-        frozen = ((row, MappingProxyType(args)) for row, args in self._args.items())
-        if order is None or not self._args:
-            return dict(frozen)
-        place = {row: at for at, row in enumerate(order) if row in self._args}
-        return {place[row]: args for row, args in frozen}
+        places = _places(order, self._args)
+        return {places[row]: MappingProxyType(args) for row, args in self._args.items()}
 
-    def _row(self, track: int, name: str, time: tuple[int, int], cat: str, kind: int) -> None:
+    def _settled_counters(self) -> Counters:
+        """Values in their final order; those that no file can show are counted."""
+        counters, lost = settle_counters(self._counters, self._tracks)
+        if lost:
+            ts, value, track = (column[lost[0]] for column in self._counters)
+            name = self._tracks[int(track)].name
+            self.problem("counter", len(lost), f"{name!r} was {value} at {ts} ns; files hold finite values only")
+        return counters
+
+    def _settled_flows(self, columns: Columns, order: "array[int] | None", texts: list[str]) -> Flows:
+        """Points by final row; those that have no direction are counted. Names are the builder's."""
+        if not self._flows:
+            return Flows.empty()
+        places = _places(order, {row for _, rows in self._flows for row in rows})
+        flows, lost = settle_flows(self._flows, places, columns.ts, texts)
+        if lost:
+            name, row = texts[lost[0][0]], lost[0][1]
+            self.problem("flow", len(lost), f"{name!r} has two points at {columns.ts[row]} ns; one of them is left out")
+        return flows
+
+    def _row(self, track: int, name: str, time: tuple[int, int], cat: str, kind: int) -> int:
         if not 0 <= track < len(self._tracks):
             message = f"{name!r} is on track {track}; there are {len(self._tracks)} tracks. Add it with thread()."
+            raise TraceError(message)
+        if self._tracks[track].kind == "counter":
+            message = f"{name!r} is on track {track}, which is a counter. Rows go on a track of thread()."
             raise TraceError(message)
         if not 0 <= time[0] <= time[0] + time[1] <= LAST_NS:
             message = f"{name!r} lasts from {time[0]} ns for {time[1]} ns. Times are from 0 to {LAST_NS} ns."
@@ -158,11 +261,13 @@ class TraceBuilder:
         values = (*time, self._name_id(name), self._string(cat or NO_CATEGORY), 0, track, kind)
         for column, value in zip(self._columns, values, strict=True):
             column.append(value)
+        return len(self._columns.ts) - 1
 
-    def _attach(self, args: Mapping[str, Any] | None) -> None:
-        """Give arguments to the row added last."""
+    def _attach(self, row: int, args: Mapping[str, Any] | None) -> int:
+        """Give arguments to a row."""
         if args:
-            self._args[len(self._columns.ts) - 1] = freeze_args(args)
+            self._args[row] = freeze_args(args)
+        return row
 
     def _string(self, text: str) -> int:
         return self._strings.setdefault(legal_text(text), len(self._strings))
@@ -183,3 +288,28 @@ class TraceBuilder:
             columns.track[row] = made[track, lane]
             name = texts[columns.name[row]]
             self.problem(lane.reason, 1, f"{name!r} at {columns.ts[row]} ns on {home.name!r}")
+
+
+def _check_pid(pid: int, process: str) -> None:
+    if not 0 <= pid <= LAST_TID:
+        message = f"process {process!r} has the pid {pid}. Pids are from 0 to {LAST_TID}."
+        raise TraceError(message)
+
+
+def _places(order: "array[int] | None", rows: Collection[int]) -> Mapping[int, int] | Sequence[int]:
+    """Where some rows have gone: given row -> final row."""
+    if order is None or not rows:
+        return range(1 << 32)
+    return {row: at for at, row in enumerate(order) if row in rows}
+
+
+def _append_new(old_ids: "array[int]", ids: "array[int]") -> "array[int]":
+    """The new numbers of some ids; those that have none yet count on."""
+    if not ids:
+        return ids
+    new = {old: number for number, old in enumerate(old_ids)}
+    for old in dict.fromkeys(ids):
+        if old not in new:
+            new[old] = len(new)
+            old_ids.append(old)
+    return array("I", map(new.__getitem__, ids))

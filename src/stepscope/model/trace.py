@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from stepscope.core.clock import Clocks
-from stepscope.core.rows import CUT, INSTANT, SLICE, Columns
+from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Counters, Flows
 from stepscope.core.values import freeze_args
 
 __all__ = ["CUT", "INSTANT", "SLICE", "Origin", "Problem", "Row", "Trace", "Track"]
@@ -22,12 +22,14 @@ class Track(NamedTuple):
     """A row on the timeline.
 
     Attributes:
-        kind: "thread", or "lane" for slices of a thread that overlap the others on it.
+        kind: "thread", "lane" for slices of a thread that overlap the others on it, or "counter".
         pid: the process's id.
         tid: the thread's id, unlike any other of its process, above 0 and below 2**31. It is the native id
             unless that one is taken: by an earlier thread of the same id, or by the thread whose lane this is.
-        name: the thread's name.
+            A counter has 0: it is the process's.
+        name: the thread's or the counter's name.
         process: the process's name.
+        unit: what a counter counts, such as "bytes", "ns" or "count"; "" where nobody said.
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Track(NamedTuple):
     tid: int
     name: str
     process: str
+    unit: str = ""
 
 
 class Problem(NamedTuple):
@@ -105,16 +108,20 @@ class Trace:
         columns: ts and dur in ns since origin.base_ns, ids, kinds; rows in (ts, -dur, opening) order, and on one
             track slices nest.
         args: row -> arguments, for the rows that have some.
+        counters: values by time; their tracks stand behind those of the rows.
+        flows: arrows from row to row.
         origin: where it comes from.
         problems: what is not as it was.
     """
 
-    __slots__ = ("args", "columns", "origin", "problems", "strings", "tracks")
+    __slots__ = ("args", "columns", "counters", "flows", "origin", "problems", "strings", "tracks")
 
     strings: tuple[str, ...]
     tracks: tuple[Track, ...]
     columns: Columns
     args: Mapping[int, Mapping[str, Any]]
+    counters: Counters
+    flows: Flows
     origin: Origin
     problems: tuple[Problem, ...]
 
@@ -125,10 +132,13 @@ class Trace:
         columns: Columns | None = None,
         *,
         args: Mapping[int, Mapping[str, Any]] = NOTHING,
+        counters: Counters | None = None,
+        flows: Flows | None = None,
         origin: Origin | None = None,
         problems: tuple[Problem, ...] = (),
     ) -> None:
-        values = (args, columns or Columns.empty(), origin or Origin(), problems, strings, tracks)
+        tables = (columns or Columns.empty(), counters or Counters.empty(), flows or Flows.empty())
+        values = (args, *tables, origin or Origin(), problems, strings, tracks)
         for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
 
@@ -163,8 +173,10 @@ class Trace:
         return map(self.__getitem__, range(len(self)))
 
     def __repr__(self) -> str:
+        values, flows = len(self.counters.ts), len(self.flows.name)
+        besides = f"{values} counter values, " * (values > 0) + f"{flows} flows, " * (flows > 0)
         return (
-            f"<Trace of {self.origin.tool}: {len(self)} rows on {len(self.tracks)} tracks, "
+            f"<Trace of {self.origin.tool}: {len(self)} rows on {len(self.tracks)} tracks, {besides}"
             f"{len(self.problems)} problems>"
         )
 
@@ -175,6 +187,8 @@ class Trace:
             self.tracks,
             self.columns,
             args=self.args,
+            counters=self.counters,
+            flows=self.flows,
             origin=self.origin._replace(metadata=MappingProxyType(freeze_args(metadata))),
             problems=self.problems,
         )

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-static PyObject *folded_type; /* stepscope.core.rows.Folded */
+static PyObject *folded_type; /* stepscope.core.groups.Folded */
 
 enum { CLASS_DEVICE = 2, CLASS_HIDDEN = 4 };
 
@@ -126,7 +126,7 @@ static PyMethodDef METHODS[] = {
 };
 
 int fold_add(PyObject *module) {
-    PyObject *type = imported("stepscope.core.rows", "Folded");
+    PyObject *type = imported("stepscope.core.groups", "Folded");
     if (!type)
         return -1;
     Py_XSETREF(folded_type, type);

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static PyObject *grouped_type, *sums_type; /* stepscope.core.rows */
+static PyObject *grouped_type, *sums_type; /* stepscope.core.groups */
 
 /* ---- numbering ---- */
 
@@ -312,7 +312,7 @@ static PyMethodDef METHODS[] = {
 };
 
 static int keep(PyObject **type, const char *name) {
-    PyObject *found = imported("stepscope.core.rows", name);
+    PyObject *found = imported("stepscope.core.groups", name);
     if (!found)
         return -1;
     Py_XSETREF(*type, found);

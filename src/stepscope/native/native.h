@@ -41,7 +41,7 @@
 /* The values of a row's kind; core/rows.py says what they mean. */
 enum { ROW_SLICE = 0, ROW_INSTANT = 1, ROW_CUT = 2 };
 
-/* The name of no event, the group of no row; core/rows.py. */
+/* The name of no event, the group of no row; core/groups.py. */
 #define NO_KEY UINT32_MAX
 
 /* An iterator of a file's rows hands out about this much at a time. */

@@ -30,4 +30,6 @@ def drain(window: kernels.SealedWindow, steps: Iterable[StepMark], origin: Origi
         last = f"it ended in step {origin.session['last_step']}"
         builder.problem("partial", 1, f"cycle {origin.session['cycle']} did not run to its planned end: {last}")
     builder.adopt(paired.columns, paired.strings, paired.args)
+    builder.adopt_counters(paired.counters, origin.pid, origin.process)
+    builder.adopt_flows(paired.flows)
     return builder.build()

@@ -6,7 +6,8 @@ parent's own time, and an only child of its parent's name is one event with it.
 
 from array import array
 
-from stepscope.core.rows import INSTANT, NO_KEY, ROW_DEVICE, ROW_HIDDEN, Columns, Folded, Keys
+from stepscope.core.groups import NO_KEY, ROW_DEVICE, ROW_HIDDEN, Folded, Keys
+from stepscope.core.rows import INSTANT, Columns
 
 __all__ = ["fold_rows"]
 

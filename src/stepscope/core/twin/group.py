@@ -3,7 +3,8 @@
 from array import array
 from collections.abc import Sequence
 
-from stepscope.core.rows import NO_KEY, Columns, Grouped, Keys, Sums
+from stepscope.core.groups import NO_KEY, Grouped, Keys, Sums
+from stepscope.core.rows import Columns
 
 __all__ = ["group_rows", "sum_groups"]
 
