@@ -1,7 +1,9 @@
 """What passes between the kernels that averages stand on: the keys of events, events, groups and their sums."""
 
-from array import array
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from array import array
 
 __all__ = ["NO_KEY", "ROW_ANNOTATION", "ROW_DEVICE", "ROW_HIDDEN", "Folded", "Grouped", "Keys", "Sums"]
 
