@@ -9,8 +9,9 @@ from stepscope.model.trace import Trace
 from stepscope.session.session import Session
 
 if TYPE_CHECKING:
+    from stepscope.analysis.average import Average
     from stepscope.analysis.averages import Averages
-    from stepscope.analysis.events import FunctionEvent
+    from stepscope.analysis.event_list import Events
 
 __all__ = ["Reporting"]
 
@@ -57,25 +58,61 @@ class Reporting:
         """Write the last finished cycle as Perfetto protobuf; otherwise as export_chrome_trace."""
         self._export(path, "perfetto")
 
-    def events(self) -> "list[FunctionEvent]":
-        """The slices of the last finished cycle, or of every one kept with acc_events, in order of time.
+    def events(self) -> "Events":
+        """The events of the last finished cycle, or of every one kept with acc_events, in order of time.
 
         Raises:
             LifecycleError: no cycle has finished yet.
         """
-        from stepscope.analysis.events import function_events
+        from stepscope.analysis.event_list import Events
 
-        return [event for trace in self._reported() for event in function_events(trace)]
+        return Events(self._reported(), self.export_chrome_trace)
 
-    def key_averages(self) -> "Averages":
-        """Those slices grouped by name.
+    def key_averages(
+        self,
+        group_by_input_shape: bool = False,
+        group_by_stack_n: int = 0,
+        group_by_overload_name: bool = False,
+        *,
+        group_by_thread: bool = False,
+        group_by_rank: bool = False,
+    ) -> "Averages":
+        """Those events grouped by name, and by what else is asked for: see `analysis.averages.key_averages`.
 
         Raises:
             LifecycleError: no cycle has finished yet.
         """
-        from stepscope.analysis.averages import key_averages
+        from stepscope.analysis.averages import average_trees
+        from stepscope.analysis.grouping import Grouping
 
-        return key_averages(self._reported())
+        by = Grouping(
+            group_by_input_shape, group_by_stack_n, group_by_overload_name, thread=group_by_thread, rank=group_by_rank
+        )
+        return average_trees(self.events().trees, by, self.export_chrome_trace)
+
+    def total_average(self) -> "Average":
+        """One row that those events add up to."""
+        return self.events().key_averages().total_average()
+
+    @property
+    def self_cpu_time_total(self) -> float:
+        """The time that those events spent in themselves, in us."""
+        return self.events().key_averages().self_cpu_time_total
+
+    def export_stacks(self, path: str | os.PathLike[str], metric: str = "self_cpu_time_total") -> None:
+        """Write the calls around each event and its us as "outer;inner 12" lines, which flame graph tools read.
+
+        Args:
+            path: where to; compressed if it ends in .gz.
+            metric: one of key_averages().supported_export_stacks_metrics().
+
+        Raises:
+            LifecycleError: no cycle has finished yet.
+            ValueError: there is no such metric.
+            AnalysisError: calls were not traced, so there is nothing to write.
+            ExportError: the file cannot be written.
+        """
+        self.events().export_stacks(path, metric)
 
     def _export(self, path: str | os.PathLike[str], form: str) -> None:
         from stepscope.formats.files import format_named, write_as
