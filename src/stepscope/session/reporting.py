@@ -114,6 +114,23 @@ class Reporting:
         """
         self.events().export_stacks(path, metric)
 
+    def export_memory_timeline(self, path: str | os.PathLike[str], device: str | None = None) -> None:
+        """Write how much memory was held over time in the last finished cycle.
+
+        Args:
+            path: ends in .json, .json.gz, .raw.json.gz (torch's forms) or .html (a page with a picture).
+            device: "cpu", "cuda:0" or the name of a counter in bytes; None for what there is: see
+                `analysis.memory.export_memory_timeline`.
+
+        Raises:
+            LifecycleError: no cycle has finished yet.
+            AnalysisError: nothing was recorded of that memory.
+            ExportError: the ending is none of those, or the file cannot be written.
+        """
+        from stepscope.analysis.memory import export_memory_timeline
+
+        export_memory_timeline(self.trace, path, device)
+
     def _export(self, path: str | os.PathLike[str], form: str) -> None:
         from stepscope.formats.files import format_named, write_as
 
