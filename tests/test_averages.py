@@ -408,3 +408,42 @@ def test_an_event_has_torchs_attributes_and_reads_like_a_mapping() -> None:
             add[missing]
     assert repr(add) == "<FunctionEvent 'aten::add' id=1 thread=8 start_ns=1 duration_ns=9>"
     assert {add, Events([one_track(("f", 0, 1))])[0], plain, step} - {plain, step} != {add}
+
+
+def test_an_event_knows_its_flow_and_what_its_device_says() -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    track = builder.thread(7, 8, "main", "p")
+    rows = [
+        builder.slice(track, name, ts, 5, cat="kernel", args={"grid": [4, 1, 1], "stream": 7})
+        for name, ts in (("a", 0), ("b", 9))
+    ]
+    builder.slice(track, "c", 20, 5)
+    builder.flow("fwdbwd", rows)
+    a, b, c = Events([builder.build()])
+
+    assert [(event.flow_id, event.flow_type, event.flow_start) for event in (a, b, c)] == [
+        (1, 1, True),
+        (1, 1, False),
+        (0, 0, False),
+    ]
+    assert (a.event_metadata.grid, a.event_metadata.stream, a.event_metadata.rank) == ([4, 1, 1], 7, None)
+    assert (a.device_resource_id, a.device_type.name, a.use_device, a.cpu_time_total, a.device_time_total) == (
+        7, "CUDA", "cuda", 0.0, 0.005,
+    )  # fmt: skip
+    assert c.event_metadata is None
+    assert (a.metadata_json, c.metadata_json) == ('{"grid":[4,1,1],"stream":7}', "{}")
+
+
+def test_what_torch_leaves_out_is_its_parents_own_time() -> None:
+    slices = ("aten::to", 0, 100), ("aten::is_leaf", 10, 50), ("aten::copy_", 20, 10)
+    averages = key_averages([one_track(*slices, cat="cpu_op")])
+
+    assert [(row.key, row.self_ns) for row in averages] == [("aten::to", 90), ("aten::copy_", 10)]
+    assert averages[1].cpu_parent == averages[0].first
+
+
+def test_the_frame_that_kineto_draws_around_everything_is_no_event() -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    builder.slice(builder.thread(7, 8, "PyTorch Profiler", "Spans"), "PyTorch Profiler (0)", 0, 100, cat="Trace")
+
+    assert list(Events([builder.build()])) == []

@@ -19,7 +19,8 @@ from torch_averages import FIGURES
 from torch_oracle import Record
 
 ANSWERS: list[Record] = json.loads((torch_averages.EVENTS.parent / "averages.json").read_text(encoding="utf-8"))
-CASES = {answer["case"]: answer for answer in ANSWERS if "call" not in answer}
+CASES = {answer["case"]: answer for answer in ANSWERS if "events" in answer}
+NAMES = next(answer for answer in ANSWERS if "row" in answer)
 CALLS = [answer for answer in ANSWERS if "call" in answer]
 ALIKE = [answer for answer in CALLS if answer["case"] != "stolen"]
 
@@ -72,6 +73,13 @@ def test_events_are_torchs(case: str) -> None:
         "total"
     ]
     assert events.self_cpu_time_total == answer["self_cpu_time_total"]
+
+
+def test_events_and_rows_have_torchs_attributes() -> None:
+    trace = trace_of_case("ops")
+
+    for ours, theirs in ((Events([trace])[0], NAMES["event"]), (key_averages([trace])[0], NAMES["row"])):
+        assert [name for name in theirs if not hasattr(ours, name)] == []
 
 
 def test_stacks_are_torchs(tmp_path: Path) -> None:

@@ -56,7 +56,19 @@ def averages() -> list[Record]:
     """What torch says of each case, then of each call: its rows, figure by figure, and its table."""
     cases = dict.fromkeys(case for case, _, _ in CALLS)
     lists = {case: event_list(events_of(case)) for case in cases}
-    return [*map(_of_case, lists.items()), *(_of_call(lists[call[0]], *call) for call in CALLS)]
+    some = lists["ops"]
+    names = {"case": "ops", "event": _names(some[0]), "row": _names(some.key_averages()[0])}
+    return [*map(_of_case, lists.items()), *(_of_call(lists[call[0]], *call) for call in CALLS), names]
+
+
+def _names(thing: Any) -> list[str]:
+    """Its public attributes; not those that are for torch's own use while it makes or prints one."""
+    own_use = {"append_cpu_child", "append_kernel", "set_cpu_parent"}
+    return sorted(
+        name
+        for name in dir(thing)
+        if not name.startswith("_") and not name.endswith("_percent") and name not in own_use
+    )
 
 
 def _of_case(case: tuple[str, Any]) -> Record:

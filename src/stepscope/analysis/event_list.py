@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, overload
 
@@ -18,7 +19,7 @@ __all__ = ["Events"]
 
 
 class Events(Report, Sequence[FunctionEvent]):
-    """Every event of some traces, in their order; views on columns, so that a million of them take no memory.
+    """Every event of some traces, in their order; views on columns, made when they are asked for.
 
     Source: torch's EventList. list(events) is a list to sort and change.
 
@@ -30,13 +31,17 @@ class Events(Report, Sequence[FunctionEvent]):
         export: what export_chrome_trace calls.
     """
 
+    _sortable = (*SORTABLE, "thread", "rank", "start_ns", "end_ns", "duration_ns")
+
     def __init__(self, traces: Iterable[Trace], export: Exporter | None = None) -> None:
         self.trees = [Tree(trace) for trace in traces]
-        self._ends = list(accumulate(len(tree.rows) for tree in self.trees))
         self._export = export
         self.problems = tuple(problem for tree in self.trees for problem in tree.trace.problems)
 
-    _sortable = (*SORTABLE, "thread", "rank", "start_ns", "end_ns", "duration_ns")
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Where each trace's events end in the list."""
+        return list(accumulate(len(tree.rows) for tree in self.trees))
 
     @property
     def self_cpu_time_total(self) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from stepscope.analysis.kinds import DeviceType, key_of
+from stepscope.analysis.metadata import metadata_in
 from stepscope.analysis.stacks import stack_of
 from stepscope.analysis.tree import Amount, Kernel, Tree
 from stepscope.analysis.units import Formatted
@@ -293,6 +294,35 @@ class FunctionEvent(Formatted):
     def linked_correlation_id(self) -> int:
         """The external id of the operator that gave this work to the device; 0 for all else."""
         return self.external_id if self._tree.is_device(self.id) else 0
+
+    @property
+    def flow_id(self) -> int:
+        """The number of the first flow through it, counted from 1; 0 for none."""
+        flow = self._tree.flow_at(self.id)
+        return 0 if flow is None else flow.number + 1
+
+    @property
+    def flow_type(self) -> int:
+        """1 if a flow goes through it, as from an operator to its gradient; 0 for none."""
+        return int(self._tree.flow_at(self.id) is not None)
+
+    @property
+    def flow_start(self) -> bool:
+        """Whether that flow begins here."""
+        flow = self._tree.flow_at(self.id)
+        return flow is not None and flow.starts
+
+    @property
+    def event_metadata(self) -> Any:
+        """What a device says of its work, such as grid and stream: an `EventMetadata`; None where it says nothing."""
+        return metadata_in(self.args)
+
+    @property
+    def metadata_json(self) -> str:
+        """The arguments as JSON; torch's older name for what event_metadata has."""
+        import orjson
+
+        return orjson.dumps(dict(self.args)).decode()
 
     @property
     def python_id(self) -> int:

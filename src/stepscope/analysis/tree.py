@@ -25,7 +25,7 @@ from stepscope.core.groups import NO_KEY, ROW_DEVICE, Folded, Keys
 from stepscope.model.nesting import nest
 from stepscope.model.trace import INSTANT, Trace
 
-__all__ = ["Amount", "Kernel", "Memory", "Step", "Tree"]
+__all__ = ["Amount", "FlowPoint", "Kernel", "Memory", "Step", "Tree"]
 
 
 class Kernel(NamedTuple):
@@ -66,6 +66,13 @@ class Step(NamedTuple):
     row: int
     end: int
     pid: int
+
+
+class FlowPoint(NamedTuple):
+    """A flow at one of its rows: its number, and whether it starts there."""
+
+    number: int
+    starts: bool
 
 
 class Tree:
@@ -182,6 +189,23 @@ class Tree:
             if place and row < self.steps[place - 1].end:
                 places[row] = place
         return places
+
+    # -- flows -----------------------------------------------------------------------------------------------
+
+    def flow_at(self, row: int) -> FlowPoint | None:
+        """The first flow through a row."""
+        flows = self.trace.flows
+        at = bisect_left(flows.row, row)
+        if at == len(flows.row) or flows.row[at] != row:
+            return None
+        number = flows.flow[at]
+        return FlowPoint(number, starts=self._flow_begins[number] == row)
+
+    @cached_property
+    def _flow_begins(self) -> dict[int, int]:
+        """The first row of each flow."""
+        flows = self.trace.flows
+        return dict(zip(reversed(flows.flow), reversed(flows.row), strict=True))
 
     # -- memory ----------------------------------------------------------------------------------------------
 
