@@ -81,7 +81,7 @@ def clean_profiler() -> Iterator[None]:
     yield
     left = recording._Active.owner  # noqa: SLF001 - what no user should need
     recording._Active.forget()  # noqa: SLF001
-    kernels.disarm()
+    kernels.discard()
     assert left is None, "the test left a profile active"
     assert THREAD_NAME not in {thread.name for thread in threading.enumerate()}, "the test left files to write"
 

@@ -29,6 +29,9 @@ steps = st.one_of(
     st.tuples(st.just("begin"), st.integers(0, 5)),
     st.tuples(st.just("end"), st.integers(0, 5)),
     st.tuples(st.just("instant"), st.integers(0, 5)),
+    st.tuples(st.just("counter"), st.integers(0, 5)),
+    st.tuples(st.just("flow start"), st.integers(0, 5)),
+    st.tuples(st.just("flow step"), st.integers(0, 5)),
     st.tuples(st.just("wait"), ticks),
     st.tuples(st.just("thread"), st.integers(0, 2)),
     st.tuples(st.just("open"), st.just(0)),
@@ -47,28 +50,51 @@ class Player:
         self.spans = [kernels.record_function(name, args) for name, args in words]
         self.windows: list[tuple[Any, int]] = []
         self.recording = False
+        self.flows: list[int] = []
+        self.entered: list[int] = []
 
     def do(self, verb: str, what: int) -> None:
-        if verb == "begin":
-            self.spans[what].__enter__()
-        elif verb == "end":
-            self.spans[what].__exit__(None, None, None)
-        elif verb == "instant":
-            self.kernels.instant(*self.words[what])
-        elif verb == "wait":
-            self.clock.now += what
-        elif verb == "open" and not self.recording:
+        getattr(self, verb.replace(" ", "_"))(what)
+
+    def begin(self, what: int) -> None:
+        self.spans[what].__enter__()
+        self.entered.append(what)
+
+    def end(self, what: int) -> None:
+        self.spans[what].__exit__(None, None, None)
+        if what in self.entered:
+            self.entered.remove(what)
+
+    def instant(self, what: int) -> None:
+        self.kernels.instant(*self.words[what])
+
+    def counter(self, what: int) -> None:
+        name, args = self.words[what]
+        self.kernels.counter(name, what / 4 if args is None else {name: what, "other": -what}, unit=name or None)
+
+    def flow_start(self, what: int) -> None:
+        self.flows.append(self.kernels.flow_start(self.words[what][0]))
+
+    def flow_step(self, what: int) -> None:
+        if self.flows:
+            self.kernels.flow_step(self.flows[what % len(self.flows)])
+
+    def wait(self, what: int) -> None:
+        self.clock.now += what
+
+    def open(self, _: int) -> None:
+        if not self.recording:
             self.kernels.open_window()
             self.recording = True
-        elif verb == "seal" and self.recording:
+
+    def seal(self, _: int) -> None:
+        if self.recording:
             self.windows.append((self.kernels.seal(), self.clock.now))
             self.recording = False
 
     def play(self, program: list[tuple[str, int]]) -> list[Trace]:
         """The Trace of each window; thread ids are made the same on both cores."""
         with using(self.kernels, self.clock):
-            self.kernels.arm()
-            self.do("open", 0)
             workers = [Worker(self, f"worker {number}") for number in range(2)]
             turn = 0
             for verb, what in program:
@@ -81,7 +107,9 @@ class Player:
             for worker in workers:
                 worker.end()
             self.do("seal", 0)
-            self.kernels.disarm()
+            for what in [*self.entered]:  # what stays open would be in every later test's windows
+                self.do("end", what)
+            self.kernels.discard()
             return [self.trace(window, end) for window, end in self.windows]
 
     def trace(self, window: Any, end: int) -> Trace:
@@ -126,7 +154,7 @@ def using(kernels: Any, ticks: FakeClock) -> Iterator[None]:
     try:
         yield
     finally:
-        kernels.disarm()
+        kernels.discard()
         kernels.use_ticks(None)
         clock.use(None)
         for user, own in zip(USERS, before, strict=True):
@@ -136,6 +164,13 @@ def using(kernels: Any, ticks: FakeClock) -> Iterator[None]:
 def same_ids(trace: Trace) -> list[tuple[Any, ...]]:
     """A trace's rows without thread ids, which differ from run to run."""
     return [(*row[:5], row.track.kind, row.track.name, row.kind, dict(row.args)) for row in trace]
+
+
+def same_counters(trace: Trace) -> list[tuple[Any, ...]]:
+    """A trace's counter values with the names and units of their tracks."""
+    ts, values, tracks = trace.counters
+    named = [(trace.tracks[track].name, trace.tracks[track].unit) for track in tracks]
+    return [*zip(ts, values, named, strict=True)]
 
 
 @settings(max_examples=300, deadline=None)
@@ -148,6 +183,8 @@ def test_both_cores_record_the_same_traces(
     assert list(map(same_ids, ours)) == list(map(same_ids, twins))
     for one, other in zip(ours, twins, strict=True):
         assert one.columns == other.columns
+        assert one.flows == other.flows
+        assert same_counters(one) == same_counters(other)
         assert one.strings == other.strings
         assert [(p.kind, p.count, p.example) for p in one.problems] == [
             (p.kind, p.count, p.example) for p in other.problems

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 record_function = kernels.record_function
 instant = kernels.instant
+counter = kernels.counter
+flow_start = kernels.flow_start
+flow_step = kernels.flow_step
+flow_end = kernels.flow_end
 
 __all__ = [
     # the lifecycle, with torch's names
@@ -49,7 +53,11 @@ __all__ = [
     # and what goes beyond them
     "Session",
     "Trace",
+    "counter",
     "explain",
+    "flow_end",
+    "flow_start",
+    "flow_step",
     "instant",
     "trace_handler",
     "write",

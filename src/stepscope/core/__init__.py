@@ -14,7 +14,7 @@ from stepscope.core import clock
 if TYPE_CHECKING:
     from stepscope.core import twin as kernels
 
-__all__ = ["CoreInfo", "info", "kernels", "use_clock"]
+__all__ = ["CoreInfo", "info", "kernels", "missing", "use_clock"]
 
 
 class CoreInfo(NamedTuple):
@@ -56,7 +56,7 @@ def _load(wanted: str) -> tuple[Any, str, str]:
 
 
 def _why_missing() -> str:
-    """What setup.py noted when it could not build the C core; "" if nothing."""
+    """What was noted when it could not build the C core; "" if nothing."""
     try:
         with open(os.path.join(os.path.dirname(__file__), "..", "_native_missing.txt"), encoding="utf-8") as file:
             return file.read().strip()
@@ -90,6 +90,11 @@ _choose_clock(os.environ.get("STEPSCOPE_CLOCK", ""))
 def info() -> CoreInfo:
     """Say which core is in use and why."""
     return CoreInfo(_name, _reason, "tsc" if kernels.tsc_in_use() else kernels.CLOCK)
+
+
+def missing() -> str:
+    """Why the Python core is in use although nobody asked for it; "" if that is not so."""
+    return _reason if _name == "python" and not os.environ.get("STEPSCOPE_CORE") else ""
 
 
 def use_clock(ticks: Callable[[], int] | None) -> None:

@@ -10,7 +10,17 @@ from collections.abc import Iterator, Mapping
 from types import FunctionType, MethodType
 from typing import Any
 
-__all__ = ["NO_NAME", "RESERVED_PREFIX", "freeze", "freeze_args", "freeze_call", "legal_name", "legal_text"]
+__all__ = [
+    "NO_NAME",
+    "RESERVED_PREFIX",
+    "freeze",
+    "freeze_args",
+    "freeze_call",
+    "legal_name",
+    "legal_text",
+    "series_of",
+    "weight",
+]
 
 # Keys of our own marks in a slice's args; a user's key of that form is set apart by `freeze_args`.
 RESERVED_PREFIX = "stepscope:"
@@ -47,6 +57,24 @@ def legal_name(name: Any) -> str:
         message = f'record_function got {name!r} for a name. Write @record_function("name") to decorate it.'
         raise TypeError(message)
     return legal_text(name) or NO_NAME
+
+
+def weight(args: Any) -> int:
+    """About how many bytes frozen arguments take."""
+    if isinstance(args, str):
+        return 32 + len(args)
+    if isinstance(args, dict):
+        return 256 + sum(map(weight, args.values()))
+    return 64 + sum(map(weight, args)) if isinstance(args, list) else 32
+
+
+def series_of(name: Any, unit: Any, key: Any) -> tuple[str, str]:
+    """The name and the unit of a counter's series; key is None, or the one that tells it from the others of its name.
+
+    The name is what Perfetto makes of a counter with several values.
+    """
+    text = legal_text(name) or NO_NAME
+    return (text if key is None else f"{text} {legal_text(key)}"), "" if unit is None else legal_text(unit)
 
 
 def _plain(text: Any) -> str:

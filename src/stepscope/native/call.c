@@ -125,8 +125,7 @@ static PyObject *simple_args(PyObject *const *values, PyObject *names) {
 
 /* ---- the module's functions ------------------------------------------------------------------------------- */
 
-static PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs,
-                                 PyObject *names) {
+PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *names) {
     if (likely(nargs == 1 && names == NULL)) {
         cache_entry_t *entry = cache_entry(args[0]);
         if (likely(entry->key == args[0])) return Py_NewRef((PyObject *)entry->span);
@@ -146,12 +145,12 @@ static PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *a
 }
 
 static PyObject *instant(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *names) {
-    if (recorder.mode != MODE_RECORDING) Py_RETURN_NONE;
+    if (!recorder.recording) Py_RETURN_NONE;
     PyObject *made = record_function(NULL, args, nargs, names);
     if (made == NULL) return NULL;
     span_t *span = (span_t *)made;
     buffer_t *buffer = buffer_mine();
-    if (buffer != NULL && recorder.mode == MODE_RECORDING) {
+    if (buffer != NULL && recorder.recording) {
         if (span->args == NULL)
             record_put(buffer, span, REC_INSTANT);
         else

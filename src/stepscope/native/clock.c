@@ -94,8 +94,8 @@ static PyObject *use_ticks(PyObject *Py_UNUSED(module), PyObject *callable) {
 static PyObject *use_tsc(PyObject *Py_UNUSED(module), PyObject *wanted) {
     int yes = PyObject_IsTrue(wanted);
     if (yes < 0) return NULL;
-    if (recorder.mode != MODE_OFF) {
-        PyErr_SetString(PyExc_RuntimeError, "the clock cannot change while a profile is active");
+    if (recorder.recording) {
+        PyErr_SetString(PyExc_RuntimeError, "the clock cannot change while a profile records");
         return NULL;
     }
     if (ticks_kind != TICKS_PYTHON) {

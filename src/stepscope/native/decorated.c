@@ -17,11 +17,10 @@ typedef struct {
 
 static PyObject *decorated_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names) {
     decorated_t *decorated = (decorated_t *)self;
-    if (recorder.mode == MODE_OFF) return PyObject_Vectorcall(decorated->function, args, nargsf, names);
     span_t *span = (span_t *)Py_NewRef((PyObject *)decorated->span); /* the call may drop the wrapper */
     span_begin(span);
     PyObject *result = PyObject_Vectorcall(decorated->function, args, nargsf, names);
-    if (recorder.mode != MODE_OFF) span_end(span);
+    span_end(span);
     Py_DECREF(span);
     return result;
 }

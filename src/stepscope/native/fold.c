@@ -10,6 +10,9 @@
 
 static PyObject *folded_type; /* stepscope.core.groups.Folded */
 
+static const array_is_t PARENT = {"nesting", "parent", 'q'}, OWN = {"nesting", "own", 'q'};
+static const array_is_t NAMES = {"keys", "name", 'I'}, CATS = {"keys", "cat", 'B'};
+
 enum { CLASS_DEVICE = 2, CLASS_HIDDEN = 4 };
 
 /* 0, or -1 with a ValueError: a row of parent is neither -1 nor one before it; rows of settled columns are. */
@@ -83,8 +86,9 @@ static PyObject *fold_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
         columns_get(tuple, &columns, 0) < 0)
         return NULL;
     size_t rows = (size_t)columns.rows;
-    if (array_hold(given[0], "parent", 'q', columns.rows, &parent) < 0 || array_hold(given[1], "own", 'q', columns.rows, &own) < 0 ||
-        array_hold(given[2], "keys.name", 'I', -1, &keys) < 0 || array_hold(given[3], "keys.cat", 'B', -1, &classes) < 0 ||
+    if (array_of_length(given[0], PARENT, columns.rows, &parent) < 0 ||
+        array_of_length(given[1], OWN, columns.rows, &own) < 0 || array_get(given[2], NAMES, 0, &keys) < 0 ||
+        array_get(given[3], CATS, 0, &classes) < 0 ||
         columns_ids_below(&columns, columns.name, "name", keys.len / 4) < 0 ||
         columns_ids_below(&columns, columns.cat, "cat", classes.len) < 0 || check_parents(parent.buf, columns.rows) < 0)
         goto done;

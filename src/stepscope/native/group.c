@@ -11,6 +11,10 @@
 
 static PyObject *grouped_type, *sums_type; /* stepscope.core.groups */
 
+static const array_is_t ABOVE = {"folded", "above", 'q'}, OWN = {"folded", "own", 'q'};
+static const array_is_t NAMES = {"keys", "name", 'I'}, CATS = {"keys", "cat", 'B'}, TRACKS = {"keys", "track", 'I'};
+static const array_is_t EXTRA = {"grouping", "extra", 'I'}, GROUP = {"grouped", "group", 'I'};
+
 /* ---- numbering ---- */
 
 typedef struct {
@@ -103,9 +107,9 @@ static PyObject *group_rows(PyObject *module, PyObject *args, PyObject *kwargs) 
                                      &given[3], &given[4]) ||
         columns_get(tuple, &columns, 0) < 0)
         return NULL;
-    if (array_hold(given[0], "above", 'q', columns.rows, &above) < 0 || array_hold(given[1], "keys.name", 'I', -1, &keys) < 0 ||
-        array_hold(given[2], "keys.cat", 'B', -1, &classes) < 0 || array_hold(given[3], "keys.track", 'I', -1, &places) < 0 ||
-        (given[4] != Py_None && array_hold(given[4], "extra", 'I', columns.rows, &extra) < 0) ||
+    if (array_of_length(given[0], ABOVE, columns.rows, &above) < 0 || array_get(given[1], NAMES, 0, &keys) < 0 ||
+        array_get(given[2], CATS, 0, &classes) < 0 || array_get(given[3], TRACKS, 0, &places) < 0 ||
+        (given[4] != Py_None && array_of_length(given[4], EXTRA, columns.rows, &extra) < 0) ||
         columns_ids_below(&columns, columns.name, "name", keys.len / 4) < 0 ||
         columns_ids_below(&columns, columns.cat, "cat", classes.len) < 0 ||
         columns_ids_below(&columns, columns.track, "track", places.len / 4) < 0)
@@ -264,8 +268,8 @@ static PyObject *sum_groups(PyObject *module, PyObject *args, PyObject *kwargs) 
                      columns.rows);
         goto done;
     }
-    if (array_hold(given[0], "group", 'I', columns.rows, &group) < 0 || array_hold(given[1], "own", 'q', columns.rows, &own) < 0 ||
-        check_durations(&columns) < 0)
+    if (array_of_length(given[0], GROUP, columns.rows, &group) < 0 ||
+        array_of_length(given[1], OWN, columns.rows, &own) < 0 || check_durations(&columns) < 0)
         goto done;
     for (int i = 0; i < 3; i++) {
         made[i] = array_new_held('q', groups, &held[i]);

@@ -1,8 +1,7 @@
 /* Pairing: from each thread's begins and ends to slices and instants, cut at the window.
 
    The twin of twin/pair.py, with paired.c. Ends are matched to the innermost open begin of the same span. Rows are
-   written in opening order, thread after thread: steps, what began before the window, what was open when it opened,
-   records. No Python object is touched here, so that the GIL is not needed. */
+   written in opening order, thread after thread: steps, what began before the first record, records. No Python object is touched here, so that the GIL is not needed. */
 
 #include "pair.h"
 
@@ -14,13 +13,6 @@ typedef struct {
     uint64_t key;
     Py_ssize_t row;
 } waiting_t;
-
-/* An end whose begin was before the window. */
-typedef struct {
-    uint64_t ticks;
-    uint32_t name;
-    PyObject *args; /* borrowed from the window, or NULL */
-} before_t;
 
 /* Room for that many more items. */
 static int list_grow(list_t *list, size_t more, size_t size) {
@@ -85,61 +77,69 @@ static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks) {
     return 0;
 }
 
-/* The begin, on whatever thread, of a span with arguments; the window has it. */
-static const record_t *begin_of_serial(const window_t *window, uint32_t serial, const sealed_thread_t **thread) {
-    for (size_t t = 0; t < window->thread_count; t++)
-        for (const chunk_t *chunk = window->threads[t].first; chunk != NULL; chunk = chunk->next)
-            for (const record_t *record = chunk->records, *end = record + chunk->used; record < end; record++)
-                if (record->kind == REC_BEGIN_ARGS && (uint32_t)record[1].ticks == serial) {
-                    *thread = &window->threads[t];
-                    return record;
-                }
-    return NULL;
+static int begin_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record, uint8_t kind) {
+    uint32_t name = p->ids[record->id];
+    Py_ssize_t row = row_add(p, name, clamped(p, record->ticks), kind);
+    if (record->kind == REC_BEGIN) return waiting_push(p, name, row);
+    if (args_add(p, row, payload_at(&thread->part.payloads, record[1].id)) < 0) return -1;
+    return waiting_push(p, SERIAL_KEY | (uint32_t)record[1].ticks, row);
 }
 
-/* Note a span whose begin this thread's records do not have. */
-static int before_add(pairing_t *p, const sealed_thread_t *thread, const record_t *record) {
-    uint64_t ticks = clamped(p, record->ticks);
-    if (list_grow(&p->before, 1, sizeof(before_t)) < 0) return -1;
-    if (record->kind == REC_END_SERIAL) record = begin_of_serial(p->window, record->id, &thread);
-    if (record == NULL) return 0; /* its begin was dropped */
-    PyObject *args = record->kind == REC_END ? NULL : thread->payloads.args[record[1].id];
-    ((before_t *)p->before.items)[p->before.count++] = (before_t){ticks, p->ids[record->id], args};
+static int count_read(pairing_t *p, const record_t *record) {
+    count_t count = {ts_of(p, clamped(p, record->ticks)), 0, record->id};
+    memcpy(&count.value, &record[1].ticks, sizeof count.value);
+    if (list_grow(&p->counts, 1, sizeof count) < 0) return -1;
+    ((count_t *)p->counts.items)[p->counts.count++] = count;
+    return 0;
+}
+
+/* A point of a flow is an instant, whose name is known when all threads are read. */
+static int flow_read(pairing_t *p, const record_t *record) {
+    if (list_grow(&p->flows, 1, sizeof(paired_point_t)) < 0) return -1;
+    uint32_t name = record[1].id ? p->ids[record->id] : 0;
+    Py_ssize_t row = row_add(p, name, clamped(p, record->ticks), ROW_INSTANT);
+    ((paired_point_t *)p->flows.items)[p->flows.count++] = (paired_point_t){record[1].ticks, row, name};
     return 0;
 }
 
 /* One record; its payload stands behind it. */
 static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record) {
     uint64_t ticks = clamped(p, record->ticks);
-    Py_ssize_t row;
     switch (record->kind) {
     case REC_BEGIN:
         return waiting_push(p, p->ids[record->id], row_add(p, p->ids[record->id], ticks, ROW_SLICE));
-    case REC_BEGIN_ARGS:
-        row = row_add(p, p->ids[record->id], ticks, ROW_SLICE);
-        if (args_add(p, row, thread->payloads.args[record[1].id]) < 0) return -1;
-        return waiting_push(p, SERIAL_KEY | (uint32_t)record[1].ticks, row);
+    case REC_END: /* of a span whose begin was dropped, if none waits */
+        waiting_end(p, p->ids[record->id], ticks);
+        return 0;
     case REC_INSTANT:
         row_add(p, p->ids[record->id], ticks, ROW_INSTANT);
         return 0;
-    case REC_INSTANT_ARGS:
-        row = row_add(p, p->ids[record->id], ticks, ROW_INSTANT);
-        return args_add(p, row, thread->payloads.args[record[1].id]);
-    case REC_END:
-        return waiting_end(p, p->ids[record->id], ticks) ? 0 : before_add(p, thread, record);
     case REC_END_SERIAL:
-        return waiting_end(p, SERIAL_KEY | record->id, ticks) ? 0 : before_add(p, thread, record);
-    default: /* REC_END_ARGS */
-        return waiting_end(p, SERIAL_KEY | (uint32_t)record[1].ticks, ticks) ? 0 : before_add(p, thread, record);
+        waiting_end(p, SERIAL_KEY | record->id, ticks);
+        return 0;
+    case REC_BEGIN_ARGS:
+        return begin_read(p, thread, record, ROW_SLICE);
+    case REC_INSTANT_ARGS:
+        return args_add(p, row_add(p, p->ids[record->id], ticks, ROW_INSTANT),
+                        payload_at(&thread->part.payloads, record[1].id));
+    case REC_COUNTER:
+        return count_read(p, record);
+    default: /* REC_FLOW */
+        return flow_read(p, record);
     }
 }
 
 static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
-    for (const chunk_t *chunk = thread->first; chunk != NULL; chunk = chunk->next) {
+    const part_t *part = &thread->part;
+    for (uint32_t i = 0; i < part->begun.count; i++) {
+        const begun_t *begun = &part->begun.of[i];
+        if (begin_read(p, thread, begun->record, begun->cut ? ROW_SLICE | ROW_CUT : ROW_SLICE) < 0) return -1;
+    }
+    for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) {
         const record_t *record = chunk->records, *end = record + chunk->used;
         while (record < end) {
             if (unlikely(record_read(p, thread, record) < 0)) return -1;
-            record += record->kind < REC_BEGIN_ARGS ? 1 : 2;
+            record += record_length(record);
         }
     }
     waiting_t *waiting = p->waiting.items;
@@ -150,31 +150,7 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
     return 0;
 }
 
-/* ---- what began before the window, and steps -------------------------------------------------------------- */
-
-/* Make room at `first` for the spans that began before the window: the last one to end is the outermost. */
-static void rows_insert_before(pairing_t *p, Py_ssize_t first) {
-    size_t count = p->before.count;
-    if (count == 0) return;
-    size_t behind = (size_t)(p->row - first);
-    columns_t *c = &p->columns;
-    memmove(&c->ts[first + (Py_ssize_t)count], &c->ts[first], behind * sizeof *c->ts);
-    memmove(&c->dur[first + (Py_ssize_t)count], &c->dur[first], behind * sizeof *c->dur);
-    memmove(&c->name[first + (Py_ssize_t)count], &c->name[first], behind * sizeof *c->name);
-    memmove(&c->track[first + (Py_ssize_t)count], &c->track[first], behind * sizeof *c->track);
-    memmove(&c->kind[first + (Py_ssize_t)count], &c->kind[first], behind * sizeof *c->kind);
-    row_args_t *args = p->args.items;
-    for (size_t i = 0; i < p->args.count; i++)
-        if (args[i].row >= first) args[i].row += (Py_ssize_t)count;
-    const before_t *before = p->before.items;
-    p->row = first;
-    for (size_t i = count; i-- > 0;) {
-        Py_ssize_t row = row_add(p, before[i].name, p->window->opened.ticks, ROW_SLICE | ROW_CUT);
-        row_end(p, row, before[i].ticks);
-        (void)args_add(p, row, before[i].args); /* room was made for it when it was noted */
-    }
-    p->row += (Py_ssize_t)behind;
-}
+/* ---- steps, flows ----------------------------------------------------------------------------------------- */
 
 static void steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid) {
     for (size_t i = 0; i < count; i++) {
@@ -187,62 +163,56 @@ static void steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long 
     }
 }
 
-/* ---- a window --------------------------------------------------------------------------------------------- */
-
-/* How many rows a thread can have at most without steps, and of how many an end shows that they began before the
-   window; an estimate, unless `all_ends` counts every end as such. */
-static void thread_measure(const sealed_thread_t *thread, int all_ends, size_t *rows, size_t *before) {
-    size_t open = thread->at_start_count;
-    *rows = open;
-    *before = 0;
-    for (const chunk_t *chunk = thread->first; chunk != NULL; chunk = chunk->next) {
-        for (const record_t *record = chunk->records, *end = record + chunk->used; record < end; record++) {
-            if (record->kind == REC_PAYLOAD) continue;
-            if (record->kind != REC_END && record->kind != REC_END_ARGS && record->kind != REC_END_SERIAL) {
-                ++*rows;
-                open += record->kind == REC_BEGIN || record->kind == REC_BEGIN_ARGS;
-            } else if (open == 0 || all_ends) {
-                ++*before;
-            } else {
-                open--;
-            }
-        }
-    }
-    *rows += *before;
+static int by_flow(const void *a, const void *b) {
+    const paired_point_t *one = a, *other = b;
+    if (one->flow != other->flow) return one->flow < other->flow ? -1 : 1;
+    return one->row < other->row ? -1 : 1;
 }
 
-size_t window_measure(const window_t *window, int all_ends, needs_t *needs) {
-    size_t room = needs->step_count;
-    for (size_t t = 0; t < window->thread_count; t++) {
-        size_t rows;
-        thread_measure(&window->threads[t], all_ends, &rows, &needs->before[t]);
-        room += rows;
+/* Sort the flows' points by flow, and give each the name of its flow. */
+static void flows_name(pairing_t *p) {
+    paired_point_t *points = p->flows.items;
+    size_t count = p->flows.count;
+    if (count) qsort(points, count, sizeof *points, by_flow);
+    for (size_t first = 0, end; first < count; first = end) {
+        uint32_t name = 0;
+        for (end = first; end < count && points[end].flow == points[first].flow; end++)
+            if (points[end].name) name = points[end].name;
+        for (size_t i = first; i < end; i++) {
+            points[i].name = name ? name : p->flow_name;
+            p->columns.name[points[i].row] = points[i].name;
+        }
     }
-    return room;
+}
+
+/* ---- a window --------------------------------------------------------------------------------------------- */
+
+static int makes_row(const record_t *record) {
+    static const char makes[] = {[REC_BEGIN] = 1, [REC_INSTANT] = 1, [REC_BEGIN_ARGS] = 1, [REC_INSTANT_ARGS] = 1,
+                                 [REC_FLOW] = 1, [REC_PAYLOAD] = 0};
+    return makes[record->kind];
+}
+
+size_t window_measure(const window_t *window, size_t step_count) {
+    size_t rows = step_count;
+    for (size_t t = 0; t < window->thread_count; t++) {
+        const part_t *part = &window->threads[t].part;
+        rows += part->begun.count;
+        for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next)
+            for (const record_t *record = chunk->records, *end = record + chunk->used; record < end; record++)
+                rows += makes_row(record);
+    }
+    return rows;
 }
 
 int window_read(pairing_t *p, needs_t *needs) {
     const window_t *window = p->window;
-    size_t noted = 0;
-    p->row = 0;
-    p->track = 0;
-    p->args.count = 0;
-    for (size_t i = 0; i < needs->step_count; i++) needs->steps[i].used = 0;
     for (size_t t = 0; t < window->thread_count; t++) {
         const sealed_thread_t *thread = &window->threads[t];
         Py_ssize_t before = p->row;
-        p->waiting.count = p->before.count = 0;
+        p->waiting.count = 0;
         steps_read(p, needs->steps, needs->step_count, thread->tid);
-        Py_ssize_t first = p->row;
-        for (size_t i = 0; i < thread->at_start_count; i++, noted++) {
-            Py_ssize_t row = row_add(p, needs->open_names[noted], window->opened.ticks, ROW_SLICE | ROW_CUT);
-            if (args_add(p, row, thread->at_start[i].args) < 0) return -1;
-            if (waiting_push(p, needs->open_keys[noted], row) < 0) return -1;
-        }
         if (thread_read(p, thread) < 0) return -1;
-        if (p->before.count > needs->before[t]) return 1;
-        if (list_grow(&p->args, p->before.count, sizeof(row_args_t)) < 0) return -1;
-        rows_insert_before(p, first);
         needs->recorded[t] = p->row > before;
         p->track += needs->recorded[t];
     }
@@ -251,6 +221,7 @@ int window_read(pairing_t *p, needs_t *needs) {
         steps_read(p, needs->steps, needs->step_count, needs->steps[i].tid);
         p->track++;
     }
+    flows_name(p);
     for (Py_ssize_t row = 0; row < p->row; row++) p->columns.cat[row] = 1;
     return 0;
 }

@@ -28,14 +28,25 @@ typedef struct {
 
 /* What the rows need of Python objects, made while the GIL is held. */
 typedef struct {
-    uint32_t *ids;       /* window's name id -> string id */
-    uint64_t *open_keys; /* of the spans open at the start, thread after thread */
-    uint32_t *open_names;
-    size_t *before; /* per thread: room for what began before the window */
+    uint32_t *ids;  /* window's name id -> string id */
     char *recorded; /* per thread: whether it has rows */
     step_t *steps;
     size_t step_count;
 } needs_t;
+
+/* A counter's value at a time. */
+typedef struct {
+    int64_t ts;
+    double value;
+    uint32_t series;
+} count_t;
+
+/* A point of a flow: its row, and its string id of the name, which only the first point has; 0: not this one. */
+typedef struct {
+    uint64_t flow;
+    Py_ssize_t row;
+    uint32_t name;
+} paired_point_t;
 
 typedef struct {
     const window_t *window;
@@ -44,15 +55,14 @@ typedef struct {
     columns_t columns;
     Py_ssize_t row;      /* the next one */
     uint32_t track;      /* the present thread's */
+    uint32_t flow_name;  /* the string id for points of flows whose first one is not in the window */
     const uint32_t *ids; /* a window's name id -> string id */
-    list_t waiting, before, args; /* of waiting_t and before_t, see pair.c, and of row_args_t */
+    list_t waiting, args, counts, flows; /* of waiting_t, see pair.c, row_args_t, count_t, paired_point_t */
 } pairing_t;
 
-/* How many rows a window can have at most. Sets needs->before: of how many rows a thread's ends show that they began
-   before the window; an estimate, unless `all_ends` counts every end as such. Needs no GIL. */
-size_t window_measure(const window_t *window, int all_ends, needs_t *needs);
-/* Fill the columns, from their first row on: 0; -1 without memory; 1 if there is no room for what began before the
-   window. Needs no GIL. */
+/* How many rows a window can have at most. Needs no GIL. */
+size_t window_measure(const window_t *window, size_t step_count);
+/* Fill the columns, from their first row on, and the lists: 0; -1 without memory. Needs no GIL. */
 int window_read(pairing_t *p, needs_t *needs);
 
 #endif

@@ -1,7 +1,6 @@
 /* Pairing, seen from Python: pair(window, steps, shift_ns) -> Paired. The pairing itself is in pair.c.
 
-   What that needs of Python objects is made first (needs_t): ids for the window's names, keys of the spans that were
-   open, steps as C values. Then the columns are filled without the GIL, and the rest of the result is made. */
+   What that needs of Python objects is made first (needs_t): ids for the window's names, steps as C values. Then the columns are filled without the GIL, and the rest of the result is made. */
 
 #include "pair.h"
 
@@ -9,7 +8,7 @@
 
 #include <stdlib.h>
 
-static PyObject *paired_type; /* stepscope.core.rows.Paired */
+static PyObject *paired_type, *counters_type, *flows_type; /* of stepscope.core.rows */
 
 /* ---- what the rows need ----------------------------------------------------------------------------------- */
 
@@ -25,29 +24,18 @@ static int64_t string_id(PyObject *strings, PyObject *text) {
     return failed ? -1 : id;
 }
 
-/* A window's strings: "" and the category, then its names. */
+/* A window's strings: "", the category, what flows without a name are called, then its names. */
+enum { FLOW_NAME = 2 };
+
 static PyObject *strings_of(const window_t *window, uint32_t *ids) {
-    PyObject *strings = Py_BuildValue("{s:i,s:i}", "", 0, "user_annotation", 1);
-    for (Py_ssize_t i = 0; strings != NULL && i < PyList_GET_SIZE(window->names); i++) {
-        int64_t id = string_id(strings, PyList_GET_ITEM(window->names, i));
+    PyObject *strings = Py_BuildValue("{s:i,s:i,s:i}", "", 0, "user_annotation", 1, "flow", FLOW_NAME), *name, *number;
+    Py_ssize_t place = 0;
+    for (size_t i = 0; strings != NULL && PyDict_Next(window->names, &place, &name, &number); i++) {
+        int64_t id = string_id(strings, name);
         if (id < 0) Py_CLEAR(strings);
         ids[i] = (uint32_t)id;
     }
     return strings;
-}
-
-static int open_spans_prepare(const window_t *window, PyObject *strings, needs_t *needs) {
-    size_t noted = 0;
-    for (size_t t = 0; t < window->thread_count; t++) {
-        for (size_t i = 0; i < window->threads[t].at_start_count; i++, noted++) {
-            const span_t *span = window->threads[t].at_start[i].span;
-            int64_t id = string_id(strings, span->name);
-            if (id < 0) return -1;
-            needs->open_names[noted] = (uint32_t)id;
-            needs->open_keys[noted] = span->args == NULL ? (uint64_t)id : SERIAL_KEY | (uint32_t)span->serial;
-        }
-    }
-    return 0;
 }
 
 static int steps_prepare(PyObject *steps, PyObject *strings, needs_t *needs) {
@@ -71,17 +59,11 @@ static int steps_prepare(PyObject *steps, PyObject *strings, needs_t *needs) {
 
 /* Room for what the rows need; 0, or -1 with an exception. needs_free gives back what there is. */
 static int needs_make(const window_t *window, size_t step_count, needs_t *needs) {
-    size_t open_count = 0;
-    for (size_t t = 0; t < window->thread_count; t++) open_count += window->threads[t].at_start_count;
     needs->step_count = step_count;
-    needs->ids = calloc((size_t)PyList_GET_SIZE(window->names) + 1, sizeof *needs->ids);
-    needs->open_keys = calloc(open_count + 1, sizeof *needs->open_keys);
-    needs->open_names = calloc(open_count + 1, sizeof *needs->open_names);
-    needs->before = calloc(window->thread_count + 1, sizeof *needs->before);
+    needs->ids = calloc((size_t)PyDict_GET_SIZE(window->names) + 1, sizeof *needs->ids);
     needs->recorded = calloc(window->thread_count + 1, sizeof *needs->recorded);
     needs->steps = calloc(step_count + 1, sizeof *needs->steps);
-    if (needs->ids && needs->open_keys && needs->open_names && needs->before && needs->recorded && needs->steps)
-        return 0;
+    if (needs->ids && needs->recorded && needs->steps) return 0;
     PyErr_NoMemory();
     return -1;
 }
@@ -89,9 +71,6 @@ static int needs_make(const window_t *window, size_t step_count, needs_t *needs)
 static void needs_free(needs_t *needs) {
     free(needs->steps);
     free(needs->recorded);
-    free(needs->before);
-    free(needs->open_names);
-    free(needs->open_keys);
     free(needs->ids);
 }
 
@@ -132,19 +111,79 @@ static PyObject *args_of(const pairing_t *p) {
     return args;
 }
 
+/* Add to the events that a thread dropped; 0, or -1 with an exception. */
+static int dropped_add(PyObject *dropped, PyObject *name, unsigned long long more) {
+    PyObject *before = PyDict_GetItemWithError(dropped, name);
+    if (before == NULL && PyErr_Occurred()) return -1;
+    PyObject *number = PyLong_FromUnsignedLongLong(more + (before == NULL ? 0 : PyLong_AsUnsignedLongLong(before)));
+    int failed = number == NULL || PyDict_SetItem(dropped, name, number) < 0;
+    Py_XDECREF(number);
+    return failed ? -1 : 0;
+}
+
 /* {thread's name: how many events it dropped}. */
 static PyObject *dropped_of(const window_t *window) {
-    PyObject *dropped = PyDict_New();
-    for (size_t t = 0; dropped != NULL && t < window->thread_count; t++) {
+    PyObject *dropped = PyDict_New(), *nameless = PyUnicode_FromString("");
+    int failed = dropped == NULL || nameless == NULL;
+    if (!failed && window->lost) failed = dropped_add(dropped, nameless, window->lost) < 0;
+    for (size_t t = 0; !failed && t < window->thread_count; t++) {
         const sealed_thread_t *thread = &window->threads[t];
-        if (thread->dropped == 0) continue;
-        PyObject *before = PyDict_GetItemWithError(dropped, thread->name);
-        unsigned long long count = before == NULL ? 0 : PyLong_AsUnsignedLongLong(before);
-        PyObject *number = PyLong_FromUnsignedLongLong(count + thread->dropped);
-        if (number == NULL || PyDict_SetItem(dropped, thread->name, number) < 0) Py_CLEAR(dropped);
-        Py_XDECREF(number);
+        if (thread->part.dropped) failed = dropped_add(dropped, thread->name, thread->part.dropped) < 0;
     }
+    if (failed) Py_CLEAR(dropped);
+    Py_XDECREF(nameless);
     return dropped;
+}
+
+/* A counter's values; NULL with an exception. */
+static PyObject *counters_of(const pairing_t *p) {
+    Py_buffer ts = {0}, value = {0}, series = {0};
+    Py_ssize_t count = (Py_ssize_t)p->counts.count;
+    PyObject *names = PyDict_Keys(p->window->series), *arrays[3] = {NULL}, *counters = NULL;
+    if (names != NULL) arrays[0] = array_new_held('q', count, &ts);
+    if (arrays[0] != NULL) arrays[1] = array_new_held('d', count, &value);
+    if (arrays[1] != NULL) arrays[2] = array_new_held('I', count, &series);
+    const count_t *items = p->counts.items;
+    for (Py_ssize_t i = 0; arrays[2] != NULL && i < count; i++) {
+        ((int64_t *)ts.buf)[i] = items[i].ts;
+        ((double *)value.buf)[i] = items[i].value;
+        ((uint32_t *)series.buf)[i] = items[i].series;
+    }
+    if (arrays[0] != NULL) PyBuffer_Release(&ts);
+    if (arrays[1] != NULL) PyBuffer_Release(&value);
+    if (arrays[2] != NULL) PyBuffer_Release(&series);
+    if (arrays[2] != NULL)
+        counters = PyObject_CallFunctionObjArgs(counters_type, arrays[0], arrays[1], arrays[2], names, NULL);
+    for (int i = 0; i < 3; i++) Py_XDECREF(arrays[i]);
+    Py_XDECREF(names);
+    return counters;
+}
+
+/* The points of flows, which are sorted by flow; NULL with an exception. */
+static PyObject *flows_of(const pairing_t *p) {
+    Py_buffer flow = {0}, row = {0};
+    Py_ssize_t count = (Py_ssize_t)p->flows.count;
+    PyObject *names = PyList_New(0), *arrays[2] = {NULL}, *flows = NULL;
+    if (names != NULL) arrays[0] = array_new_held('I', count, &flow);
+    if (arrays[0] != NULL) arrays[1] = array_new_held('I', count, &row);
+    const paired_point_t *items = p->flows.items;
+    for (Py_ssize_t i = 0; arrays[1] != NULL && names != NULL && i < count; i++) {
+        if (i == 0 || items[i].flow != items[i - 1].flow) {
+            PyObject *name = PyLong_FromUnsignedLong(items[i].name);
+            if (name == NULL || PyList_Append(names, name) < 0) Py_CLEAR(names);
+            Py_XDECREF(name);
+            if (names == NULL) break;
+        }
+        ((uint32_t *)flow.buf)[i] = (uint32_t)PyList_GET_SIZE(names) - 1;
+        ((uint32_t *)row.buf)[i] = (uint32_t)items[i].row;
+    }
+    if (arrays[0] != NULL) PyBuffer_Release(&flow);
+    if (arrays[1] != NULL) PyBuffer_Release(&row);
+    if (arrays[1] != NULL && names != NULL)
+        flows = PyObject_CallFunctionObjArgs(flows_type, arrays[0], arrays[1], names, NULL);
+    for (int i = 0; i < 2; i++) Py_XDECREF(arrays[i]);
+    Py_XDECREF(names);
+    return flows;
 }
 
 /* Cut every column off behind the last row. */
@@ -154,26 +193,22 @@ static int columns_cut(PyObject *columns, Py_ssize_t rows, Py_ssize_t room) {
     return 0;
 }
 
-/* The columns of all rows; NULL with an exception. */
+/* The columns of all rows, and the lists of what is besides; NULL with an exception. */
 static PyObject *rows_of(pairing_t *p, needs_t *needs) {
-    PyObject *columns = NULL;
-    Py_ssize_t room = 0;
-    int result = 1;
-    for (int all_ends = 0; all_ends < 2 && result == 1; all_ends++) {
-        Py_XDECREF(columns);
-        Py_BEGIN_ALLOW_THREADS
-        room = (Py_ssize_t)window_measure(p->window, all_ends, needs);
-        Py_END_ALLOW_THREADS
-        columns = columns_new(room, &p->columns);
-        if (columns == NULL) return NULL;
-        Py_BEGIN_ALLOW_THREADS
-        result = window_read(p, needs);
-        Py_END_ALLOW_THREADS
-        columns_release(&p->columns);
-    }
-    if (result != 0)
+    size_t room;
+    int result;
+    Py_BEGIN_ALLOW_THREADS
+    room = window_measure(p->window, needs->step_count);
+    Py_END_ALLOW_THREADS
+    PyObject *columns = columns_new((Py_ssize_t)room, &p->columns);
+    if (columns == NULL) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    result = window_read(p, needs);
+    Py_END_ALLOW_THREADS
+    columns_release(&p->columns);
+    if (result < 0)
         PyErr_NoMemory();
-    else if (columns_cut(columns, p->row, room) == 0)
+    else if (columns_cut(columns, p->row, (Py_ssize_t)room) == 0)
         return columns;
     Py_DECREF(columns);
     return NULL;
@@ -181,20 +216,20 @@ static PyObject *rows_of(pairing_t *p, needs_t *needs) {
 
 /* The Paired of a window, whose needs have room; NULL with an exception. */
 static PyObject *paired_of(pairing_t *p, PyObject *steps, needs_t *needs) {
-    PyObject *columns = NULL, *texts = NULL, *threads = NULL, *args = NULL, *dropped = NULL, *paired = NULL;
+    enum { COLUMNS_, TEXTS, THREADS, ARGS, DROPPED, COUNTERS, FLOWS, PARTS };
+    PyObject *parts[PARTS] = {NULL}, *paired = NULL;
     PyObject *strings = strings_of(p->window, needs->ids);
-    if (strings == NULL) goto finish;
-    if (open_spans_prepare(p->window, strings, needs) < 0 || steps_prepare(steps, strings, needs) < 0) goto finish;
-    if ((columns = rows_of(p, needs)) == NULL) goto finish;
-    if ((texts = PyDict_Keys(strings)) == NULL || (threads = threads_of(p->window, needs)) == NULL) goto finish;
-    if ((args = args_of(p)) == NULL || (dropped = dropped_of(p->window)) == NULL) goto finish;
-    paired = PyObject_CallFunctionObjArgs(paired_type, columns, texts, threads, args, dropped, NULL);
+    if (strings == NULL || steps_prepare(steps, strings, needs) < 0) goto finish;
+    if ((parts[COLUMNS_] = rows_of(p, needs)) == NULL) goto finish;
+    if ((parts[TEXTS] = PyDict_Keys(strings)) == NULL) goto finish;
+    if ((parts[THREADS] = threads_of(p->window, needs)) == NULL) goto finish;
+    if ((parts[ARGS] = args_of(p)) == NULL) goto finish;
+    if ((parts[DROPPED] = dropped_of(p->window)) == NULL) goto finish;
+    if ((parts[COUNTERS] = counters_of(p)) == NULL) goto finish;
+    if ((parts[FLOWS] = flows_of(p)) == NULL) goto finish;
+    paired = PyObject_Vectorcall(paired_type, parts, PARTS, NULL);
 finish:
-    Py_XDECREF(dropped);
-    Py_XDECREF(args);
-    Py_XDECREF(threads);
-    Py_XDECREF(texts);
-    Py_XDECREF(columns);
+    for (int i = 0; i < PARTS; i++) Py_XDECREF(parts[i]);
     Py_XDECREF(strings);
     return paired;
 }
@@ -208,7 +243,7 @@ static PyObject *pair(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
         return NULL;
     }
     const window_t *window = (const window_t *)arguments[0];
-    pairing_t p = {.window = window, .scale = ticks_scale(window->opened, window->sealed)};
+    pairing_t p = {.window = window, .flow_name = FLOW_NAME, .scale = ticks_scale(window->opened, window->sealed)};
     p.shift_ns = PyLong_AsLongLong(arguments[2]);
     if (p.shift_ns == -1 && PyErr_Occurred()) return NULL;
     PyObject *steps = PySequence_Fast(arguments[1], "steps must be a sequence");
@@ -221,7 +256,8 @@ static PyObject *pair(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
     }
     Py_DECREF(steps);
     free(p.args.items);
-    free(p.before.items);
+    free(p.counts.items);
+    free(p.flows.items);
     free(p.waiting.items);
     needs_free(&needs);
     return paired;
@@ -235,5 +271,9 @@ static PyMethodDef functions[] = {
 int paired_add(PyObject *module) {
     Py_XSETREF(paired_type, imported("stepscope.core.rows", "Paired"));
     if (paired_type == NULL) return -1;
+    Py_XSETREF(counters_type, imported("stepscope.core.rows", "PairedCounters"));
+    if (counters_type == NULL) return -1;
+    Py_XSETREF(flows_type, imported("stepscope.core.rows", "PairedFlows"));
+    if (flows_type == NULL) return -1;
     return PyModule_AddFunctions(module, functions);
 }

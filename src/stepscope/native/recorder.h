@@ -2,10 +2,14 @@
 
    A record is 16 bytes, in the order in which the thread did things:
 
-       u64 ticks  | u32 id      | u16 kind    | u16 0   begin, end, instant: id is a name of the open window
-       u64 serial | u32 payload | u16 PAYLOAD | u16 0   behind a begin or instant with arguments: which span object it
-                                                        was, and the place of its arguments among the buffer's
-       u64 ticks  | u32 serial  | u16 END_SERIAL | u16 0   the end of a span whose begin this window has
+       u64 ticks  | u32 id      | u16 kind       | u16 0   begin, end, instant: id is a name of the open window
+       u64 ticks  | u32 serial  | u16 END_SERIAL | u16 0   the end of a span with arguments
+
+   and behind a begin or instant with arguments, a counter and a flow's point stands what they carry:
+
+       u64 serial | u32 payload | u16 PAYLOAD    | u16 0   which span object it was; its arguments' place in the buffer
+       f64 value  | u32 0       | u16 PAYLOAD    | u16 0   the counter's value; the record's id is a series of the window
+       u64 number | u32 named   | u16 PAYLOAD    | u16 0   which flow; whether the record's id is its name
 
    Spans without arguments are one span if their names are equal; those with arguments are told apart by the low half
    of their serial. */
@@ -58,13 +62,16 @@ static inline int64_t ticks_to_ns(const tick_scale_t *scale, uint64_t ticks) {
 
 /* ---- ring.c -------------------------------------------------------------------------------------------------- */
 
-enum { REC_BEGIN, REC_END, REC_INSTANT, REC_END_SERIAL, REC_BEGIN_ARGS, REC_END_ARGS, REC_INSTANT_ARGS, REC_PAYLOAD };
+enum { REC_BEGIN, REC_END, REC_INSTANT, REC_END_SERIAL, REC_BEGIN_ARGS, REC_INSTANT_ARGS, REC_COUNTER, REC_FLOW,
+       REC_PAYLOAD };
 
 typedef struct {
     uint64_t ticks;
     uint32_t id;
     uint16_t kind, zero;
 } record_t;
+
+static inline int record_length(const record_t *record) { return record->kind < REC_BEGIN_ARGS ? 1 : 2; }
 
 typedef struct chunk {
     struct chunk *next;
@@ -75,57 +82,80 @@ typedef struct chunk {
 
 typedef struct span span_t;
 
-/* A span that was open when a window opened, with its arguments then. */
-typedef struct {
-    span_t *span;
-    PyObject *args; /* NULL: none */
-} open_span_t;
-
 /* The frozen arguments that a thread's records refer to; strong references. */
 typedef struct {
-    PyObject **args;
+    PyObject **args; /* a free place holds the next one: 2 * place + 1 */
     uint32_t count, room;
+    uint32_t free; /* 1 + the first free place; 0: none */
 } payloads_t;
 
-/* One thread's part of a sealed window. */
-typedef struct {
-    unsigned long tid;
-    PyObject *name;
-    chunk_t *first;
-    uint64_t dropped;
-    payloads_t payloads;
-    open_span_t *at_start;
-    size_t at_start_count;
-} sealed_thread_t;
+enum { NO_PAYLOAD = UINT32_MAX };
 
-/* What one thread records. Only its thread writes, with the GIL held. */
+/* A span that began before the first record there is: its begin, with its payload. */
+typedef struct {
+    record_t record[2];
+    int cut; /* it began before the window, at whose edge it is cut */
+} begun_t;
+
+typedef struct {
+    begun_t *of; /* outermost first */
+    uint32_t count, room;
+} begun_list_t;
+
+/* What a thread has in a window. */
+typedef struct {
+    chunk_t *first, *last;
+    uint32_t chunks;
+    uint64_t dropped; /* records */
+    payloads_t payloads;
+    begun_list_t begun;
+} part_t;
+
+/* What one thread records. Written with the GIL held: by its thread, and by the one that ends a span of it. */
 typedef struct buffer {
     record_t *pos, *end;
-    chunk_t *first, *last;
-    uint64_t dropped;
-    payloads_t payloads;
-    span_t **open;      /* the spans it has open, innermost last; strong references */
+    part_t part;
+    span_t **open; /* the spans it has open, innermost last; strong references */
     size_t open_count, open_room;
-    open_span_t *at_start; /* those of them that were open when the window opened */
-    size_t at_start_count;
     PyObject *thread; /* threading.Thread */
     unsigned long tid;
-    int ended; /* its thread has; set while sealing */
+    int ended; /* its thread has; set while pruning */
     struct buffer *next;
 } buffer_t;
 
-typedef enum { MODE_OFF, MODE_ARMED, MODE_RECORDING } mode_t_;
-
 typedef struct {
-    mode_t_ mode;
-    uint32_t window;  /* number of the window that is open or was last: a span's id is good in one window */
-    uint64_t epoch;   /* of the buffers: a thread whose own is older adopts a new one */
-    PyObject *names;  /* list: id -> str, of the open window */
-    size_t name_bytes;
-    buffer_t *buffers; /* of the present epoch, the latest first */
+    int recording;
+    uint32_t window;    /* number of the window that is open or was last: a span's id is good in one window */
+    uint64_t epoch;     /* of the buffers: a thread whose own is older adopts a new one */
+    PyObject *names;    /* dict: str -> id, of the open window */
+    PyObject *series;   /* dict: (counter's name, unit) -> id, of the open window */
+    size_t text_bytes;  /* what names and series take */
+    size_t sealed_text_bytes; /* what those of sealed windows take */
+    buffer_t *buffers;  /* of the present epoch, the latest first */
+    uint64_t lost;      /* spans and threads there was no memory to follow, since the last window */
+    int walkers;        /* who goes through the buffers while Python code may run: none is dropped */
 } recorder_t;
 
 extern recorder_t recorder;
+
+int recorder_has_room(size_t bytes); /* whether the budget allows that many more */
+int recorder_recycles(void);         /* whether the oldest records make room for new ones */
+record_t *buffer_grow(buffer_t *buffer); /* room for two records, or NULL, counted as dropped */
+/* The place of arguments among a buffer's; takes over the reference. NO_PAYLOAD: no memory, dropped and counted. */
+uint32_t payload_add(buffer_t *buffer, PyObject *args);
+PyObject *payload_at(const payloads_t *payloads, uint32_t place); /* borrowed; NULL: NO_PAYLOAD */
+void payload_free(payloads_t *payloads, uint32_t place);
+void part_clear(part_t *part); /* give everything back */
+
+/* ---- recycle.c ----------------------------------------------------------------------------------------------- */
+
+/* Note a begin before those of the buffer's records: 0, or -1 without memory. */
+int begun_add(begun_list_t *begun, const record_t *record, int cut);
+/* The oldest chunk there is, emptied but for the spans that begin in it and have not ended, which are noted as begun.
+   NULL: every other thread is down to one chunk. */
+chunk_t *chunk_recycle(buffer_t *mine);
+
+/* ---- threads.c ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
     buffer_t *buffer;
@@ -140,17 +170,10 @@ typedef struct {
 #endif
 extern _Thread_local thread_slot_t thread_slot TLS_MODEL;
 
-int recorder_has_room(size_t bytes);     /* whether the budget allows that many more */
-int payloads_add(payloads_t *payloads, PyObject *args); /* takes over the reference; -1: no memory, dropped */
-buffer_t *buffer_adopt(void);            /* NULL: no memory; nothing raised */
-record_t *buffer_grow(buffer_t *buffer); /* room for two records, or NULL, counted as dropped */
-void buffer_clear(buffer_t *buffer);     /* forget what the window holds; the open spans stay */
-/* Note which spans the buffer's thread has open: 0, or -1 without memory. Runs no Python code: no thread records in
-   between. */
-int buffer_note_open(buffer_t *buffer);
-/* Hand a buffer's records over to a part of a window, whose name is the thread itself until it is asked. */
-void buffer_hand_over(buffer_t *buffer, sealed_thread_t *thread);
-void sealed_thread_release(sealed_thread_t *thread);
+buffer_t *buffer_adopt(void);         /* NULL: no memory; nothing raised */
+void buffer_clear(buffer_t *buffer);  /* forget what the window holds; the open spans stay */
+/* Hand what a buffer holds of the window over. */
+part_t buffer_hand_over(buffer_t *buffer);
 void buffers_prune(void); /* drop the buffers of threads that have ended */
 void buffers_reset(void); /* drop all buffers, and record nothing any more */
 
@@ -162,10 +185,19 @@ static inline buffer_t *buffer_mine(void) {
 
 /* ---- window.c ------------------------------------------------------------------------------------------------ */
 
+/* One thread's part of a sealed window. */
+typedef struct {
+    unsigned long tid;
+    PyObject *name; /* the thread itself until it is asked */
+    part_t part;
+} sealed_thread_t;
+
 typedef struct {
     PyObject_HEAD
     tick_point_t opened, sealed;
-    PyObject *names;
+    PyObject *names, *series; /* as the recorder's */
+    size_t text_bytes;
+    uint64_t lost;
     sealed_thread_t *threads;
     size_t thread_count;
 } window_t;
@@ -176,9 +208,11 @@ extern PyTypeObject Window_Type;
 
 int clock_add(PyObject *module);
 int ring_add(PyObject *module);
+int threads_add(PyObject *module);
 int window_add(PyObject *module);
 int span_add(PyObject *module);
 int call_add(PyObject *module);
+int points_add(PyObject *module);
 int decorated_add(PyObject *module);
 int paired_add(PyObject *module);
 

@@ -1,17 +1,16 @@
-/* The ring: each thread's chunks of records, and the budget they are made from.
+/* The ring: chunks of records, and the budget they are made from.
 
    A thread writes into a buffer of its own, chunk after chunk. A window that is sealed takes the chunks over, and gives
-   them back when it is freed. Memory is bounded: a budget of bytes for all chunks and names there are, sealed ones
-   included; when it is spent, events are dropped and counted. */
+   them back when it is freed. Memory is bounded: a budget of bytes for all chunks, names and arguments there are, sealed
+   ones included. When it is spent, a thread that needs more drops its further records of the window, or takes the
+   oldest chunk there is (recycle.c); either is counted. */
 
 #include "recorder.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 recorder_t recorder;
-_Thread_local thread_slot_t thread_slot TLS_MODEL = {NULL, UINT64_MAX};
 
 /* A thread's first chunk is small, for there may be thousands of threads. Pages are touched by the system when a chunk
    is made, all at once: touched one by one, by the records, they cost more than the records. */
@@ -25,252 +24,184 @@ _Thread_local thread_slot_t thread_slot TLS_MODEL = {NULL, UINT64_MAX};
 
 static chunk_t *pool;
 static size_t pool_count;
-static size_t bytes_used, bytes_allowed = (size_t)1 << 30;
-static PyObject *current_thread, *native_id; /* functions of module threading */
+static size_t chunk_bytes, args_bytes, bytes_allowed = (size_t)1 << 30; /* the pool's are nobody's */
+static int recycles;
+
+int recorder_has_room(size_t bytes) {
+    return chunk_bytes + args_bytes + recorder.text_bytes + recorder.sealed_text_bytes + bytes <= bytes_allowed;
+}
+
+int recorder_recycles(void) { return recycles; }
 
 /* ---- chunks ----------------------------------------------------------------------------------------------- */
 
-int recorder_has_room(size_t bytes) { return bytes_used + recorder.name_bytes + bytes <= bytes_allowed; }
+static void chunk_free(chunk_t *chunk) {
+    chunk_bytes -= chunk->bytes;
+    if (chunk->bytes == CHUNK_BYTES && pool_count < POOL_CHUNKS) {
+        chunk->next = pool;
+        pool = chunk;
+        pool_count++;
+    } else {
+        munmap(chunk, chunk->bytes);
+    }
+}
 
 static chunk_t *chunk_new(uint32_t bytes) {
+    if (!recorder_has_room(bytes)) return NULL;
     chunk_t *chunk = pool;
     if (chunk != NULL && bytes == CHUNK_BYTES) {
         pool = chunk->next;
         pool_count--;
     } else {
-        if (!recorder_has_room(bytes)) return NULL;
         chunk = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
         if (chunk == MAP_FAILED) return NULL;
-        bytes_used += bytes;
         chunk->bytes = bytes;
     }
-    chunk->next = NULL;
-    chunk->used = 0;
+    chunk_bytes += bytes;
     return chunk;
 }
 
-static void chunks_free(chunk_t *chunk) {
-    while (chunk != NULL) {
-        chunk_t *next = chunk->next;
-        if (chunk->bytes == CHUNK_BYTES && pool_count < POOL_CHUNKS) {
-            chunk->next = pool;
-            pool = chunk;
-            pool_count++;
-        } else {
-            bytes_used -= chunk->bytes;
-            munmap(chunk, chunk->bytes);
-        }
-        chunk = next;
-    }
-}
-
 record_t *buffer_grow(buffer_t *buffer) {
-    chunk_t *chunk = chunk_new(buffer->first == NULL ? FIRST_CHUNK_BYTES : CHUNK_BYTES);
+    part_t *part = &buffer->part;
+    if (part->last != NULL) part->last->used = (uint32_t)(buffer->pos - part->last->records);
+    chunk_t *chunk = NULL;
+    /* A thread that has dropped a record drops the rest, too: an end would find the wrong begin. */
+    if (recycles || part->dropped == 0) chunk = chunk_new(part->first == NULL ? FIRST_CHUNK_BYTES : CHUNK_BYTES);
+    if (chunk == NULL && recycles) chunk = chunk_recycle(buffer);
     if (chunk == NULL) {
-        buffer->dropped++;
+        part->dropped++;
         return NULL;
     }
-    if (buffer->last != NULL) {
-        buffer->last->used = (uint32_t)(buffer->pos - buffer->last->records);
-        buffer->last->next = chunk;
-    } else {
-        buffer->first = chunk;
-    }
-    buffer->last = chunk;
+    chunk->next = NULL;
+    chunk->used = 0;
+    if (part->last != NULL)
+        part->last->next = chunk;
+    else
+        part->first = chunk;
+    part->last = chunk;
+    part->chunks++;
     buffer->pos = chunk->records;
     /* One short of the end: a record and its payload are never torn apart. */
     buffer->end = chunk->records + (chunk->bytes - sizeof *chunk) / sizeof(record_t) - 1;
     return buffer->pos;
 }
 
-/* ---- what a buffer holds ---------------------------------------------------------------------------------- */
+/* ---- arguments -------------------------------------------------------------------------------------------- */
 
-static void open_spans_free(open_span_t *spans, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        Py_DECREF(spans[i].span);
-        Py_XDECREF(spans[i].args);
+/* About what frozen arguments take in memory. */
+static size_t value_bytes(PyObject *value) {
+    size_t bytes = 32;
+    if (PyUnicode_CheckExact(value)) return bytes + (size_t)PyUnicode_GET_LENGTH(value);
+    if (PyDict_CheckExact(value)) {
+        PyObject *key, *item;
+        Py_ssize_t place = 0;
+        bytes = 256;
+        while (PyDict_Next(value, &place, &key, &item)) bytes += value_bytes(item);
+    } else if (PyList_CheckExact(value)) {
+        bytes = 64;
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); i++) bytes += value_bytes(PyList_GET_ITEM(value, i));
     }
-    free(spans);
+    return bytes;
 }
 
-int payloads_add(payloads_t *payloads, PyObject *args) {
-    if (unlikely(payloads->count == payloads->room)) {
-        uint32_t room = payloads->room ? 2 * payloads->room : 256;
-        size_t bytes = room * sizeof *payloads->args;
-        PyObject **grown = room > payloads->room && recorder_has_room(bytes) ? realloc(payloads->args, bytes) : NULL;
-        if (grown == NULL) {
-            Py_DECREF(args);
-            return -1;
-        }
-        payloads->args = grown;
-        payloads->room = room;
-    }
-    payloads->args[payloads->count++] = args;
+static int is_free(PyObject *place) { return (uintptr_t)place & 1; }
+
+static int payloads_grow(payloads_t *payloads) {
+    uint32_t room = payloads->room ? 2 * payloads->room : 256;
+    size_t more = (room - payloads->room) * sizeof *payloads->args;
+    if (room <= payloads->room || !recorder_has_room(more)) return -1;
+    PyObject **grown = realloc(payloads->args, room * sizeof *payloads->args);
+    if (grown == NULL) return -1;
+    args_bytes += more;
+    payloads->args = grown;
+    payloads->room = room;
     return 0;
 }
 
-static void payloads_free(payloads_t *payloads) {
-    for (uint32_t i = 0; i < payloads->count; i++) Py_DECREF(payloads->args[i]);
-    free(payloads->args);
-    *payloads = (payloads_t){NULL, 0, 0};
-}
-
-void buffer_clear(buffer_t *buffer) {
-    chunks_free(buffer->first);
-    buffer->first = buffer->last = NULL;
-    buffer->pos = buffer->end = NULL;
-    buffer->dropped = 0;
-    payloads_free(&buffer->payloads);
-    open_spans_free(buffer->at_start, buffer->at_start_count);
-    buffer->at_start = NULL;
-    buffer->at_start_count = 0;
-}
-
-static void buffer_free(buffer_t *buffer) {
-    buffer_clear(buffer);
-    for (size_t i = 0; i < buffer->open_count; i++) Py_DECREF(buffer->open[i]);
-    free(buffer->open);
-    Py_XDECREF(buffer->thread);
-    free(buffer);
-}
-
-int buffer_note_open(buffer_t *buffer) {
-    size_t count = buffer->open_count;
-    if (count == 0) return 0;
-    open_span_t *spans = malloc(count * sizeof *spans);
-    if (spans == NULL) return -1;
-    for (size_t i = 0; i < count; i++) {
-        spans[i].span = (span_t *)Py_NewRef((PyObject *)buffer->open[i]);
-        spans[i].args = NULL;
+/* Make room in the budget for that many bytes; whether there is. */
+static int room_for_args(buffer_t *buffer, size_t bytes) {
+    while (!recorder_has_room(bytes)) {
+        chunk_t *chunk = recycles ? chunk_recycle(buffer) : NULL;
+        if (chunk == NULL) return 0;
+        chunk_free(chunk);
     }
-    buffer->at_start = spans;
-    buffer->at_start_count = count;
-    return 0;
+    return 1;
 }
 
-void buffer_hand_over(buffer_t *buffer, sealed_thread_t *thread) {
-    if (buffer->last != NULL) buffer->last->used = (uint32_t)(buffer->pos - buffer->last->records);
-    thread->tid = buffer->tid;
-    thread->name = Py_NewRef(buffer->thread); /* until it is asked for its name */
-    thread->first = buffer->first;
-    thread->dropped = buffer->dropped;
-    thread->payloads = buffer->payloads;
-    thread->at_start = buffer->at_start;
-    thread->at_start_count = buffer->at_start_count;
-    buffer->first = buffer->last = NULL;
-    buffer->pos = buffer->end = NULL;
-    buffer->dropped = 0;
-    buffer->payloads = (payloads_t){NULL, 0, 0};
-    buffer->at_start = NULL;
-    buffer->at_start_count = 0;
-}
-
-void sealed_thread_release(sealed_thread_t *thread) {
-    Py_XDECREF(thread->name);
-    payloads_free(&thread->payloads);
-    chunks_free(thread->first);
-    open_spans_free(thread->at_start, thread->at_start_count);
-}
-
-/* ---- threads ---------------------------------------------------------------------------------------------- */
-
-buffer_t *buffer_adopt(void) {
-    PyObject *kind, *error, *trace;
-    PyErr_Fetch(&kind, &error, &trace);
-    uint64_t epoch = recorder.epoch; /* asking for the thread may run Python code */
-    PyObject *thread = PyObject_CallNoArgs(current_thread), *number = NULL;
-    buffer_t *buffer = calloc(1, sizeof *buffer);
-    if (thread != NULL) number = PyObject_CallNoArgs(native_id);
-    if (buffer == NULL || number == NULL || epoch != recorder.epoch) goto fail;
-    buffer->tid = PyLong_AsUnsignedLong(number);
-    if (PyErr_Occurred()) goto fail;
-    buffer->thread = thread;
-    thread = NULL;
-    buffer->next = recorder.buffers;
-    recorder.buffers = buffer;
-    thread_slot.buffer = buffer;
-    thread_slot.epoch = epoch;
-    Py_DECREF(number);
-    PyErr_Restore(kind, error, trace);
-    return buffer;
-fail:
-    free(buffer);
-    Py_XDECREF(thread);
-    Py_XDECREF(number);
-    PyErr_Clear();
-    PyErr_Restore(kind, error, trace);
-    return NULL;
-}
-
-static int thread_is_alive(PyObject *thread) {
-    PyObject *answer = PyObject_CallMethod(thread, "is_alive", NULL);
-    int alive = answer == NULL ? -1 : PyObject_IsTrue(answer);
-    Py_XDECREF(answer);
-    if (alive < 0) PyErr_Clear();
-    return alive != 0;
-}
-
-/* Asking runs Python code, and other threads, which may add buffers: so first all are asked, then some are taken
-   out. */
-void buffers_prune(void) {
-    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next)
-        buffer->ended = !thread_is_alive(buffer->thread);
-    buffer_t *ended = NULL;
-    for (buffer_t **link = &recorder.buffers; *link != NULL;) {
-        buffer_t *buffer = *link;
-        if (!buffer->ended) {
-            link = &buffer->next;
-        } else {
-            *link = buffer->next;
-            buffer->next = ended;
-            ended = buffer;
+uint32_t payload_add(buffer_t *buffer, PyObject *args) {
+    payloads_t *payloads = &buffer->part.payloads;
+    size_t bytes = value_bytes(args);
+    uint32_t place = NO_PAYLOAD;
+    if (room_for_args(buffer, bytes)) {
+        if (payloads->free) {
+            place = payloads->free - 1;
+            payloads->free = (uint32_t)((uintptr_t)payloads->args[place] >> 1);
+        } else if (payloads->count < payloads->room || payloads_grow(payloads) == 0) {
+            place = payloads->count++;
         }
     }
-    while (ended != NULL) {
-        buffer_t *next = ended->next;
-        buffer_free(ended);
-        ended = next;
+    if (place == NO_PAYLOAD) {
+        buffer->part.dropped++;
+        Py_DECREF(args);
+        return place;
     }
+    args_bytes += bytes;
+    payloads->args[place] = args;
+    return place;
 }
 
-void buffers_reset(void) {
-    buffer_t *buffer = recorder.buffers;
-    recorder.buffers = NULL;
-    recorder.mode = MODE_OFF;
-    recorder.epoch++;
-    Py_CLEAR(recorder.names);
-    recorder.name_bytes = 0;
-    while (buffer != NULL) {
-        buffer_t *next = buffer->next;
-        buffer_free(buffer);
-        buffer = next;
+PyObject *payload_at(const payloads_t *payloads, uint32_t place) {
+    return place == NO_PAYLOAD ? NULL : payloads->args[place];
+}
+
+void payload_free(payloads_t *payloads, uint32_t place) {
+    if (place == NO_PAYLOAD) return;
+    PyObject *args = payloads->args[place];
+    payloads->args[place] = (PyObject *)((uintptr_t)payloads->free << 1 | 1);
+    payloads->free = place + 1;
+    args_bytes -= value_bytes(args);
+    Py_DECREF(args); /* plain values: no code of the program's runs */
+}
+
+/* ---- a window's part -------------------------------------------------------------------------------------- */
+
+void part_clear(part_t *part) {
+    part_t old = *part;
+    *part = (part_t){0};
+    for (chunk_t *chunk = old.first, *next; chunk != NULL; chunk = next) {
+        next = chunk->next;
+        chunk_free(chunk);
     }
+    for (uint32_t i = 0; i < old.payloads.count; i++) {
+        PyObject *args = old.payloads.args[i];
+        if (is_free(args)) continue;
+        args_bytes -= value_bytes(args);
+        Py_DECREF(args);
+    }
+    args_bytes -= old.payloads.room * sizeof *old.payloads.args;
+    free(old.payloads.args);
+    free(old.begun.of);
 }
 
 /* ---- the module's part ------------------------------------------------------------------------------------ */
 
-static PyObject *thread_id(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
-    return PyObject_CallNoArgs(native_id);
-}
-
-static PyObject *limit(PyObject *Py_UNUSED(module), PyObject *bytes) {
-    size_t wanted = PyLong_AsSize_t(bytes);
-    if (wanted == (size_t)-1 && PyErr_Occurred()) return NULL;
-    size_t before = bytes_allowed;
+static PyObject *limit(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count) {
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "limit() takes a number of bytes and whether the oldest records give way");
+        return NULL;
+    }
+    size_t wanted = PyLong_AsSize_t(args[0]);
+    int ring = wanted == (size_t)-1 && PyErr_Occurred() ? -1 : PyObject_IsTrue(args[1]);
+    if (ring < 0) return NULL;
     bytes_allowed = wanted;
-    return PyLong_FromSize_t(before);
+    recycles = ring;
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
-    {"thread_id", thread_id, METH_NOARGS, PyDoc_STR("The calling thread's native id, as its records carry it.")},
-    {"limit", limit, METH_O, PyDoc_STR("Allow that many bytes of records and names; the number before.")},
+    {"limit", (PyCFunction)(void (*)(void))limit, METH_FASTCALL,
+     PyDoc_STR("limit($module, size_bytes, ring)\n--\n\nAllow that many bytes of records, names and arguments.")},
     {NULL, NULL, 0, NULL},
 };
 
-int ring_add(PyObject *module) {
-    Py_XSETREF(current_thread, imported("threading", "current_thread"));
-    if (current_thread == NULL) return -1;
-    Py_XSETREF(native_id, imported("threading", "get_native_id"));
-    if (native_id == NULL) return -1;
-    return PyModule_AddFunctions(module, functions);
-}
+int ring_add(PyObject *module) { return PyModule_AddFunctions(module, functions); }

@@ -15,58 +15,56 @@ static PyObject *freeze_call, *decorate; /* functions of stepscope.core */
 
 /* ---- recording: what happens seldom ----------------------------------------------------------------------- */
 
-int span_register(span_t *span) {
-    Py_ssize_t id = PyList_GET_SIZE(recorder.names);
-    if (id >= UINT32_MAX || !recorder_has_room(0) || PyList_Append(recorder.names, span->name) < 0) {
+/* A text's id in one of the window's dicts; -1: no room. */
+int64_t text_id(PyObject *ids, PyObject *text, size_t bytes) {
+    PyObject *known = PyDict_GetItemWithError(ids, text);
+    if (known != NULL) return PyLong_AsLongLong(known);
+    int64_t id = PyDict_GET_SIZE(ids);
+    PyObject *number = NULL;
+    if (!PyErr_Occurred() && id < UINT32_MAX && recorder_has_room(bytes)) number = PyLong_FromLongLong(id);
+    if (number == NULL || PyDict_SetItem(ids, text, number) < 0) {
+        id = -1;
         PyErr_Clear();
-        return -1;
+    } else {
+        recorder.text_bytes += bytes;
     }
-    recorder.name_bytes += (size_t)PyUnicode_GET_LENGTH(span->name) + 64;
+    Py_XDECREF(number);
+    return id;
+}
+
+int span_register(span_t *span) {
+    int64_t id = text_id(recorder.names, span->name, (size_t)PyUnicode_GET_LENGTH(span->name) + 128);
+    if (id < 0) return -1;
     span->id = (uint32_t)id;
     span->window = recorder.window;
     return 0;
 }
 
 void record_put_args(buffer_t *buffer, span_t *span, uint16_t kind) {
-    PyObject *args = span_frozen_args(span); /* may run Python code, which may end the window */
-    if (recorder.mode != MODE_RECORDING || thread_slot.buffer != buffer || thread_slot.epoch != recorder.epoch) {
+    uint32_t window = recorder.window;
+    PyObject *args = span_frozen_args(span); /* may run Python code, which may end the window, or fork */
+    if (!recorder.recording || recorder.window != window || thread_slot.epoch != recorder.epoch) {
         Py_XDECREF(args);
         return;
     }
-    if (args == NULL || payloads_add(&buffer->payloads, args) < 0) {
-        buffer->dropped++;
+    if (args == NULL) {
+        buffer->part.dropped++;
         return;
     }
+    uint32_t payload = payload_add(buffer, args);
+    if (payload == NO_PAYLOAD) return;
     record_t *record = record_room(buffer, span);
-    if (record == NULL) return;
+    if (record == NULL) {
+        payload_free(&buffer->part.payloads, payload);
+        return;
+    }
     record[0].id = span->id;
     record[0].kind = kind;
     record[1].ticks = span->serial;
-    record[1].id = buffer->payloads.count - 1;
+    record[1].id = payload;
     record[1].kind = REC_PAYLOAD;
     record[0].ticks = ticks_now();
     buffer->pos = record + 2;
-    if (kind == REC_BEGIN_ARGS) span->begun = recorder.window;
-}
-
-int open_grow(buffer_t *buffer) {
-    size_t room = buffer->open_room ? 2 * buffer->open_room : 64;
-    span_t **open = realloc(buffer->open, room * sizeof *open);
-    if (open == NULL) return -1;
-    buffer->open = open;
-    buffer->open_room = room;
-    return 0;
-}
-
-void open_remove_inner(buffer_t *buffer, span_t *span) {
-    for (size_t place = buffer->open_count; place-- > 0;) {
-        if (buffer->open[place] == span) {
-            buffer->open_count--;
-            memmove(&buffer->open[place], &buffer->open[place + 1], (buffer->open_count - place) * sizeof(span_t *));
-            Py_DECREF(span);
-            return;
-        }
-    }
 }
 
 /* ---- arguments -------------------------------------------------------------------------------------------- */
@@ -112,11 +110,11 @@ static PyObject *span_vectorcall(PyObject *self, PyObject *const *args, size_t n
     Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
     if (names == NULL) {
         if (nargs == 0) {
-            if (recorder.mode != MODE_OFF) span_begin((span_t *)self);
+            span_begin((span_t *)self);
             return Py_NewRef(self);
         }
         if (nargs == 3) {
-            if (recorder.mode != MODE_OFF) span_end((span_t *)self);
+            span_end((span_t *)self);
             Py_RETURN_NONE;
         }
         if (nargs == 1) return PyObject_CallFunctionObjArgs(decorate, self, args[0], NULL);
@@ -139,7 +137,7 @@ span_t *span_new(PyObject *name, PyObject *args, PyObject *positional) {
     span->positional = positional;
     span->serial = args == NULL ? 0 : next_serial++;
     span->id = 0;
-    span->window = span->begun = 0; /* the first window is 1 */
+    span->window = 0; /* the first window is 1 */
     span->plain = args != NULL && positional == NULL && args_are_plain(args);
     /* Plain arguments refer to nothing: there is no cycle to find. */
     if (args != NULL && !span->plain) PyObject_GC_Track((PyObject *)span);

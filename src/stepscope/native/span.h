@@ -18,7 +18,6 @@ struct span {
     PyObject *positional; /* the second argument, whose items come before those of args; or NULL */
     uint64_t serial;
     uint32_t id, window; /* id is the name's in that window */
-    uint32_t begun;      /* the window that has its arguments */
     int plain;           /* args can be recorded as they are */
 };
 
@@ -26,6 +25,9 @@ extern PyTypeObject Span_Type;
 
 /* A span of that name; takes over the references to name, args and positional. */
 span_t *span_new(PyObject *name, PyObject *args, PyObject *positional);
+
+/* record_function(name, args=None, **kwargs); call.c. */
+PyObject *record_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
 
 /* The span's arguments as a trace holds them now: a new reference; NULL if it has none, or no memory. */
 PyObject *span_frozen_args(span_t *span);
@@ -38,14 +40,17 @@ static inline int text_is_plain(PyObject *text) {
 
 /* ---- what happens seldom ---------------------------------------------------------------------------------- */
 
+/* The id of a text, or of a counter's (name, unit), among the open window's; -1 if there is no room. */
+__attribute__((noinline)) int64_t text_id(PyObject *ids, PyObject *text, size_t bytes);
 /* Give the span's name an id in the open window; -1 if there is no room: then the event is dropped. */
 __attribute__((noinline)) int span_register(span_t *span);
 /* Record an event of a span with arguments, which stand behind the record: as they are now. */
 __attribute__((noinline)) void record_put_args(buffer_t *buffer, span_t *span, uint16_t kind);
 /* Room for more open spans; -1: no memory. */
 __attribute__((noinline)) int open_grow(buffer_t *buffer);
-/* Forget a span that ends before one it contains, as tasks that take turns on a thread do. */
-__attribute__((noinline)) void open_remove_inner(buffer_t *buffer, span_t *span);
+/* Forget a span that is not the thread's innermost one: it ends before one it contains, as tasks that take turns on a
+   thread do, or on another thread than it began on. The buffer of the thread that had it open; NULL: nobody. */
+__attribute__((noinline)) buffer_t *open_take(buffer_t *mine, span_t *span);
 
 /* ---- records ---------------------------------------------------------------------------------------------- */
 
@@ -53,7 +58,7 @@ __attribute__((noinline)) void open_remove_inner(buffer_t *buffer, span_t *span)
 static inline record_t *record_room(buffer_t *buffer, span_t *span) {
     record_t *record = buffer->pos;
     if (unlikely(span->window != recorder.window) && span_register(span) < 0) {
-        buffer->dropped++;
+        buffer->part.dropped++;
         return NULL;
     }
     return unlikely(record >= buffer->end) ? buffer_grow(buffer) : record;
@@ -69,12 +74,8 @@ static inline void record_put(buffer_t *buffer, span_t *span, uint16_t kind) {
     buffer->pos = record + 1;
 }
 
-/* The end of a span with arguments: the window has them, unless the span began before it. */
+/* The end of a span with arguments. */
 static inline void record_end_args(buffer_t *buffer, span_t *span) {
-    if (unlikely(span->begun != recorder.window)) {
-        record_put_args(buffer, span, REC_END_ARGS);
-        return;
-    }
     record_t *record = record_room(buffer, span);
     if (unlikely(record == NULL)) return;
     record->id = (uint32_t)span->serial;
@@ -83,31 +84,17 @@ static inline void record_end_args(buffer_t *buffer, span_t *span) {
     buffer->pos = record + 1;
 }
 
-/* ---- open spans ------------------------------------------------------------------------------------------- */
-
-static inline void open_push(buffer_t *buffer, span_t *span) {
-    /* Without memory the span is not known as open: it may be lost if it spans a whole window. */
-    if (unlikely(buffer->open_count == buffer->open_room) && open_grow(buffer) < 0) return;
-    buffer->open[buffer->open_count++] = (span_t *)Py_NewRef((PyObject *)span);
-}
-
-static inline void open_pop(buffer_t *buffer, span_t *span) {
-    size_t count = buffer->open_count;
-    if (likely(count > 0 && buffer->open[count - 1] == span)) {
-        buffer->open_count = count - 1;
-        Py_DECREF(span); /* the caller holds it too */
-    } else {
-        open_remove_inner(buffer, span);
-    }
-}
-
 /* ---- begin and end ---------------------------------------------------------------------------------------- */
 
 static inline void span_begin(span_t *span) {
     buffer_t *buffer = buffer_mine();
-    if (unlikely(buffer == NULL)) return;
-    open_push(buffer, span);
-    if (recorder.mode != MODE_RECORDING) return;
+    /* Without memory to follow it, it is not recorded either: nobody would know that it ends. */
+    if (unlikely(buffer == NULL) || (unlikely(buffer->open_count == buffer->open_room) && open_grow(buffer) < 0)) {
+        recorder.lost++;
+        return;
+    }
+    buffer->open[buffer->open_count++] = (span_t *)Py_NewRef((PyObject *)span);
+    if (!recorder.recording) return;
     if (likely(span->args == NULL))
         record_put(buffer, span, REC_BEGIN);
     else
@@ -117,13 +104,19 @@ static inline void span_begin(span_t *span) {
 static inline void span_end(span_t *span) {
     buffer_t *buffer = buffer_mine();
     if (unlikely(buffer == NULL)) return;
-    if (recorder.mode == MODE_RECORDING) {
-        if (likely(span->args == NULL))
-            record_put(buffer, span, REC_END);
-        else
-            record_end_args(buffer, span);
+    size_t count = buffer->open_count;
+    if (likely(count > 0 && buffer->open[count - 1] == span)) {
+        buffer->open_count = count - 1;
+        Py_DECREF(span); /* the caller holds it too */
+    } else {
+        buffer = open_take(buffer, span);
+        if (buffer == NULL) return; /* it began before a fork, or without memory */
     }
-    open_pop(buffer, span);
+    if (!recorder.recording) return;
+    if (likely(span->args == NULL))
+        record_put(buffer, span, REC_END);
+    else
+        record_end_args(buffer, span);
 }
 
 #endif

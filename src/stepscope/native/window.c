@@ -1,11 +1,6 @@
-/* Windows: when threads record, and the records they leave.
+/* Windows: between open_window and seal every thread appends records to chunks of its own.
 
-       off        nothing is kept
-       armed      a profile is started: threads keep the spans they have open
-       recording  threads append records to chunks of their own
-
-   arm, open_window, seal and disarm go from one to another, all with the GIL held. Sealing takes every thread's chunks,
-   O(threads), and touches no record. */
+   Both are called with the GIL held. Sealing takes every thread's chunks, O(threads), and touches no record. */
 
 #include "recorder.h"
 
@@ -21,9 +16,14 @@ static int busy;
 /* ---- a sealed window -------------------------------------------------------------------------------------- */
 
 static void window_dealloc(window_t *window) {
-    for (size_t i = 0; i < window->thread_count; i++) sealed_thread_release(&window->threads[i]);
+    for (size_t i = 0; i < window->thread_count; i++) {
+        Py_XDECREF(window->threads[i].name);
+        part_clear(&window->threads[i].part);
+    }
     free(window->threads);
     Py_XDECREF(window->names);
+    Py_XDECREF(window->series);
+    recorder.sealed_text_bytes -= window->text_bytes;
     PyObject_Free(window);
 }
 
@@ -63,11 +63,19 @@ static window_t *window_new(void) {
     window->opened = opened;
     window->sealed = ticks_point();
     window->names = recorder.names;
+    window->series = recorder.series;
     window->threads = threads;
     window->thread_count = count;
-    recorder.names = NULL;
-    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next)
-        buffer_hand_over(buffer, &threads[--count]); /* the list has the latest first */
+    window->text_bytes = recorder.text_bytes;
+    window->lost = recorder.lost;
+    recorder.names = recorder.series = NULL;
+    recorder.sealed_text_bytes += recorder.text_bytes;
+    recorder.text_bytes = 0;
+    recorder.lost = 0;
+    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) { /* the latest first */
+        PyObject *thread = Py_NewRef(buffer->thread);
+        threads[--count] = (sealed_thread_t){buffer->tid, thread, buffer_hand_over(buffer)};
+    }
     return window;
 }
 
@@ -92,43 +100,76 @@ static int busy_enter(void) {
     return 0;
 }
 
-static PyObject *arm(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
-    if (busy_enter() < 0) return NULL;
-    buffers_reset();
-    busy = 0;
-    recorder.mode = MODE_ARMED;
-    Py_RETURN_NONE;
+/* Note the spans that the buffers' threads have open, without their arguments, of which `with_args` gets those that
+   have some; 0, or -1 with an exception. Runs no Python code: no thread records in between. */
+static int open_spans_note(PyObject *with_args) {
+    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
+        for (size_t i = 0; i < buffer->open_count; i++) {
+            span_t *span = buffer->open[i];
+            record_t begin[2] = {{opened.ticks, 0, REC_BEGIN, 0}, {span->serial, NO_PAYLOAD, REC_PAYLOAD, 0}};
+            if (span->args != NULL) begin->kind = REC_BEGIN_ARGS;
+            if (span->window != recorder.window && span_register(span) < 0) {
+                buffer->part.dropped++;
+                continue;
+            }
+            begin->id = span->id;
+            if (begun_add(&buffer->part.begun, begin, 1) < 0) {
+                PyErr_NoMemory();
+                return -1;
+            }
+            if (span->args != NULL && PyList_Append(with_args, (PyObject *)span) < 0) return -1;
+        }
+    }
+    return 0;
 }
 
-static PyObject *disarm(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
-    if (busy_enter() < 0) return NULL;
-    buffers_reset();
-    busy = 0;
-    Py_RETURN_NONE;
+/* Give arguments to the begin of the span with that serial, if it is still there. */
+static void open_span_give(uint64_t serial, PyObject *args) {
+    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
+        begun_list_t *begun = &buffer->part.begun;
+        for (uint32_t i = 0; i < begun->count; i++) {
+            record_t *begin = begun->of[i].record;
+            if (begin->kind != REC_BEGIN_ARGS || begin[1].ticks != serial || begin[1].id != NO_PAYLOAD) continue;
+            uint32_t payload = payload_add(buffer, Py_NewRef(args)); /* may take begins away to make room */
+            if (i < begun->count && begun->of[i].record[1].ticks == serial)
+                begun->of[i].record[1].id = payload;
+            else
+                payload_free(&buffer->part.payloads, payload);
+            return;
+        }
+    }
 }
 
 static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
     if (busy_enter() < 0) return NULL;
-    PyObject *names = PyList_New(0), *tick = NULL;
-    if (names == NULL) goto finish;
-    Py_XSETREF(recorder.names, names);
-    recorder.name_bytes = 0;
+    PyObject *names = PyDict_New(), *series = PyDict_New(), *with_args = PyList_New(0), *tick = NULL;
+    recorder.walkers++;
+    recorder.recording = 0;
+    if (names == NULL || series == NULL || with_args == NULL) goto finish;
+    Py_XSETREF(recorder.names, Py_NewRef(names));
+    Py_XSETREF(recorder.series, Py_NewRef(series));
+    recorder.text_bytes = 0;
     recorder.window++;
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) buffer_clear(buffer);
-    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
-        if (buffer_note_open(buffer) < 0) {
-            PyErr_NoMemory();
-            goto finish;
-        }
-    }
     opened = ticks_point();
     tick = PyLong_FromUnsignedLongLong(opened.ticks);
     if (tick == NULL) goto finish;
-    recorder.mode = MODE_RECORDING;
-    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next)
-        for (size_t i = 0; i < buffer->at_start_count; i++)
-            buffer->at_start[i].args = span_frozen_args(buffer->at_start[i].span);
+    if (open_spans_note(with_args) < 0) {
+        Py_CLEAR(tick);
+        goto finish;
+    }
+    recorder.recording = 1;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(with_args); i++) {
+        span_t *span = (span_t *)PyList_GET_ITEM(with_args, i);
+        PyObject *args = span_frozen_args(span); /* may run Python code */
+        if (args != NULL) open_span_give(span->serial, args);
+        Py_XDECREF(args);
+    }
 finish:
+    Py_XDECREF(with_args);
+    Py_XDECREF(series);
+    Py_XDECREF(names);
+    recorder.walkers--;
     busy = 0;
     return tick;
 }
@@ -136,11 +177,11 @@ finish:
 static PyObject *seal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
     if (busy_enter() < 0) return NULL;
     window_t *window = NULL;
-    if (recorder.mode != MODE_RECORDING) {
+    if (!recorder.recording) {
         PyErr_SetString(PyExc_RuntimeError, "seal() without open_window()");
         goto finish;
     }
-    recorder.mode = MODE_ARMED;
+    recorder.recording = 0;
     window = window_new();
     if (window == NULL) goto finish;
     if (window_ask_names(window) < 0) {
@@ -153,6 +194,14 @@ finish:
     return (PyObject *)window;
 }
 
+static PyObject *discard(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
+    if (busy_enter() < 0) return NULL;
+    recorder.recording = 0;
+    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) buffer_clear(buffer);
+    busy = 0;
+    Py_RETURN_NONE;
+}
+
 /* A forked child starts clean: the parent's records are the parent's. */
 static PyObject *after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
     busy = 0;
@@ -161,10 +210,9 @@ static PyObject *after_fork(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ign
 }
 
 static PyMethodDef functions[] = {
-    {"arm", arm, METH_NOARGS, PyDoc_STR("A profile starts: threads keep the spans they have open.")},
-    {"disarm", disarm, METH_NOARGS, PyDoc_STR("The profile has stopped: spans cost next to nothing again.")},
     {"open_window", open_window, METH_NOARGS, PyDoc_STR("Begin to record; the tick at which the window opens.")},
     {"seal", seal, METH_NOARGS, PyDoc_STR("End the window and take what was recorded in it.")},
+    {"discard", discard, METH_NOARGS, PyDoc_STR("End the window, if there is one, and forget what was recorded.")},
     {"_after_fork", after_fork, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

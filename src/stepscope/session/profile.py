@@ -15,7 +15,7 @@ from stepscope.core import kernels
 from stepscope.core.rows import StepMark
 from stepscope.model.errors import LifecycleError, StepscopeWarning
 from stepscope.session.activities import ProfilerActivity
-from stepscope.session.recording import Fate, Observer, Recording
+from stepscope.session.recording import DEFAULT_BUFFER_BYTES, Fate, Observer, Recording
 from stepscope.session.schedule import ProfilerAction, Schedule, action_at
 from stepscope.session.transitions import TRANSITIONS, Op
 from stepscope.session.writer import MAX_UNFINISHED, WRITER, Writing, raise_unwritten
@@ -47,8 +47,6 @@ class profile(Recording):  # noqa: N801 - torch's name
         TypeError: schedule or on_trace_ready is neither None nor callable.
         ScheduleError: the schedule's answer for step 0 is no ProfilerAction.
 
-    A span that was entered before start() is seen only if it ends while a cycle is recorded: cut at its start.
-
     Source: torch.profiler.profile of torch 2.13; transitions.py says where we differ.
     """
 
@@ -70,6 +68,8 @@ class profile(Recording):  # noqa: N801 - torch's name
         custom_trace_id_callback: Callable[[], str] | None = None,
         post_processing_timeout_s: float | None = None,
         keep_sessions: int | None = None,
+        buffer_bytes: int = DEFAULT_BUFFER_BYTES,
+        buffer_policy: str = "stop",
     ) -> None:
         for name, value in (("schedule", schedule), ("on_trace_ready", on_trace_ready)):
             if value is not None and not callable(value):
@@ -88,6 +88,8 @@ class profile(Recording):  # noqa: N801 - torch's name
             custom_trace_id_callback=custom_trace_id_callback,
             post_processing_timeout_s=post_processing_timeout_s,
             keep_sessions=keep_sessions,
+            buffer_bytes=buffer_bytes,
+            buffer_policy=buffer_policy,
         )
         self.schedule = _always if schedule is None else schedule
         self.record_steps = schedule is not None

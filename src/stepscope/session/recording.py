@@ -4,7 +4,9 @@ This is torch's _KinetoProfile: the profiler without its schedule. One profile r
 """
 
 import os
+import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -12,9 +14,10 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stepscope import core
 from stepscope.core import kernels
 from stepscope.core.values import freeze, freeze_args, legal_text
-from stepscope.model.errors import LifecycleError
+from stepscope.model.errors import LifecycleError, StepscopeWarning
 from stepscope.record.drain import drain
 from stepscope.record.where import origin_here
 from stepscope.session.activities import parse_activities, warn_unfilled
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from stepscope.core.rows import StepMark
 
 __all__ = ["Fate", "Observer", "Recording"]
+
+
+DEFAULT_BUFFER_BYTES = 1 << 30
 
 
 class Observer(Protocol):
@@ -76,6 +82,10 @@ class Recording(Reporting):
         acc_events: events() and key_averages() cover every cycle, and every session is kept.
         custom_trace_id_callback: makes the trace id of each cycle.
         keep_sessions: how many finished sessions `sessions` keeps; by default the last one, all with acc_events.
+        buffer_bytes: how much memory the records of all threads may take, those of cycles that are not written yet
+            included. Memory is taken as it is needed.
+        buffer_policy: what happens when it is spent: "stop" drops the newest records, "ring" the oldest. What was
+            dropped is counted in the trace's problems.
     """
 
     def __init__(
@@ -93,6 +103,8 @@ class Recording(Reporting):
         custom_trace_id_callback: Callable[[], str] | None = None,
         post_processing_timeout_s: float | None = None,
         keep_sessions: int | None = None,
+        buffer_bytes: int = DEFAULT_BUFFER_BYTES,
+        buffer_policy: str = "stop",
     ) -> None:
         self.activities = parse_activities(activities)
         self.record_shapes = record_shapes
@@ -103,10 +115,12 @@ class Recording(Reporting):
         self.experimental_config = experimental_config
         self.post_processing_timeout_s = post_processing_timeout_s
         warn_unfilled(vars(self), self.activities)
+        _warn_of_missing_core()
         self.execution_trace_observer = execution_trace_observer
         self.acc_events = acc_events
         self.custom_trace_id_callback = custom_trace_id_callback
         self.keep_sessions = _checked_keep(keep_sessions, acc_events)
+        self.buffer_bytes, self.buffer_policy = _checked_buffer(buffer_bytes, buffer_policy)
         self.preset_metadata: dict[str, str] = {}
         self.step_num = 0
         self._metadata: dict[str, Any] = {}
@@ -201,7 +215,7 @@ class Recording(Reporting):
                 )
                 raise LifecycleError(message)
             _Active.owner = self
-        kernels.arm()
+        kernels.limit(self.buffer_bytes, self.buffer_policy == "ring")
 
     def _release(self) -> None:
         """Give the recorder back; an open window's records are dropped with it."""
@@ -209,7 +223,7 @@ class Recording(Reporting):
         with _Active.lock:
             if _Active.owner is self:
                 _Active.owner = None
-                kernels.disarm()
+                kernels.discard()
 
     def hand_over(self, writing: Writing) -> None:
         """For handlers: have this written, which without a run means at once.
@@ -260,6 +274,22 @@ class Recording(Reporting):
         self.custom_trace_id_callback = callback
 
 
+_warned_of_core = False
+
+
+def _warn_of_missing_core() -> None:
+    """Say once in a process that spans cost ten times what they could, and why."""
+    global _warned_of_core  # noqa: PLW0603 - once in a process
+    reason = core.missing()
+    if reason and not _warned_of_core:
+        _warned_of_core = True
+        message = (
+            f"the Python core records, and a span costs about ten times as much: {reason}. Install stepscope where "
+            "there is a C compiler, or set STEPSCOPE_CORE=python to be content with it."
+        )
+        warnings.warn(message, StepscopeWarning, stacklevel=4)
+
+
 def _random_id() -> str:
     import uuid
 
@@ -283,3 +313,13 @@ def _checked_keep(keep_sessions: int | None, acc_events: bool) -> int | None:
         message = f"keep_sessions must be an int of at least 1, got {keep_sessions!r}. Leave it out to keep the last."
         raise ValueError(message)
     return keep_sessions
+
+
+def _checked_buffer(size_bytes: int, policy: str) -> tuple[int, str]:
+    if isinstance(size_bytes, bool) or not isinstance(size_bytes, int) or size_bytes < 1:
+        message = f"buffer_bytes must be an int of at least 1, got {size_bytes!r}. Leave it out for 1 GiB."
+        raise ValueError(message)
+    if policy not in ("stop", "ring"):
+        message = f'buffer_policy must be "stop" or "ring", got {policy!r}.'
+        raise ValueError(message)
+    return min(size_bytes, sys.maxsize), policy

@@ -1,16 +1,18 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
+from stepscope.core.twin.points import counter, flow_end, flow_start, flow_step, instant
 from stepscope.core.twin.recorder import (
     CLOCK,
     SealedWindow,
-    arm,
-    disarm,
+    discard,
+    limit,
     now,
     open_window,
     seal,
@@ -20,22 +22,28 @@ from stepscope.core.twin.recorder import (
     use_tsc,
 )
 from stepscope.core.twin.settle import renumber_rows, settle_rows
-from stepscope.core.twin.span import Span, instant, record_function
+from stepscope.core.twin.span import Span, record_function
 
 __all__ = [
     "CLOCK",
     "SealedWindow",
     "Span",
-    "arm",
+    "chrome_counters",
     "chrome_rows",
-    "disarm",
+    "counter",
+    "discard",
+    "flow_end",
+    "flow_start",
+    "flow_step",
     "fold_rows",
     "group_rows",
     "instant",
+    "limit",
     "nest_rows",
     "now",
     "open_window",
     "pair",
+    "perfetto_counters",
     "perfetto_rows",
     "record_function",
     "renumber_rows",

@@ -7,12 +7,15 @@ on a thread end out of order, and what overlaps is laid out later.
 from collections.abc import Iterable
 from typing import Any
 
-from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Paired, StepMark
-from stepscope.core.twin.recorder import Payload, SealedThread, SealedWindow
+from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Paired, PairedCounters, PairedFlows, StepMark
+from stepscope.core.twin.recorder import Count, FlowPoint, Payload, SealedThread, SealedWindow
+from stepscope.core.twin.recycle import same
 
 __all__ = ["pair"]
 
 CATEGORY = "user_annotation"
+# What a flow is called whose first point is not in the window.
+FLOW = "flow"
 
 
 def pair(window: SealedWindow, steps: Iterable[StepMark], shift_ns: int) -> Paired:
@@ -32,7 +35,10 @@ def pair(window: SealedWindow, steps: Iterable[StepMark], shift_ns: int) -> Pair
         pairing.thread(thread.tid, thread.name, steps_of.pop(thread.tid, ()), thread)
     for tid, marks in steps_of.items():
         pairing.thread(tid, marks[0].thread, marks, None)
-    return Paired(pairing.columns, list(pairing.strings), pairing.threads, pairing.args, {})
+    flows = pairing.named_flows()
+    counters = pairing.counters._replace(names=list(pairing.series))
+    strings = list(pairing.strings)
+    return Paired(pairing.columns, strings, pairing.threads, pairing.args, pairing.dropped, counters, flows)
 
 
 class _Pairing:
@@ -40,18 +46,21 @@ class _Pairing:
 
     Attributes:
         open: (span, its row) of the spans that have not ended yet, innermost last.
-        begun_before: (name, arguments, tick of its end) of those that began before the window.
+        flows: number -> (name, rows of its points).
     """
 
     def __init__(self, window: SealedWindow, shift_ns: int) -> None:
         self.opened, self.closed = window.start, window.stop
         self.shift_ns = shift_ns
         self.columns = Columns.empty()
-        self.strings: dict[str, int] = {"": 0, CATEGORY: 1}
+        self.strings: dict[str, int] = {"": 0, CATEGORY: 1, FLOW: 2}
         self.threads: list[tuple[int, str]] = []
         self.args: dict[int, dict[str, Any]] = {}
         self.open: list[tuple[Any, int]] = []
-        self.begun_before: list[tuple[str, dict[str, Any] | None, int]] = []
+        self.dropped: dict[str, int] = {}
+        self.counters = PairedCounters.empty()
+        self.series: dict[tuple[str, str], int] = {}
+        self.flows: dict[int, tuple[str, list[int]]] = {}
 
     def thread(self, tid: int, name: str, steps: Iterable[StepMark], sealed: SealedThread | None) -> None:
         first = len(self.columns.ts)
@@ -66,27 +75,53 @@ class _Pairing:
 
     def records(self, sealed: SealedThread) -> None:
         """Read one thread's records."""
-        self.open, self.begun_before = [], []
-        # What ends without having begun comes first, but is known last: it takes the place of a thread of its own.
-        first = len(self.columns.ts)
-        for span, args in sealed.open_at_start:
-            self.begin(span, args, self.opened, SLICE | CUT)
+        self.open = []
+        if sealed.dropped:
+            self.dropped[sealed.name] = self.dropped.get(sealed.name, 0) + sealed.dropped
+        for begun in sealed.begun:
+            self.begin(begun.span, begun.args, self.inside(begun.tick), SLICE | CUT if begun.cut else SLICE)
         records = sealed.records
         for index in range(0, len(records), 2):
             tick, what = records[index], records[index + 1]
-            ends = tick < 0
-            # A thread may have read the clock just outside the window that its record fell into.
-            tick = min(max(~tick if ends else tick, self.opened), self.closed)
-            if ends:
-                self.finish(what, tick)
-            elif type(what) is Payload:
-                self.begin(what.span, what.args, tick, INSTANT if what.instant else SLICE)
+            if tick < 0:
+                self.finish(what, self.inside(~tick))
             else:
-                self.begin(what, None, tick, SLICE)
+                self.record(what, self.inside(tick))
         for _, row in self.open:
             self.finish_row(row, self.closed)
             self.columns.kind[row] |= CUT
-        self.insert_begun_before(first)
+
+    def record(self, what: Any, tick: int) -> None:
+        """Read a record that ends nothing."""
+        if type(what) is Payload:
+            self.begin(what.span, what.args, tick, INSTANT if what.instant else SLICE)
+        elif type(what) is Count:
+            series = self.series.setdefault(what.series, len(self.series))
+            self.counters.ts.append(tick + self.shift_ns)
+            self.counters.value.append(what.value)
+            self.counters.series.append(series)
+        elif type(what) is FlowPoint:
+            name, rows = self.flows.get(what.flow, (FLOW, []))
+            self.flows[what.flow] = (what.name or name, [*rows, self.row("", tick, INSTANT)])
+        else:
+            self.begin(what, None, tick, SLICE)
+
+    def inside(self, tick: int) -> int:
+        """A thread may have read the clock just outside the window that its record fell into."""
+        return min(max(tick, self.opened), self.closed)
+
+    def named_flows(self) -> PairedFlows:
+        """The flows of all threads, whose points get their names now."""
+        flows = PairedFlows.empty()
+        for flow in sorted(self.flows):
+            name, rows = self.flows[flow]
+            name_id = self.strings.setdefault(name, len(self.strings))
+            for row in rows:
+                self.columns.name[row] = name_id
+                flows.flow.append(len(flows.names))
+                flows.row.append(row)
+            flows.names.append(name_id)
+        return flows
 
     def row(self, name: str, tick: int, kind: int) -> int:
         row = len(self.columns.ts)
@@ -106,35 +141,9 @@ class _Pairing:
         if kind != INSTANT:
             self.open.append((span, row))
 
-    def finish(self, what: Any, tick: int) -> None:
-        span, args = (what.span, what.args) if type(what) is Payload else (what, None)
+    def finish(self, span: Any, tick: int) -> None:
+        """End the innermost span that this is; none if its begin was dropped."""
         for place in range(len(self.open) - 1, -1, -1):
-            if _same(self.open[place][0], span):
+            if same(self.open[place][0], span):
                 self.finish_row(self.open.pop(place)[1], tick)
                 return
-        self.begun_before.append((span.name, args, tick))
-
-    def insert_begun_before(self, first: int) -> None:
-        """Put the spans that began before the window before the thread's rows, the last one to end as the outermost."""
-        before = self.begun_before[::-1]
-        if not before:
-            return
-        behind = {row: args for row, args in self.args.items() if row >= first}
-        for row in behind:
-            del self.args[row]
-        tails = [column[first:] for column in self.columns]
-        for column in self.columns:
-            del column[first:]
-        for name, args, tick in before:
-            row = self.row(name, self.opened, SLICE | CUT)
-            self.finish_row(row, tick)
-            if args:
-                self.args[row] = args
-        for column, tail in zip(self.columns, tails, strict=True):
-            column.extend(tail)
-        self.args.update((row + len(before), args) for row, args in behind.items())
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Spans without arguments are one span if their names are equal: the cache that shares them forgets."""
-    return one is other or (one.kwargs is None and other.kwargs is None and one.name == other.name)

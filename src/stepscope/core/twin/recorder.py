@@ -2,20 +2,24 @@
 
 A thread puts two list items an event, in one call, so that neither a signal nor another thread comes between them:
 
-    ticks      span       the span begins
-    ~ticks     span       the span ends (~ keeps a tick of 0 apart from its end)
-    ticks      Payload    the span begins with arguments, or an instant
-    ~ticks     Payload    the span ends, and nobody has its arguments: this thread has not begun it
+    tick       span       the span begins
+    ~tick      span       the span ends (~ keeps a tick of 0 apart from its end)
+    tick       Payload    the span begins with arguments, or an instant
+    tick       Count      a counter's value
+    tick       FlowPoint  a flow goes through this point
 
-The recorder is off, armed (a profile is started: each thread keeps the spans it has open, so that one that spans a
-whole window is not lost) or recording: there is an open window. A thread joins the window by itself, at its first
-event in it, and notes then which spans it has open: nobody else could do that between two of its events. Sealing
-takes the window away and touches no event.
+Each thread's open spans are followed all the time: what is open when a window opens would be missing from it otherwise.
+A thread joins the window at its first event in it and notes then which spans it has open. Sealing takes the window away
+and touches no event.
+
+Where it says "nothing is called", no other thread comes between and no signal: CPython looks for them after calls and
+at the ends of loops.
 """
 
 import os
 import threading
 from collections.abc import Callable
+from itertools import repeat, starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stepscope.core import clock
@@ -23,20 +27,45 @@ from stepscope.core import clock
 if TYPE_CHECKING:
     from stepscope.core.twin.span import Span
 
-__all__ = ["CLOCK", "Payload", "SealedThread", "SealedWindow", "arm", "disarm", "open_window", "seal"]
+__all__ = ["CLOCK", "Begun", "Count", "FlowPoint", "Payload", "SealedThread", "SealedWindow", "open_window", "seal"]
 
 # The one of `read_clocks` that ticks count.
 CLOCK = "monotonic"
-# With so many buffers, those of threads that have ended are looked for.
+# With so many buffers more than after the last time, those of threads that have ended are looked for.
 MANY_BUFFERS = 64
+# About what a record takes: two places in a list and an int.
+RECORD_BYTES = 64
 
 
 class Payload(NamedTuple):
-    """A record that carries arguments: a span's begin or end, or an instant."""
+    """A record that carries arguments: a span's begin, or an instant."""
 
     span: "Span"
     args: dict[str, Any] | None
     instant: bool
+
+
+class Count(NamedTuple):
+    """A counter's value; a series is its name and unit."""
+
+    series: tuple[str, str]
+    value: float
+
+
+class FlowPoint(NamedTuple):
+    """A point of a flow; the first one has the flow's name."""
+
+    flow: int
+    name: str | None
+
+
+class Begun(NamedTuple):
+    """A span that began before the first record there is; `cut` if that was before the window."""
+
+    tick: int
+    span: "Span"
+    args: dict[str, Any] | None
+    cut: bool
 
 
 class SealedThread(NamedTuple):
@@ -45,13 +74,15 @@ class SealedThread(NamedTuple):
     Attributes:
         tid, name: native id and Python name.
         records: as drawn at the top.
-        open_at_start: (span, frozen args), outermost first, of the spans that were open when the window opened.
+        begun: what began before them, outermost first.
+        dropped: how many records there was no room for.
     """
 
     tid: int
     name: str
     records: list[Any]
-    open_at_start: list[tuple["Span", dict[str, Any] | None]]
+    begun: list[Begun]
+    dropped: int
 
 
 class SealedWindow(NamedTuple):
@@ -62,52 +93,109 @@ class SealedWindow(NamedTuple):
     threads: list[SealedThread]
 
 
-class _Buffer:
+class Window:
+    """A window that is open.
+
+    Attributes:
+        start: the tick at which it opened.
+        tick: the clock, for as many calls as the budget has records; StopIteration then.
+    """
+
+    __slots__ = ("start", "tick")
+
+    def __init__(self) -> None:
+        self.start = STATE.ticks()
+        self.allow(STATE.bytes_allowed // RECORD_BYTES)
+
+    def allow(self, records: int) -> None:
+        """Hand out that many ticks from now on."""
+        self.tick: Callable[[], int] = starmap(STATE.ticks, repeat((), records)).__next__
+
+    def spend(self, size_bytes: int) -> None:
+        """Take what arguments need off the budget.
+
+        Raises:
+            StopIteration: it is spent.
+        """
+        for _ in range(size_bytes // RECORD_BYTES):
+            self.tick()
+
+
+class Buffer:
     """One thread's spans that are open, and its records of the window that it has joined."""
 
-    __slots__ = ("open", "open_at_start", "put", "records", "thread", "tid", "window")
+    __slots__ = ("begun", "dropped", "frozen", "open", "put", "records", "thread", "tid", "window")
 
     def __init__(self) -> None:
         self.thread = threading.current_thread()
         self.tid = threading.get_native_id()
         self.open: list[Span] = []
-        self.window: object = None
+        self.window: Window | None = None
         self.records: list[Any] = []
         self.put = self.records.extend
-        self.open_at_start: list[tuple[Span, dict[str, Any] | None]] = []
+        self.begun: list[Span | Begun] = []
+        self.frozen: dict[int, dict[str, Any] | None] = {}
+        self.dropped = 0
 
-    def join(self, window: object) -> None:
-        """Begin to record in a window."""
-        self.open_at_start = [(span, span.frozen_args()) for span in tuple(self.open)]
-        self.records = []
-        self.put = self.records.extend
-        self.window = window
+    def join(self, window: Window) -> None:
+        """Begin to record in a window; called by the thread itself, or by another that needs it done."""
+        frozen = {id(span): span.frozen_args() for span in tuple(self.open) if span.kwargs is not None}
+        records: list[Any] = []
+        put = records.extend
+        old = self.records, self.begun, self.frozen  # kept until the end: their going may run code
+        if self.window is not window:  # from here on nothing is called
+            self.begun = [*self.open]
+            self.frozen = frozen
+            self.records = records
+            self.put = put
+            self.dropped = 0
+            self.window = window
+        del old
 
-    def sealed(self, window: object) -> SealedThread:
+    def sealed(self, window: Window) -> SealedThread:
         """What the window has of this thread; if the thread never joined it, what it has had open all the time."""
         if self.window is not window:
             self.join(window)
-        return SealedThread(self.tid, _name_of(self.thread), self.records, self.open_at_start)
+        thread = SealedThread(self.tid, _name_of(self.thread), self.records, self.all_begun(window), self.dropped)
+        self.leave()
+        return thread
+
+    def leave(self) -> None:
+        """Hold nothing of a window any more; what the thread is about to put is lost with the list it goes to."""
+        self.records = []
+        self.put = self.records.extend
+        self.begun, self.frozen, self.window = [], {}, None
+
+    def all_begun(self, window: Window) -> list[Begun]:
+        """What began before the records, outermost first."""
+        return [item if isinstance(item, Begun) else self._begun(window, item) for item in self.begun]
+
+    def _begun(self, window: Window, span: "Span") -> Begun:
+        args = self.frozen[id(span)] if id(span) in self.frozen else span.frozen_args()
+        return Begun(window.start, span, args, cut=True)
 
 
 class _State:
     """The recorder's state; the spans read it on every event. `window` is None while nothing is recorded."""
 
-    __slots__ = ("armed", "buffers", "local", "started", "ticks", "window")
+    __slots__ = ("buffers", "bytes_allowed", "many_buffers", "recycles", "ticks", "window")
 
     def __init__(self) -> None:
         self.ticks: Callable[[], int] = clock.ticks
+        self.bytes_allowed = 1 << 30
+        self.recycles = False
         self.reset()
 
     def reset(self) -> None:
-        self.armed = False
-        self.window: object = None
-        self.started = 0
-        self.buffers: list[_Buffer] = []
-        self.local = threading.local()
+        """Forget every thread."""
+        self.window: Window | None = None
+        self.buffers: list[Buffer] = []
+        self.many_buffers = MANY_BUFFERS
 
 
 STATE = _State()
+# Each thread's own `buffer`, from its first event on.
+LOCAL = threading.local()
 
 
 def _name_of(thread: threading.Thread) -> str:
@@ -117,29 +205,47 @@ def _name_of(thread: threading.Thread) -> str:
         return ""
 
 
-def adopt_thread() -> _Buffer:
-    """Make the calling thread's buffer: its first event since the recorder was armed."""
-    if len(STATE.buffers) >= MANY_BUFFERS and STATE.window is None:
+def adopt_thread() -> Buffer:
+    """Make the calling thread's buffer: its first event."""
+    if len(STATE.buffers) >= STATE.many_buffers and STATE.window is None:
         _prune()
-    buffer = STATE.local.buffer = _Buffer()
-    STATE.buffers.append(buffer)
+        STATE.many_buffers = 2 * len(STATE.buffers) + MANY_BUFFERS
+    made = Buffer()
+    buffer: Buffer = LOCAL.__dict__.setdefault("buffer", made)  # a signal may have made one meanwhile
+    if buffer is made:
+        STATE.buffers.append(buffer)
     return buffer
 
 
 def _prune() -> None:
     """Drop the buffers of threads that have ended."""
-    STATE.buffers = [buffer for buffer in STATE.buffers if buffer.thread.is_alive()]
+    for buffer in [buffer for buffer in STATE.buffers if not buffer.thread.is_alive()]:
+        STATE.buffers.remove(buffer)
 
 
-def arm() -> None:
-    """A profile starts: threads begin to keep the spans they have open."""
-    STATE.reset()
-    STATE.armed = True
+def take_open(span: "Span", mine: Buffer) -> Buffer | None:
+    """Forget a span that is not the thread's innermost one; the buffer of the thread that had it open.
+
+    It ends before one it contains, as tasks that take turns on a thread do, or on another thread than it began on.
+    None: it began before a fork.
+    """
+    window = STATE.window
+    for buffer in (mine, *STATE.buffers):
+        if window is not None and buffer.window is not window and span in buffer.open:
+            buffer.join(window)
+        spans = buffer.open
+        for index in range(len(spans) - 1, -1, -1):
+            # The thread may end spans meanwhile, but nothing is called from the look at the span to its going.
+            if index < len(spans) and spans[index] is span:
+                del spans[index]
+                return buffer
+    return None
 
 
-def disarm() -> None:
-    """The profile has stopped: spans cost next to nothing again."""
-    STATE.reset()
+def limit(size_bytes: int, ring: bool) -> None:
+    """Allow that many bytes of records and arguments; with `ring`, the oldest give way to new ones."""
+    STATE.bytes_allowed = size_bytes
+    STATE.recycles = ring
 
 
 def open_window() -> int:
@@ -148,9 +254,8 @@ def open_window() -> int:
     Returns:
         The tick at which the window opens.
     """
-    STATE.started = STATE.ticks()
-    STATE.window = object()
-    return STATE.started
+    window = STATE.window = Window()
+    return window.start
 
 
 def seal() -> SealedWindow:
@@ -166,7 +271,14 @@ def seal() -> SealedWindow:
     stop = STATE.ticks()
     threads = [buffer.sealed(window) for buffer in tuple(STATE.buffers)]
     _prune()
-    return SealedWindow(STATE.started, stop, threads)
+    return SealedWindow(window.start, stop, threads)
+
+
+def discard() -> None:
+    """End the window, if there is one, and forget what was recorded."""
+    STATE.window = None
+    for buffer in tuple(STATE.buffers):
+        buffer.leave()
 
 
 def now() -> int:
@@ -195,6 +307,11 @@ def tsc_in_use() -> bool:
     return False
 
 
+def _after_fork() -> None:
+    """The child starts clean: the parent's records are the parent's, and its other threads are not here."""
+    STATE.reset()
+    LOCAL.__dict__.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    # The child starts clean: the parent's records are the parent's.
-    os.register_at_fork(after_in_child=STATE.reset)
+    os.register_at_fork(after_in_child=_after_fork)

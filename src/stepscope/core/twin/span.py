@@ -4,20 +4,24 @@ A span without arguments holds no state but its name, so one object serves every
 recursive, and shared by threads. Arguments are kept as they were passed, and taken when a recorded span begins.
 """
 
+import contextlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
 from stepscope.core.decorate import decorate
-from stepscope.core.twin.recorder import STATE, Payload, adopt_thread
-from stepscope.core.values import freeze_call, legal_name
+from stepscope.core.twin.recorder import LOCAL, STATE, Payload, adopt_thread, take_open
+from stepscope.core.twin.recycle import put_late
+from stepscope.core.values import freeze_call, legal_name, weight
 
-__all__ = ["Span", "instant", "record_function"]
+__all__ = ["Span", "record_function"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Names built at run time must not fill memory: past this many the cache starts over, which costs time only.
 MAX_CACHED = 4096
+# About what a span takes besides its name's characters.
+SPAN_BYTES = 128
 
 
 class Span:
@@ -39,19 +43,23 @@ class Span:
         return None if self.kwargs is None else freeze_call(self.args, self.kwargs)
 
     def __enter__(self) -> "Span":
-        state = STATE
-        if state.armed:
+        try:
+            buffer = LOCAL.buffer
+        except AttributeError:
+            buffer = adopt_thread()
+        window = STATE.window
+        if window is not None:
+            if buffer.window is not window:
+                buffer.join(window)
+            what: Any = self
             try:
-                buffer = state.local.buffer
-            except AttributeError:
-                buffer = adopt_thread()
-            window = state.window
-            if window is not None:
-                if buffer.window is not window:
-                    buffer.join(window)
-                what = self if self.kwargs is None else Payload(self, self.frozen_args(), instant=False)
-                buffer.put((state.ticks(), what))
-            buffer.open.append(self)
+                if self.kwargs is not None:
+                    what = Payload(self, self.frozen_args(), instant=False)
+                    window.spend(weight(what.args) + len(self.name))
+                buffer.put((window.tick(), what))
+            except StopIteration:
+                put_late(buffer, window, what)
+        buffer.open.append(self)
         return self
 
     def __exit__(
@@ -60,25 +68,23 @@ class Span:
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
-        state = STATE
-        if state.armed:
+        try:
+            buffer = LOCAL.buffer
+        except AttributeError:
+            buffer = adopt_thread()
+        window = STATE.window
+        if window is not None and buffer.window is not window:
+            buffer.join(window)
+        spans = buffer.open
+        if spans and spans[-1] is self:
+            del spans[-1]
+        else:
+            buffer = take_open(self, buffer)
+        if window is not None and buffer is not None:
             try:
-                buffer = state.local.buffer
-            except AttributeError:
-                buffer = adopt_thread()
-            spans = buffer.open
-            window = state.window
-            if window is not None:
-                if buffer.window is not window:
-                    buffer.join(window)
-                what = (
-                    self if self.kwargs is None or self in spans else Payload(self, self.frozen_args(), instant=False)
-                )
-                buffer.put((~state.ticks(), what))
-            if spans and spans[-1] is self:
-                spans.pop()
-            else:
-                _close_inner(spans, self)
+                buffer.put((~window.tick(), self))
+            except StopIteration:
+                put_late(buffer, window, self, ends=True)
 
     def __call__(self, function: Function) -> Function:
         """The function with this span around each call."""
@@ -86,14 +92,6 @@ class Span:
 
     def __repr__(self) -> str:
         return f"record_function({self.name!r})"
-
-
-def _close_inner(spans: list[Span], span: Span) -> None:
-    """Forget a span that ends before one it contains, as tasks that take turns on a thread do."""
-    for index in range(len(spans) - 1, -1, -1):
-        if spans[index] is span:
-            del spans[index]
-            return
 
 
 _CACHE: dict[str, Span] = {}
@@ -122,22 +120,8 @@ def record_function(name: str, args: Any = None, **kwargs: Any) -> Span:
 def _make_cached(name: str) -> Span:
     if len(_CACHE) >= MAX_CACHED:
         _CACHE.clear()
+    if STATE.window is not None:
+        with contextlib.suppress(StopIteration):  # what comes next is dropped, and counted then
+            STATE.window.spend(SPAN_BYTES + len(name))
     span = _CACHE[name] = Span(legal_name(name))
     return span
-
-
-def instant(name: str, args: Any = None, **kwargs: Any) -> None:
-    """Mark a point in time on the calling thread; the arguments are those of `record_function`."""
-    state = STATE
-    window = state.window
-    if window is None:
-        return
-    try:
-        buffer = state.local.buffer
-    except AttributeError:
-        buffer = adopt_thread()
-    if buffer.window is not window:
-        buffer.join(window)
-    span = record_function(name, args, **kwargs)
-    payload = Payload(span, span.frozen_args(), instant=True)
-    buffer.put((state.ticks(), payload))
