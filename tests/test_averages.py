@@ -1,14 +1,12 @@
 """Averages: torch's names for what the columns say, and what torch lacks; test_torch_averages holds them to torch."""
 
 import random
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 
-from stepscope import AnalysisError, ExportError, StepscopeWarning
+from stepscope import StepscopeWarning
 from stepscope.analysis.average import InStep
 from stepscope.analysis.averages import key_averages
 from stepscope.analysis.event_list import Events
@@ -235,77 +233,6 @@ def test_what_rows_cannot_be_told_apart_by_is_said() -> None:
     assert [row.key for row in averages] == ["ProfilerStep*", "wait", "work"]
 
 
-def traced_calls() -> Trace:
-    builder = TraceBuilder(Origin(pid=7))
-    track = builder.thread(7, 8, "main", "p")
-    builder.slice(track, "train.py(1): <module>", 0, 90_000, cat="python_function")
-    for number in range(2):
-        at = number * 40_000
-        builder.slice(track, f"train.py({number}): step", at + 1_000, 30_000, cat="python_function")
-        builder.slice(track, "add", at + 2_000, 9_000, cat="cpu_op")
-        builder.slice(track, "copy; it", at + 3_000, 500, cat="cpu_op")
-    builder.slice(track, "add", 85_000, 2_000, cat="cpu_op")
-    return builder.build()
-
-
-def test_stacks_are_the_traced_calls_around() -> None:
-    events = Events([traced_calls()])
-    averages = key_averages([traced_calls()], group_by_stack_n=1)
-
-    assert [event.stack for event in events if event.name == "add"] == [
-        ["train.py(0): step", "train.py(1): <module>"],
-        ["train.py(1): step", "train.py(1): <module>"],
-        ["train.py(1): <module>"],
-    ]
-    assert [(row.stack, row.count) for row in averages if row.key == "add"] == [
-        (["train.py(0): step"], 1),
-        (["train.py(1): step"], 1),
-        (["train.py(1): <module>"], 1),
-    ]
-
-
-def test_stacks_are_written_as_flame_graph_tools_read_them(tmp_path: Path) -> None:
-    path = tmp_path / "stacks.txt"
-    Events([traced_calls()]).export_stacks(path)
-    rows = path.read_text().splitlines()
-    key_averages([traced_calls()], group_by_stack_n=1).export_stacks(path, "self_cpu_time_total")
-
-    assert rows == [
-        "train.py(1):_<module> 21",
-        "train.py(1):_<module>;train.py(0):_step 8",
-        "train.py(1):_<module> 21",
-        "train.py(1):_<module>;train.py(1):_step 8",
-        "train.py(1):_<module> 2",
-    ]
-    assert "train.py(0):_step 8" in path.read_text().splitlines()
-    Events([traced_calls()]).export_stacks(path, "self_xpu_time_total")
-    assert path.read_text() == ""
-
-
-def test_what_cannot_be_written_as_stacks_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "stacks.txt"
-    events = Events([steps_of_two_kinds()])
-    averages = key_averages([traced_calls()])
-
-    with pytest.raises(AnalysisError, match="no event has a stack: calls were not traced"):
-        events.export_stacks(path)
-    with pytest.raises(AnalysisError, match=r"not grouped by stack\. Use key_averages\(group_by_stack_n=5\)"):
-        averages.export_stacks(path)
-    with pytest.raises(ValueError, match="metric should be one of"):
-        averages.export_stacks(path, "count")
-    with pytest.raises(AnalysisError, match=r"no profile holds\. Write such a trace with stepscope\.write"):
-        averages.export_chrome_trace(path)
-    assert not path.exists()
-    with pytest.raises(ExportError, match="Create the folder first"):
-        Events([traced_calls()]).export_stacks(tmp_path / "missing" / "stacks.txt")
-    assert averages.supported_export_stacks_metrics() == [
-        "self_cpu_time_total",
-        "self_cuda_time_total",
-        "self_xpu_time_total",
-        "self_privateuse1_time_total",
-    ]
-
-
 def test_operators_are_told_apart_by_shapes_and_their_flops_added_up() -> None:
     builder = TraceBuilder(Origin(pid=7))
     track = builder.thread(7, 8, "main", "p")
@@ -330,120 +257,3 @@ def test_operators_are_told_apart_by_shapes_and_their_flops_added_up() -> None:
     table = plain.table().splitlines()
     assert [line.split()[-1] for line in table[3:5]] == ["9.000", "5000000.000"]
     assert table[1].endswith("Total KFLOPs  ")
-
-
-def test_flops_and_stacks_stand_under_their_own_headings() -> None:
-    builder = TraceBuilder(Origin(pid=7))
-    track = builder.thread(7, 8, "main", "p")
-    builder.slice(track, "step", 0, 90, cat="python_function")
-    builder.slice(track, "mm", 1, 9, cat="cpu_op", args={"flops": 7})
-    table = key_averages([builder.build()], group_by_stack_n=2).table(sort_by="flops").splitlines()
-
-    places = [table[1].index("Source Location"), table[1].rindex("Total FLOPs") + len("Total FLOPs")]
-    assert [table[3][places[0] :].split()[0], table[3][: places[1]].split()[-1]] == ["step", "7.000"]
-
-
-def test_events_are_slices_with_their_parents_and_children() -> None:
-    events = Events([steps_of_two_kinds()])
-    step, work, wait = (
-        next(event for event in events if event.name == name) for name in ("ProfilerStep*", "work", "wait")
-    )
-    inner = work.cpu_children[0]
-
-    assert len(events) == 7
-    assert (step.trace_name, step.cpu_parent, step.cpu_children) == ("ProfilerStep#0", None, [work])
-    assert (work.cpu_parent, inner.trace_name, inner.cpu_parent) == (step, "wait", work)
-    assert (wait.thread, wait.time_range.elapsed_us()) == (9, 3.0)
-    assert (work.start_ns, work.end_ns, work.duration_ns, dict(work.args)) == (1_000, 5_000, 4_000, {"n": 0})
-    assert (work.category, work.is_user_annotation, work.count) == ("user_annotation", True, 1)
-    assert (work.cpu_time_total, work.self_cpu_time_total, work.cpu_time_str) == (4.0, 3.0, "4.000us")
-
-
-def test_events_are_a_sequence_of_views_over_all_traces() -> None:
-    events = Events([steps_of_two_kinds(), one_track(), one_track(("f", 0, 1), ("g", 0, 1))])
-
-    assert [event.trace_name for event in events[6:]] == ["wait", "f", "g"]
-    assert (events[-1], events[8].name, len(events)) == (events[8], "g", 9)
-    assert [events[at] for at in range(len(events))] == list(events)
-    assert all(one.start_ns <= two.start_ns for one, two in pairwise(events[:7]))
-    assert events[3] in events
-    for place in (9, -10):
-        with pytest.raises(IndexError, match="there are 9"):
-            events[place]
-    assert repr(events) == "<Events: 9 of 3 traces>"
-    assert str(events) == events.table()
-    lines = events.table(sort_by="duration_ns", row_limit=2, header="longest").splitlines()
-    assert (lines[1], [line.split()[0] for line in lines[5:7]]) == ("longest", ["ProfilerStep*", "ProfilerStep*"])
-
-
-def test_an_event_has_torchs_attributes_and_reads_like_a_mapping() -> None:
-    builder = TraceBuilder(Origin(pid=7, rank=2))
-    track = builder.thread(7, 8, "main", "p")
-    args = {
-        "External id": 5, "Sequence number": 3, "Fwd thread id": 1, "Input Dims": [[2], [], [[1], []]],
-        "Input Strides": [[1], []], "Input type": ["float", ""], "Concrete Inputs": ["", "4"], "Python id": 9,
-        "Python parent id": None, "Kwinputs": {"dim": 1},
-    }  # fmt: skip
-    builder.slice(track, "ProfilerStep#4", 0, 99)
-    builder.slice(track, "aten::add", 1, 9, cat="cpu_op", args=args)
-    (step, add), plain = Events([builder.build()]), Events([one_track(("f", 0, 1))])[0]
-
-    assert (add.external_id, add.sequence_nr, add.fwd_thread, add.linked_correlation_id) == (5, 3, 1, 0)
-    assert (add.input_shapes, add.structured_input_shapes) == ([[2], [], []], [[2], [], [[1], "[]"]])
-    assert (add.input_dtypes, add.concrete_inputs) == (["float", ""], ["", "4"])
-    assert (add.structured_input_strides, dict(add.kwinputs)) == ([[1], []], {"dim": 1})
-    assert (add.python_id, add.python_parent_id, add.python_module_id) == (9, -1, -1)
-    assert (add.step, add.rank, add.activity_type, add.is_user_annotation) == (4, 2, "cpu_op", False)
-    assert (plain.external_id, plain.sequence_nr, plain.input_shapes, plain.step) == (0, -1, [], None)
-    assert (plain.stack, plain.kernels, plain.flops, plain.use_device) == ([], [], 0, None)
-    assert (plain.device_type.name, plain.device_index, plain.device_resource_id) == ("CPU", 0, 8)
-    assert (plain.cuda_time_total, plain.self_cuda_time_total, plain.is_async, plain.node_id) == (0.0, 0.0, False, -1)
-    facts = dict(step)
-    assert {name: facts[name] for name in ("kind", "step", "start_ns", "end_ns", "duration_ns", "thread_id")} == {
-        "kind": "user_annotation", "step": 4, "start_ns": 0, "end_ns": 99, "duration_ns": 99, "thread_id": 8,
-    }  # fmt: skip
-    assert (add["trace_name"], add["device_type"].value) == ("aten::add", 0)
-    for missing in ("speed", "_tree"):
-        with pytest.raises(KeyError):
-            add[missing]
-    assert repr(add) == "<FunctionEvent 'aten::add' id=1 thread=8 start_ns=1 duration_ns=9>"
-    assert {add, Events([one_track(("f", 0, 1))])[0], plain, step} - {plain, step} != {add}
-
-
-def test_an_event_knows_its_flow_and_what_its_device_says() -> None:
-    builder = TraceBuilder(Origin(pid=7))
-    track = builder.thread(7, 8, "main", "p")
-    rows = [
-        builder.slice(track, name, ts, 5, cat="kernel", args={"grid": [4, 1, 1], "stream": 7})
-        for name, ts in (("a", 0), ("b", 9))
-    ]
-    builder.slice(track, "c", 20, 5)
-    builder.flow("fwdbwd", rows)
-    a, b, c = Events([builder.build()])
-
-    assert [(event.flow_id, event.flow_type, event.flow_start) for event in (a, b, c)] == [
-        (1, 1, True),
-        (1, 1, False),
-        (0, 0, False),
-    ]
-    assert (a.event_metadata.grid, a.event_metadata.stream, a.event_metadata.rank) == ([4, 1, 1], 7, None)
-    assert (a.device_resource_id, a.device_type.name, a.use_device, a.cpu_time_total, a.device_time_total) == (
-        7, "CUDA", "cuda", 0.0, 0.005,
-    )  # fmt: skip
-    assert c.event_metadata is None
-    assert (a.metadata_json, c.metadata_json) == ('{"grid":[4,1,1],"stream":7}', "{}")
-
-
-def test_what_torch_leaves_out_is_its_parents_own_time() -> None:
-    slices = ("aten::to", 0, 100), ("aten::is_leaf", 10, 50), ("aten::copy_", 20, 10)
-    averages = key_averages([one_track(*slices, cat="cpu_op")])
-
-    assert [(row.key, row.self_ns) for row in averages] == [("aten::to", 90), ("aten::copy_", 10)]
-    assert averages[1].cpu_parent == averages[0].first
-
-
-def test_the_frame_that_kineto_draws_around_everything_is_no_event() -> None:
-    builder = TraceBuilder(Origin(pid=7))
-    builder.slice(builder.thread(7, 8, "PyTorch Profiler", "Spans"), "PyTorch Profiler (0)", 0, 100, cat="Trace")
-
-    assert list(Events([builder.build()])) == []

@@ -124,6 +124,8 @@ Bad = tuple[dict[str, Any], type[Exception], str]
             "row 1: columns.name is 1, but there are 1 of them",
         ),
         ({"keys": KEYS._replace(cat=array("B"))}, ValueError, "row 0: columns.cat is 0, but there are 0 of them"),
+        ({"keys": list(KEYS)}, TypeError, "must be tuple, not list"),
+        ({"keys": KEYS[:2]}, TypeError, "keys: must be a Keys"),
         ({"keys": KEYS._replace(cat=[0])}, TypeError, r"keys\.cat: must be an array of typecode 'B', not list"),  # type: ignore[arg-type]
     ],
 )

@@ -76,13 +76,14 @@ PyDoc_STRVAR(fold_rows_doc, "fold_rows(columns, parent, own, keys)\n--\n\n"
 
 static PyObject *fold_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"columns", "parent", "own", "keys", NULL};
-    PyObject *tuple, *given[5], *made[2] = {NULL, NULL}, *result = NULL;
+    PyObject *tuple, *keys_tuple, *given[5], *made[2] = {NULL, NULL}, *result = NULL;
     Py_buffer parent = {0}, own = {0}, keys = {0}, classes = {0}, above = {0}, self = {0};
     uint32_t *children = NULL;
     columns_t columns;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO(OOO):fold_rows", names, &tuple, &given[0], &given[1], &given[2],
-                                     &given[3], &given[4]) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO!:fold_rows", names, &tuple, &given[0], &given[1],
+                                     &PyTuple_Type, &keys_tuple) ||
+        !PyArg_ParseTuple(keys_tuple, "OOO;keys: must be a Keys", &given[2], &given[3], &given[4]) ||
         columns_get(tuple, &columns, 0) < 0)
         return NULL;
     size_t rows = (size_t)columns.rows;

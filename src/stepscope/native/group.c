@@ -97,14 +97,15 @@ PyDoc_STRVAR(group_rows_doc, "group_rows(columns, above, keys, extra)\n--\n\n"
 
 static PyObject *group_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"columns", "above", "keys", "extra", NULL};
-    PyObject *tuple, *given[5], *group = NULL, *first = NULL, *result = NULL;
+    PyObject *tuple, *keys_tuple, *given[5], *group = NULL, *first = NULL, *result = NULL;
     Py_buffer above = {0}, keys = {0}, classes = {0}, places = {0}, extra = {0}, groups = {0}, firsts = {0};
     group_table_t table = {0};
     columns_t columns;
     int status;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO(OOO)O:group_rows", names, &tuple, &given[0], &given[1], &given[2],
-                                     &given[3], &given[4]) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO!O:group_rows", names, &tuple, &given[0], &PyTuple_Type,
+                                     &keys_tuple, &given[4]) ||
+        !PyArg_ParseTuple(keys_tuple, "OOO;keys: must be a Keys", &given[1], &given[2], &given[3]) ||
         columns_get(tuple, &columns, 0) < 0)
         return NULL;
     if (array_of_length(given[0], ABOVE, columns.rows, &above) < 0 || array_get(given[1], NAMES, 0, &keys) < 0 ||
