@@ -24,6 +24,8 @@
        settle.c          order, lanes                                (twin/settle.py)
        renumber.c        ids by first appearance                     (twin/settle.py)
        nest.c            parents and own time                        (twin/nest.py)
+       fold.c            rows as events, and what is inside what     (twin/fold.py)
+       group.c           events by key, and their sums               (twin/group.py)
        flows.c           the points of each row                      (twin/flows.py)
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
@@ -43,6 +45,9 @@
 
 /* The values of a row's kind; core/rows.py says what they mean. */
 enum { ROW_SLICE = 0, ROW_INSTANT = 1, ROW_CUT = 2 };
+
+/* The name of no event, the group of no row; core/groups.py. */
+#define NO_KEY UINT32_MAX
 
 /* An iterator of a file's rows hands out about this much at a time. */
 enum { CHUNK_BYTES = 1 << 20 };
@@ -82,6 +87,8 @@ typedef struct {
 } array_is_t;
 /* Hold an array's buffer; 0, or -1 with an exception set and the buffer not held. */
 int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
+/* The same for reading, of that length. */
+int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held);
 /* An attribute of a module, imported; NULL with an exception. */
 PyObject *imported(const char *module, const char *name);
 
@@ -200,6 +207,8 @@ int columns_add(PyObject *module);
 int settle_add(PyObject *module);
 int renumber_add(PyObject *module);
 int nest_add(PyObject *module);
+int fold_add(PyObject *module);
+int group_add(PyObject *module);
 int chrome_add(PyObject *module);
 int perfetto_add(PyObject *module);
 int flows_add(PyObject *module);

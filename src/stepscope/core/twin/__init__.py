@@ -2,6 +2,8 @@
 
 from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
+from stepscope.core.twin.fold import fold_rows
+from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
@@ -33,6 +35,8 @@ __all__ = [
     "flow_end",
     "flow_start",
     "flow_step",
+    "fold_rows",
+    "group_rows",
     "instant",
     "limit",
     "nest_rows",
@@ -45,6 +49,7 @@ __all__ = [
     "renumber_rows",
     "seal",
     "settle_rows",
+    "sum_groups",
     "thread_id",
     "tsc_in_use",
     "use_ticks",
