@@ -1,6 +1,7 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
@@ -22,12 +23,14 @@ from stepscope.core.twin.span import Span, instant, record_function
 
 __all__ = [
     "CLOCK",
+    "ChromeScanner",
     "SealedWindow",
     "Span",
     "arm",
     "chrome_rows",
     "disarm",
     "instant",
+    "json_value_end",
     "nest_rows",
     "now",
     "open_window",
