@@ -2,6 +2,7 @@
 
 from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
+from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
@@ -27,6 +28,7 @@ __all__ = [
     "SealedWindow",
     "Span",
     "arm",
+    "chrome_counters",
     "chrome_rows",
     "disarm",
     "instant",
@@ -35,6 +37,7 @@ __all__ = [
     "now",
     "open_window",
     "pair",
+    "perfetto_counters",
     "perfetto_rows",
     "record_function",
     "renumber_rows",
