@@ -6,6 +6,7 @@ are left out here. It shows no empty list and no null.
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def expected_slices(trace: Trace, engine: Engine, base_ns: int = 0, *, all_threa
 
 def _name(name: str, what: str) -> str | None:
     """A name that stands in the file; one of our making says only the id."""
-    return None if name.startswith(f"{what} ") and name.split()[-1].isdigit() else name
+    return None if name.startswith(f"{what} ") and name.rpartition(" ")[2].isdigit() else name
 
 
 def _args(row: Row, engine: Engine) -> frozenset[tuple[Any, ...]]:
@@ -92,5 +93,5 @@ def expected_flows(trace: Trace, base_ns: int = 0) -> Found:
     points: dict[int, list[Row]] = {}
     for flow, row in zip(trace.flows.flow, trace.flows.row, strict=True):
         points.setdefault(flow, []).append(trace[row])
-    arrows = ((a, b) for passed in points.values() for a, b in zip(passed, passed[1:], strict=False))
+    arrows = ((a, b) for passed in points.values() for a, b in pairwise(passed))
     return Counter((a.ts + shift, a.name, b.ts + shift, b.name) for a, b in arrows)

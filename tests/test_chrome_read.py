@@ -385,8 +385,8 @@ def test_text_is_read_as_json_says_and_held_as_every_file_can() -> None:
 
 
 def test_arguments_are_held_as_every_file_can() -> None:
-    text = '[{"ph":"X","name":"x","pid":1,"tid":1,"ts":0,"dur":1,"args":{"n":null,"e":[],"f":NaN,"i":123456789012345678901,'
-    text += '"stepscope:x":1,"ok":[1,{"a":"b"}]}}]'
+    text = '[{"ph":"X","name":"x","pid":1,"tid":1,"ts":0,"dur":1,"args":{"n":null,"e":[],"f":NaN,'
+    text += '"i":123456789012345678901,"stepscope:x":1,"ok":[1,{"a":"b"}]}}]'
     (row,) = read_from(io.BytesIO(text.encode()), "t.json")
 
     assert row.args == {
@@ -413,7 +413,13 @@ def test_an_event_too_long_to_be_plain_is_read_all_the_same() -> None:
 
 def test_a_torch_file_tells_rank_and_base() -> None:
     info = {"backend": "nccl", "rank": 3, "world_size": 8}
-    head = {"schemaVersion": 1, "distributedInfo": info, "baseTimeNanoseconds": 5, "host_name": "h", "lr": 0.5}
+    head: dict[str, Any] = {
+        "schemaVersion": 1,
+        "distributedInfo": info,
+        "baseTimeNanoseconds": 5,
+        "host_name": "h",
+        "lr": 0.5,
+    }
     trace = load(event("X", 1, dur=1), **head, trace_id="AB")
     origin = trace.origin
 

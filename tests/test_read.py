@@ -50,7 +50,8 @@ def test_what_is_no_trace_is_refused_even_when_not_strict(content: bytes) -> Non
         message = refusal(content, strict=strict)
         assert message.startswith("t.json: byte 0: ")
         assert message.endswith(
-            "is the beginning of no trace. Give a file of Chrome JSON or Perfetto protobuf, plain or compressed with gzip."
+            "is the beginning of no trace. "
+            "Give a file of Chrome JSON or Perfetto protobuf, plain or compressed with gzip."
         )
 
 

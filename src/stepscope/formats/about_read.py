@@ -56,8 +56,8 @@ def read_about(about: Any) -> Told:
     Raises:
         ValueError, TypeError, KeyError: it is something else.
     """
-    texts = {key: _text(about[key]) for key in TEXTS}
-    numbers = {key: _integer(about[key]) for key in NUMBERS}
+    texts: dict[str, Any] = {key: _text(about[key]) for key in TEXTS}
+    numbers: dict[str, Any] = {key: _integer(about[key]) for key in NUMBERS}
     clocks = Clocks(*(_integer(about["clocks"][key]) for key in Clocks._fields))
     session = {_text(key): _integer(value) for key, value in about["session"].items()}
     metadata = {_text(key): value for key, value in about.get("metadata", {}).items()}
