@@ -4,6 +4,8 @@ from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
+from stepscope.core.twin.perfetto_pair import pair_events
+from stepscope.core.twin.perfetto_read import TrackEventScanner
 from stepscope.core.twin.recorder import (
     CLOCK,
     SealedWindow,
@@ -17,13 +19,14 @@ from stepscope.core.twin.recorder import (
     use_ticks,
     use_tsc,
 )
-from stepscope.core.twin.settle import renumber_rows, settle_rows
+from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
 from stepscope.core.twin.span import Span, instant, record_function
 
 __all__ = [
     "CLOCK",
     "SealedWindow",
     "Span",
+    "TrackEventScanner",
     "arm",
     "chrome_rows",
     "disarm",
@@ -31,7 +34,9 @@ __all__ = [
     "nest_rows",
     "now",
     "open_window",
+    "order_ties",
     "pair",
+    "pair_events",
     "perfetto_rows",
     "record_function",
     "renumber_rows",
