@@ -1,6 +1,7 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
@@ -28,6 +29,7 @@ __all__ = [
     "Span",
     "TrackEventScanner",
     "arm",
+    "chrome_counters",
     "chrome_rows",
     "disarm",
     "instant",
@@ -37,6 +39,7 @@ __all__ = [
     "order_ties",
     "pair",
     "pair_events",
+    "perfetto_counters",
     "perfetto_rows",
     "record_function",
     "renumber_rows",
