@@ -16,7 +16,7 @@ from stepscope.formats.perfetto import encode_perfetto
 from stepscope.formats.perfetto_read import decode_perfetto
 from stepscope.model.build import TraceBuilder
 from stepscope.model.trace import Origin, Trace
-from strategies import HOSTILE, Span, arguments, names, programs, texts
+from strategies import HOSTILE, Span, arguments, counts, flows, names, programs, texts
 from test_law import record
 
 
@@ -65,15 +65,22 @@ origins = st.builds(
 
 
 @settings(deadline=None)
-@given(st.lists(rows, max_size=12), origins, arguments)
-def test_what_is_built_comes_back(given_rows: list[Any], origin: Origin, metadata: dict[str, Any]) -> None:
+@given(st.lists(rows, max_size=12), counts, flows, origins, arguments)
+def test_what_is_built_comes_back(
+    given_rows: list[Any], counted: list[Any], flowing: list[Any], origin: Origin, metadata: dict[str, Any]
+) -> None:
     builder = TraceBuilder(origin, tick_ns=2)
     tracks = [builder.thread(7, tid, f"thread {tid}", "p") for tid in (8, 9, 10)]
+    made = []
     for track, name, ts, dur, cat, args, kind in given_rows:
         if kind == "instant":
-            builder.instant(tracks[track], name, ts, cat=cat, args=args)
+            made.append(builder.instant(tracks[track], name, ts, cat=cat, args=args))
         else:
-            builder.slice(tracks[track], name, ts, dur, cat=cat, args=args, cut=kind == "cut")
+            made.append(builder.slice(tracks[track], name, ts, dur, cat=cat, args=args, cut=kind == "cut"))
+    for pid, name, unit, ts, value in counted:
+        builder.count(builder.counter_track(pid, name, unit), ts, value)
+    for name, points in flowing:
+        builder.flow(name, [made[point % len(made)] for point in points if made])
 
     assert_read_back(builder.build().with_metadata(metadata))
 

@@ -211,7 +211,7 @@ static PyObject *put_flow(scanner_t *self, PyObject *args) {
     int last;
     if (!PyArg_ParseTuple(args, "IKp:flow", &event, &flow, &last) || check_idle(self) < 0)
         return NULL;
-    return none_if(add_flow(&self->flows, (flow_point_t){flow, event, (uint8_t)last}) == 0);
+    return none_if(add_flow(&self->flows, (flow_id_t){flow, event, (uint8_t)last}) == 0);
 }
 
 static PyObject *put_count(scanner_t *self, PyObject *args) {
@@ -275,7 +275,7 @@ static PyObject *take_details(const details_t *details) {
     return columns;
 }
 
-static PyObject *take_flows(const flow_points_t *flows) {
+static PyObject *take_flows(const flow_ids_t *flows) {
     Py_buffer held[3];
     PyObject *columns = new_columns(FLOW_IDS, "IQB", flows->count, held);
     if (!columns)

@@ -70,11 +70,11 @@ typedef struct {
     uint64_t flow;
     uint32_t event;
     uint8_t last;
-} flow_point_t;
+} flow_id_t;
 typedef struct {
-    flow_point_t *of;
+    flow_id_t *of;
     size_t count, room;
-} flow_points_t;
+} flow_ids_t;
 
 typedef struct {
     int64_t ts;
@@ -91,7 +91,7 @@ typedef struct {
     unsigned long long packets;
     events_t events;
     details_t details;
-    flow_points_t flows;
+    flow_ids_t flows;
     counts_t counts;
     text_table_t texts;
     map_t interned;  /* iid, generation << 32 | table -> text */
@@ -132,7 +132,7 @@ int64_t interned_text(const scanner_t *self, uint32_t generation, uint32_t table
 /* Add to the columns; 0, or -1 when there is no memory. */
 int add_event(events_t *events, int64_t ts, uint8_t kind, uint32_t track, uint32_t name, uint32_t cat);
 int add_detail(details_t *details, detail_t detail);
-int add_flow(flow_points_t *flows, flow_point_t point);
+int add_flow(flow_ids_t *flows, flow_id_t point);
 int add_count(counts_t *counts, count_t count);
 
 /* ---- perfetto_scan.c ---- */

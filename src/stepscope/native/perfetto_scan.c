@@ -207,7 +207,7 @@ static int take_field(scanner_t *self, uint32_t generation, const field_t *field
         break;
     case 47:
     case 48:
-        id = add_flow(&self->flows, (flow_point_t){field->value, 0, field->number == 48});
+        id = add_flow(&self->flows, (flow_id_t){field->value, 0, field->number == 48});
         break;
     case 30:
         event->value = (double)(int64_t)field->value;

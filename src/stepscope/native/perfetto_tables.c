@@ -222,7 +222,7 @@ int add_detail(details_t *details, detail_t detail) {
     return 0;
 }
 
-int add_flow(flow_points_t *flows, flow_point_t point) {
+int add_flow(flow_ids_t *flows, flow_id_t point) {
     if (make_room(&flows->of, sizeof *flows->of, flows->count, &flows->room) < 0)
         return -1;
     flows->of[flows->count++] = point;

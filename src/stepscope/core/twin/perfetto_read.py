@@ -277,7 +277,9 @@ class TrackEventScanner:
                 break
             time, behind = data[at + 3], at + 4
             if time > 0x7F:
-                time, behind = read_varint(data, at + 3, end)
+                time, behind = time & 0x7F | data[behind] << 7, at + 5
+                if time > 0x3FFF:  # more than two bytes, which are rarer
+                    time, behind = read_varint(data, at + 3, end)
             shape = shapes(data[behind:stop])
             if shape is None:
                 break

@@ -73,7 +73,8 @@ def order_ties(columns: Columns) -> "array[int] | None":
     keys = list(map(_place_in_time, columns.ts, columns.dur, columns.kind))
     order = sorted(range(len(keys)), key=keys.__getitem__)
     rank = {track: number for number, track in enumerate(dict.fromkeys(map(columns.track.__getitem__, order)))}
-    order.sort(key=lambda row: (keys[row], rank[columns.track[row]]))
+    if len(rank) > 1:
+        order.sort(key=lambda row: (keys[row], rank[columns.track[row]]))
     if order == list(range(len(order))):
         return None
     for column in columns:
