@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace as Proto
 
-from foreign import File, assert_agrees, read, said
+from foreign_pftrace import File, assert_agrees, read, said
 from stepscope.check import engine_or_none
 from stepscope.core.clock import Clocks
 from stepscope.model.trace import CUT

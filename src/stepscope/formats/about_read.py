@@ -61,14 +61,7 @@ def read_about(about: Any) -> Told:
     clocks = Clocks(*(_integer(about["clocks"][key]) for key in Clocks._fields))
     session = {_text(key): _integer(value) for key, value in about["session"].items()}
     metadata = {_text(key): value for key, value in about.get("metadata", {}).items()}
-    origin = Origin(
-        numbers.pop("base_ns"),
-        clocks,
-        **texts,
-        **numbers,
-        session=_kept(session),
-        metadata=_kept(metadata),
-    )
+    origin = Origin()._replace(clocks=clocks, **texts, **numbers, session=_kept(session), metadata=_kept(metadata))
     problems = [Problem(_text(p["kind"]), _integer(p["count"]), _text(p["example"])) for p in about["problems"]]
     tracks = [(_text(kind), _integer(pid), _integer(tid)) for kind, pid, tid, _, _ in about.get("tracks", ())]
     names = [_text(name) for name in about.get("flow_names", ())]

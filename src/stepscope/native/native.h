@@ -24,6 +24,9 @@
        nest.c            parents and own time                        (twin/nest.py)
        flows.c           the points of each row                      (twin/flows.py)
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
+       chrome_scan.c     the same read again                         (twin/chrome_read.py)
+       chrome_read.c     what Python makes of that
+       keys.c            numbers for its texts; all three share chrome_read.h
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
        perfetto_input.c  the sequences, rows and annotations they are made from
        perfetto_rows.c   the iterator that hands them out; all three share perfetto.h
@@ -219,6 +222,7 @@ int settle_add(PyObject *module);
 int renumber_add(PyObject *module);
 int nest_add(PyObject *module);
 int chrome_add(PyObject *module);
+int chrome_read_add(PyObject *module);
 int perfetto_add(PyObject *module);
 int perfetto_read_add(PyObject *module);
 int perfetto_pair_add(PyObject *module);

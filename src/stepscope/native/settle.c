@@ -43,9 +43,14 @@ typedef struct {
     reason_t reason;
 } moved_t;
 
-/* The slice that each of a track's lanes holds, the last one. */
+/* Until when each of a track's lanes is taken: a tree of minima, so that the first free lane is found without looking at
+   each, which would take hours where a file's slices all overlap.
+
+       until    - | root | 2 nodes | 4 nodes | ... | a leaf for each lane         2 * room of them
+
+   A node is the smaller of its two children; a lane that is not there yet is taken for ever. */
 typedef struct {
-    open_slice_t *lanes;
+    uint64_t *until;
     size_t count, room;
 } lanes_t;
 
@@ -59,7 +64,7 @@ typedef struct {
 
 static void layout_free(layout_t *layout) {
     while (layout->tracks)
-        PyMem_RawFree(layout->of_track[--layout->tracks].lanes);
+        PyMem_RawFree(layout->of_track[--layout->tracks].until);
     PyMem_RawFree(layout->of_track);
     PyMem_RawFree(layout->moved);
     *layout = (layout_t){0};
@@ -91,23 +96,51 @@ static lanes_t *lanes_at(layout_t *layout, size_t place) {
     return &layout->of_track[place];
 }
 
-/* The number of the first lane that is free at the slice's start, now taken by it; 0 when there is no memory. */
-static size_t free_lane(lanes_t *track, open_slice_t slice) {
-    for (size_t lane = 0; lane < track->count; lane++)
-        if (since(track->lanes[lane].start, slice.start) >= (uint64_t)track->lanes[lane].dur) {
-            track->lanes[lane] = slice;
-            return lane + 1;
-        }
-    if (track->count == track->room) {
-        size_t room = track->room ? track->room * 2 : 4;
-        open_slice_t *lanes = PyMem_RawRealloc(track->lanes, room * sizeof *lanes);
-        if (!lanes)
-            return 0;
-        track->lanes = lanes;
-        track->room = room;
+/* Take a lane until a time. */
+static void take_lane(lanes_t *track, size_t lane, uint64_t until) {
+    size_t node = track->room + lane;
+    track->until[node] = until;
+    while (node /= 2) {
+        uint64_t left = track->until[2 * node], right = track->until[2 * node + 1];
+        track->until[node] = left < right ? left : right;
     }
-    track->lanes[track->count++] = slice;
-    return track->count;
+}
+
+/* Make room for twice as many lanes; 0, or -1 when there is no memory. */
+static int grow_lanes(lanes_t *track) {
+    lanes_t grown = {NULL, track->count, track->room ? track->room * 2 : 4};
+    grown.until = PyMem_RawMalloc(2 * grown.room * sizeof *grown.until);
+    if (!grown.until)
+        return -1;
+    memset(grown.until, 0xff, 2 * grown.room * sizeof *grown.until);
+    for (size_t lane = 0; lane < track->count; lane++)
+        take_lane(&grown, lane, track->until[track->room + lane]);
+    PyMem_RawFree(track->until);
+    *track = grown;
+    return 0;
+}
+
+/* The number of the first lane that is free at the slice's start, now taken by it; 0 when there is no memory. Times are
+   counted from INT64_MIN, and an end past 2**64 is that. */
+static size_t free_lane(lanes_t *track, open_slice_t slice) {
+    uint64_t start = since(INT64_MIN, slice.start), end = start + (uint64_t)slice.dur;
+    if (end < start)
+        end = UINT64_MAX;
+    size_t lane = track->count;
+    if (track->room && track->until[1] <= start) {
+        size_t node = 1;
+        while (node < track->room)
+            node = 2 * node + (track->until[2 * node] > start);
+        lane = node - track->room;
+    }
+    /* The start may be the end of time, when lanes that are not there yet seem free. */
+    if (lane >= track->count) {
+        if (track->count == track->room && grow_lanes(track) < 0)
+            return 0;
+        lane = track->count++;
+    }
+    take_lane(track, lane, end);
+    return lane + 1;
 }
 
 /* Move a slice that overlaps to a lane of its track; 0, or -1 when there is no memory. */

@@ -1,6 +1,7 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
@@ -25,6 +26,7 @@ from stepscope.core.twin.span import Span, instant, record_function
 
 __all__ = [
     "CLOCK",
+    "ChromeScanner",
     "SealedWindow",
     "Span",
     "TrackEventScanner",
@@ -33,6 +35,7 @@ __all__ = [
     "chrome_rows",
     "disarm",
     "instant",
+    "json_value_end",
     "nest_rows",
     "now",
     "open_window",
