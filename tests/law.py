@@ -3,6 +3,7 @@
 Expected rows are computed from the Trace, for each format as that format spells it; nothing of the encoders is used.
 """
 
+import gzip
 import json
 import re
 from collections import Counter
@@ -14,6 +15,7 @@ from perfetto.trace_processor import TraceProcessor
 
 from stepscope import read
 from stepscope.check import HARMLESS_STATS, Engine, find_engine, open_trace, rows
+from stepscope.formats.perfetto_read import decode_perfetto
 from stepscope.model.trace import CUT, Trace
 
 STATS = "select distinct name from stats where value > 0"
@@ -59,6 +61,16 @@ def assert_file_is(trace: Trace, path: Path) -> None:
     assert expected - found == Counter()
     assert counters == Counter(expected_counters(trace, chrome, engine))
     assert flows == Counter(expected_flows(trace, chrome, engine))
+    if not chrome:
+        assert_reads_back(trace, path)
+
+
+def assert_reads_back(trace: Trace, path: Path) -> None:
+    """What our own reader gives is the very trace that was written."""
+    content = path.read_bytes()
+    read = decode_perfetto(gzip.decompress(content) if path.suffix == ".gz" else content, str(path))
+    for name in Trace.__slots__:
+        assert getattr(read, name) == getattr(trace, name), name
 
 
 def is_json(path: Path) -> bool:

@@ -200,6 +200,7 @@ class TraceBuilder:
         """The Trace of all rows added; the builder is spent then."""
         columns, order, lanes = kernels.settle_rows(self._columns, self._tick_ns)
         self._lay_out(columns, lanes)
+        order = _composed(order, kernels.order_ties(columns))
         counters = self._settled_counters()
         columns, used, tracks = kernels.renumber_rows(columns)
         texts = list(self._strings)
@@ -230,7 +231,7 @@ class TraceBuilder:
                 self._args[row] = MappingProxyType(args)
             return self._args
         places = _places(order, self._args)
-        return {places[row]: MappingProxyType(args) for row, args in self._args.items()}
+        return {places[row]: MappingProxyType(args) for row, args in self._args.items() if args}
 
     def _settled_counters(self) -> Counters:
         """Values in their final order; those that no file can show are counted."""
@@ -314,6 +315,13 @@ def _places(order: "array[int] | None", rows: Collection[int]) -> Mapping[int, i
     if order is None or not rows:
         return range(1 << 32)
     return {row: at for at, row in enumerate(order) if row in rows}
+
+
+def _composed(first: "array[int] | None", then: "array[int] | None") -> "array[int] | None":
+    """Two permutations as one; None: nothing has moved."""
+    if first is None or then is None:
+        return first or then
+    return array("I", map(first.__getitem__, then))
 
 
 def _append_new(old_ids: "array[int]", ids: "array[int]") -> "array[int]":

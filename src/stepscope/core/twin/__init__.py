@@ -6,6 +6,8 @@ from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
+from stepscope.core.twin.perfetto_pair import pair_events
+from stepscope.core.twin.perfetto_read import TrackEventScanner
 from stepscope.core.twin.recorder import (
     CLOCK,
     SealedWindow,
@@ -19,7 +21,7 @@ from stepscope.core.twin.recorder import (
     use_ticks,
     use_tsc,
 )
-from stepscope.core.twin.settle import renumber_rows, settle_rows
+from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
 from stepscope.core.twin.span import Span, instant, record_function
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "ChromeScanner",
     "SealedWindow",
     "Span",
+    "TrackEventScanner",
     "arm",
     "chrome_counters",
     "chrome_rows",
@@ -36,7 +39,9 @@ __all__ = [
     "nest_rows",
     "now",
     "open_window",
+    "order_ties",
     "pair",
+    "pair_events",
     "perfetto_counters",
     "perfetto_rows",
     "record_function",

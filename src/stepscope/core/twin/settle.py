@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from stepscope.core.rows import INSTANT, Columns, Lane, Renumbered, Settled
 from stepscope.core.twin.nest import still_open
 
-__all__ = ["renumber_rows", "settle_rows"]
+__all__ = ["order_ties", "renumber_rows", "settle_rows"]
 
 # The trace processor's limit: deeper slices are dropped there, and counted as errors.
 MAX_DEPTH = 512
@@ -63,6 +63,34 @@ class _Lanes:
         lane = heappop(self._free) if self._free else len(self._taken) + 1
         heappush(self._taken, (end, lane))
         return lane
+
+
+def order_ties(columns: Columns) -> "array[int] | None":
+    """Sort rows that begin and last alike on several tracks by track, in place.
+
+    Which one came first no file keeps that has one packet sequence a track. Tracks count by their first row, so that
+    the order is the same when the rows come track after track.
+
+    Args:
+        columns: settled and on their lanes. Clamping may have made some shorter than what stands behind them.
+
+    Returns:
+        The place that each row had; None: no row has moved.
+    """
+    keys = list(map(_place_in_time, columns.ts, columns.dur, columns.kind))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    rank = {track: number for number, track in enumerate(dict.fromkeys(map(columns.track.__getitem__, order)))}
+    if len(rank) > 1:
+        order.sort(key=lambda row: (keys[row], rank[columns.track[row]]))
+    if order == list(range(len(order))):
+        return None
+    for column in columns:
+        column[:] = array(column.typecode, map(column.__getitem__, order))
+    return array("I", order)
+
+
+def _place_in_time(ts: int, dur: int, kind: int) -> tuple[int, int, int]:
+    return ts, -dur, kind & INSTANT
 
 
 def renumber_rows(columns: Columns) -> Renumbered:
