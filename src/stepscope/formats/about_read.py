@@ -38,16 +38,7 @@ class Told(NamedTuple):
             again = 0 if found is None or known.kind == "cut" else found.count
             count = max(known.count, found.count) if found and known.kind == "cut" else known.count + again
             problems[known.kind] = known._replace(count=count)
-        return Trace(
-            trace.strings,
-            trace.tracks,
-            trace.columns,
-            args=trace.args,
-            counters=trace.counters,
-            flows=trace.flows,
-            origin=trace.origin,
-            problems=tuple(problems[kind] for kind in sorted(problems)),
-        )
+        return trace.with_problems(problems[kind] for kind in sorted(problems))
 
 
 def read_about(about: Any) -> Told:

@@ -131,7 +131,9 @@ class _File:
         if 6 in parts:
             self._sequences.snapshot(sequence, _parse("ClockSnapshot", data, parts[6]))
         elif numbers.get(13, 0) & NEEDS_STATE and not sequence.valid:
-            self._findings.note("state", f"byte {stop.at}: what a packet of sequence {sequence.number} refers to is lost")
+            self._findings.note(
+                "state", f"byte {stop.at}: what a packet of sequence {sequence.number} refers to is lost"
+            )
         else:
             ts = self._sequences.time(sequence, numbers.get(58, 0), numbers[8]) if 8 in numbers else None
             for number, read in self._readers.items():
@@ -141,9 +143,7 @@ class _File:
                 self._track_event(sequence, ts, data, parts[11])
         self._sequences.tell(sequence)
 
-    def _state(
-        self, sequence: Sequence, numbers: dict[int, int], parts: dict[int, tuple[int, int]], data: Any
-    ) -> None:
+    def _state(self, sequence: Sequence, numbers: dict[int, int], parts: dict[int, tuple[int, int]], data: Any) -> None:
         """Take what later packets of the sequence refer to."""
         if numbers.get(13, 0) & STATE_CLEARED or numbers.get(41):
             self._sequences.clear(sequence)

@@ -227,6 +227,8 @@ class TraceBuilder:
     def _settled_args(self, order: "array[int] | None") -> Mapping[int, Mapping[str, Any]]:
         """Arguments by final row."""
         if order is None:
+            for row in [row for row, args in self._args.items() if not args]:
+                del self._args[row]
             for row, args in self._args.items():  # in place: a second mapping of all rows takes 80 MB a million
                 self._args[row] = MappingProxyType(args)
             return self._args
