@@ -22,6 +22,7 @@ TESTS = (
     "test_handlers.py",
     "test_chrome_scan.py",
     "test_chrome_bad.py",
+    "test_twin_counters.py",
 )
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
 
