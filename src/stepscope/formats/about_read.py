@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from stepscope.core.clock import Clocks
+from stepscope.core.values import legal_text
 from stepscope.model.trace import Origin, Problem, Trace
 
 __all__ = ["Told", "read_about"]
@@ -72,7 +73,7 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         message = f"{value!r} is no text"
         raise TypeError(message)
-    return value
+    return legal_text(value)
 
 
 def _integer(value: Any) -> int:

@@ -43,7 +43,7 @@ def _free(taken: dict[str, Any], name: str) -> str:
     """A name that is there already gets a number."""
     if name not in taken:
         return name
-    number = 2
+    number = len(taken) + 1
     while f"{name} ({number})" in taken:
         number += 1
     return f"{name} ({number})"

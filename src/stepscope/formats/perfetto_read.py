@@ -8,12 +8,11 @@ Source: Perfetto's ProtoTraceReader, for what comes before what in a packet.
 
 import mmap
 import zlib
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stepscope.core import kernels
 from stepscope.core.events import DONE, PACKET, TRUNCATED, Stop
-from stepscope.core.protobuf import LENGTH, VARINT, Malformed, fields
+from stepscope.core.protobuf import LENGTH, VARINT, MalformedError, fields
 from stepscope.formats.findings import Findings
 from stepscope.formats.perfetto_events import Event, EventReader
 from stepscope.formats.perfetto_sequence import Sequence, Sequences
@@ -22,9 +21,13 @@ from stepscope.formats.perfetto_tracks import OwnTrack, Tracks
 from stepscope.model.errors import FormatError
 from stepscope.model.trace import Trace
 
-__all__ = ["MAX_BYTES", "decode_perfetto"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-MAX_BYTES = 8 << 30
+__all__ = ["decode_perfetto"]
+
+# What comes out of compressed packets: traces shrink by up to a hundred times.
+MAX_BYTES, MAX_RATIO, FREE_BYTES = 8 << 30, 400, 256 << 20
 MAX_COMPRESSED_DEPTH = 4
 STATE_CLEARED, NEEDS_STATE = 1, 2  # of sequence_flags
 INTERNED_TEXTS = {1: "event_categories", 2: "event_names", 3: "debug_annotation_names"}
@@ -32,7 +35,7 @@ STRING_VALUES = 29  # debug_annotation_string_values, whose text is bytes
 
 
 def decode_perfetto(
-    data: bytes | memoryview | mmap.mmap, source: str, *, strict: bool = True, max_bytes: int = MAX_BYTES
+    data: bytes | memoryview | mmap.mmap, source: str, *, strict: bool = True, max_bytes: int | None = None
 ) -> Trace:
     """Read a .pftrace file.
 
@@ -44,11 +47,13 @@ def decode_perfetto(
         source: what errors call it.
         strict: raise if the file is damaged. Otherwise all whole packets before the damage are read, and the damage
             is a problem of the trace.
-        max_bytes: how much may come out of compressed packets.
+        max_bytes: how much may come out of compressed packets. None: 8 GiB, and no more than 400 times the file's size.
 
     Raises:
         FormatError: the file is damaged, or more comes out of compressed packets than max_bytes.
     """
+    if max_bytes is None:
+        max_bytes = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * len(data)))
     return _File(source, strict, max_bytes).decode(bytes(data) if isinstance(data, memoryview) else data)
 
 
@@ -102,7 +107,7 @@ class _File:
             packet = f"packet {self._scanner.packets}" + " (a compressed one)" * (depth > 0)
             try:
                 self._packet(data, stop, depth)
-            except Malformed as error:
+            except MalformedError as error:
                 self._findings.wrong("malformed", stop.at, f"{packet} is damaged at {error}")
             except UnicodeDecodeError as error:
                 self._findings.wrong("malformed", stop.at, f"{packet} has text that is not UTF-8 ({error.reason})")
@@ -122,16 +127,15 @@ class _File:
                 numbers[number] = value
             elif wire == LENGTH:
                 parts[number] = value, end
-        if 50 in parts:
-            self._compressed(data[slice(*parts[50])], stop.at, depth)
-        if 133 in parts:
-            self._findings.note("compressed", f"byte {stop.at}: packets compressed with zstd are not read")
+        self._compressed(data, parts, stop.at, depth)
         sequence = self._sequences.get(numbers.get(10, 0))
         self._state(sequence, numbers, parts, data)
         if 6 in parts:
             self._sequences.snapshot(sequence, _parse("ClockSnapshot", data, parts[6]))
         elif numbers.get(13, 0) & NEEDS_STATE and not sequence.valid:
-            self._findings.note("state", f"byte {stop.at}: what a packet of sequence {sequence.number} refers to is lost")
+            self._findings.note(
+                "state", f"byte {stop.at}: what a packet of sequence {sequence.number} refers to is lost"
+            )
         else:
             ts = self._sequences.time(sequence, numbers.get(58, 0), numbers[8]) if 8 in numbers else None
             for number, read in self._readers.items():
@@ -141,9 +145,7 @@ class _File:
                 self._track_event(sequence, ts, data, parts[11])
         self._sequences.tell(sequence)
 
-    def _state(
-        self, sequence: Sequence, numbers: dict[int, int], parts: dict[int, tuple[int, int]], data: Any
-    ) -> None:
+    def _state(self, sequence: Sequence, numbers: dict[int, int], parts: dict[int, tuple[int, int]], data: Any) -> None:
         """Take what later packets of the sequence refer to."""
         if numbers.get(13, 0) & STATE_CLEARED or numbers.get(41):
             self._sequences.clear(sequence)
@@ -169,17 +171,29 @@ class _File:
         else:
             self._findings.note("unreadable", "an event is of no packet sequence")
 
-    def _compressed(self, packed: bytes, at: int, depth: int) -> None:
+    def _compressed(self, data: Any, parts: dict[int, tuple[int, int]], at: int, depth: int) -> None:
         """Read the packets in a compressed one."""
+        if 133 in parts:
+            self._findings.note("compressed", f"byte {at}: packets compressed with zstd are not read")
+        if 50 in parts:
+            self._packets(self._inflated(data[slice(*parts[50])], at, depth), depth + 1)
+
+    def _inflated(self, packed: bytes, at: int, depth: int) -> bytes:
+        """What comes out of a compressed packet, as far as it is whole.
+
+        Raises:
+            FormatError: it is more than the limit.
+            MalformedError: nothing comes out.
+        """
         if depth == MAX_COMPRESSED_DEPTH:
             message = "compressed packets are in each other"
-            raise Malformed(message)
+            raise MalformedError(message)
         inflator = zlib.decompressobj()
         try:
             data = inflator.decompress(packed, self._left + 1)
         except zlib.error as error:
             message = f"its compressed packets ({error})"
-            raise Malformed(message) from error
+            raise MalformedError(message) from error
         if len(data) > self._left:
             message = (
                 f"{self._source}: byte {at}: more than {self._max_bytes} bytes come out of compressed packets. "
@@ -189,7 +203,7 @@ class _File:
         self._left -= len(data)
         if not inflator.eof:
             self._findings.wrong("malformed", at, "compressed packets end early")
-        self._packets(data, depth + 1)
+        return data
 
     # -- packets that are rare -------------------------------------------------------------------------------------
 
@@ -223,7 +237,7 @@ def _message(name: str, content: bytes) -> Any:
     """A message of perfetto.protos.
 
     Raises:
-        Malformed: the bytes are none.
+        MalformedError: the bytes are none.
     """
     from google.protobuf.message import DecodeError
     from perfetto.protos.perfetto.trace import perfetto_trace_pb2
@@ -232,4 +246,4 @@ def _message(name: str, content: bytes) -> Any:
         return getattr(perfetto_trace_pb2, name).FromString(content)
     except DecodeError as error:
         message = f"its {name}"
-        raise Malformed(message) from error
+        raise MalformedError(message) from error

@@ -151,9 +151,7 @@ class Tracks:
             self._made[key] = builder.counter_track(pid, name, unit, self._process(pid))
         return self._made[key]
 
-    def _thread(
-        self, builder: TraceBuilder, key: object, thread: tuple[int, int], kind: str, name: str = ""
-    ) -> int:
+    def _thread(self, builder: TraceBuilder, key: object, thread: tuple[int, int], kind: str, name: str = "") -> int:
         if key not in self._made:
             pid = self._owner(thread[0])
             name = name or self._threads.get(thread, "")
