@@ -13,7 +13,17 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = ("test_native.py", "test_span.py", "test_twins.py", "test_cores.py", "test_profile.py", "test_handlers.py")
+TESTS = (
+    "test_native.py",
+    "test_span.py",
+    "test_twins.py",
+    "test_twins_read.py",
+    "test_cores.py",
+    "test_perfetto_bad.py",
+    "test_perfetto_read.py",
+    "test_profile.py",
+    "test_handlers.py",
+)
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
 
 

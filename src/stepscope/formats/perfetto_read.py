@@ -15,6 +15,7 @@ from stepscope.core.events import DONE, PACKET, TRUNCATED, Stop
 from stepscope.core.protobuf import LENGTH, VARINT, MalformedError, fields
 from stepscope.formats.findings import Findings
 from stepscope.formats.perfetto_events import Event, EventReader
+from stepscope.formats.perfetto_messages import as_bytes, as_text, parse
 from stepscope.formats.perfetto_sequence import Sequence, Sequences
 from stepscope.formats.perfetto_trace import Content, make_trace
 from stepscope.formats.perfetto_tracks import OwnTrack, Tracks
@@ -66,7 +67,7 @@ class _File:
         self._findings = Findings(source, strict=strict)
         self._scanner = kernels.TrackEventScanner()
         self._sequences = Sequences(self._scanner)
-        self._tracks = Tracks()
+        self._tracks = Tracks(self._findings.note)
         self._events = EventReader(self._scanner, self._sequences, self._tracks, self._findings.note)
         self._buffers: list[Any] = []
         self._metadata: dict[str, Any] = {}
@@ -82,8 +83,7 @@ class _File:
 
     def decode(self, data: bytes | mmap.mmap) -> Trace:
         """Read all packets and make the Trace."""
-        self._packets(data, 0)
-        if not self._scanner.packets:
+        if self._packets(data, 0) and not self._scanner.packets:
             self._findings.wrong("truncated", 0, "there is no packet in the file")
         content = Content(
             self._scanner.take(),
@@ -98,8 +98,8 @@ class _File:
         )
         return make_trace(content, self._findings)
 
-    def _packets(self, data: bytes | mmap.mmap, depth: int) -> None:
-        """Read the packets of a file, or of a compressed packet."""
+    def _packets(self, data: bytes | mmap.mmap, depth: int) -> bool:
+        """Read the packets of a file, or of a compressed packet; returns whether they were all."""
         number = len(self._buffers)
         self._buffers.append(data)
         stop = self._scanner.scan(data, 0, number)
@@ -117,6 +117,7 @@ class _File:
             what = "ends beyond the data" if cut else "does not begin as a packet does"
             packet = f"packet {self._scanner.packets + 1}" + " (a compressed one)" * (depth > 0)
             self._findings.wrong("truncated" if cut else "damaged", stop.at, f"{packet} {what}")
+        return stop.status == DONE
 
     def _packet(self, data: bytes | mmap.mmap, stop: Stop, depth: int) -> None:
         """Read a packet that the scanner does not."""
@@ -131,7 +132,7 @@ class _File:
         sequence = self._sequences.get(numbers.get(10, 0))
         self._state(sequence, numbers, parts, data)
         if 6 in parts:
-            self._sequences.snapshot(sequence, _parse("ClockSnapshot", data, parts[6]))
+            self._sequences.snapshot(sequence, parse("ClockSnapshot", data[slice(*parts[6])]))
         elif numbers.get(13, 0) & NEEDS_STATE and not sequence.valid:
             self._findings.note(
                 "state", f"byte {stop.at}: what a packet of sequence {sequence.number} refers to is lost"
@@ -152,12 +153,12 @@ class _File:
         elif numbers.get(42):
             self._sequences.lose(sequence)
         if 59 in parts:
-            self._sequences.set_defaults(sequence, _parse("TracePacketDefaults", data, parts[59]))
+            self._sequences.set_defaults(sequence, parse("TracePacketDefaults", data[slice(*parts[59])]))
         if 12 in parts and sequence.valid:
-            interned = _parse("InternedData", data, parts[12])
+            interned = parse("InternedData", data[slice(*parts[12])])
             for table, name in INTERNED_TEXTS.items():
                 for entry in getattr(interned, name):
-                    self._scanner.intern(sequence.generation, table, entry.iid, entry.name.encode())
+                    self._scanner.intern(sequence.generation, table, entry.iid, as_bytes(entry.name))
             for entry in interned.debug_annotation_string_values:
                 self._scanner.intern(sequence.generation, STRING_VALUES, entry.iid, entry.str)
         elif 12 in parts:
@@ -165,7 +166,7 @@ class _File:
         self._sequences.tell(sequence)
 
     def _track_event(self, sequence: Sequence, ts: int | None, data: Any, part: tuple[int, int]) -> None:
-        event = _parse("TrackEvent", data, part)
+        event = parse("TrackEvent", data[slice(*part)])
         if sequence.number:
             self._events.read(Event(event, sequence, ts, *part))
         else:
@@ -208,42 +209,24 @@ class _File:
     # -- packets that are rare -------------------------------------------------------------------------------------
 
     def _thread_descriptor(self, sequence: Sequence, message: bytes) -> None:
-        descriptor = _message("ThreadDescriptor", message)
+        descriptor = parse("ThreadDescriptor", message)
         pid, tid = self._tracks.describe_thread(descriptor)
         sequence.thread = OwnTrack(pid, tid, "")
         sequence.time_ns = descriptor.reference_timestamp_us * 1000
 
     def _process_descriptor(self, _: Sequence, message: bytes) -> None:
-        self._tracks.describe_process(_message("ProcessDescriptor", message))
+        self._tracks.describe_process(parse("ProcessDescriptor", message))
 
     def _track_descriptor(self, _: Sequence, message: bytes) -> None:
-        self._tracks.describe(_message("TrackDescriptor", message))
+        self._tracks.describe(parse("TrackDescriptor", message))
 
     def _chrome_events(self, _: Sequence, message: bytes) -> None:
-        for entry in _message("ChromeEventBundle", message).metadata:
+        for entry in parse("ChromeEventBundle", message).metadata:
             kind = entry.WhichOneof("value")
             if kind:
-                self._metadata[entry.name] = getattr(entry, kind)
+                value = getattr(entry, kind)
+                text = as_text(value, self._findings.note) if isinstance(value, (str, bytes)) else value
+                self._metadata[as_text(entry.name, self._findings.note)] = text
 
     def _system_info(self, _: Sequence, message: bytes) -> None:
-        self._host = _message("SystemInfo", message).machine_name or self._host
-
-
-def _parse(name: str, data: Any, part: tuple[int, int]) -> Any:
-    return _message(name, data[slice(*part)])
-
-
-def _message(name: str, content: bytes) -> Any:
-    """A message of perfetto.protos.
-
-    Raises:
-        MalformedError: the bytes are none.
-    """
-    from google.protobuf.message import DecodeError
-    from perfetto.protos.perfetto.trace import perfetto_trace_pb2
-
-    try:
-        return getattr(perfetto_trace_pb2, name).FromString(content)
-    except DecodeError as error:
-        message = f"its {name}"
-        raise MalformedError(message) from error
+        self._host = as_text(parse("SystemInfo", message).machine_name, self._findings.note) or self._host

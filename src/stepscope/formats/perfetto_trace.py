@@ -15,8 +15,9 @@ from stepscope.formats.about import ABOUT
 from stepscope.formats.about_read import Told, read_about
 from stepscope.formats.chrome_values import legal_args
 from stepscope.formats.findings import Findings
-from stepscope.formats.perfetto_args import CUT_MARK, decode_args
+from stepscope.formats.perfetto_args import CUT_MARK, Texts, decode_args
 from stepscope.formats.perfetto_clocks import BOOTTIME, MONOTONIC, REALTIME
+from stepscope.formats.perfetto_messages import as_text
 from stepscope.formats.perfetto_sequence import Sequences
 from stepscope.formats.perfetto_tracks import Tracks
 from stepscope.model.build import LAST_NS, NO_CATEGORY, TraceBuilder
@@ -116,9 +117,7 @@ class _Assembly:
         try:
             return legal_text(text.decode())
         except UnicodeDecodeError:
-            shown = legal_text(text.decode("utf-8", "backslashreplace"))
-            self._findings.note("text", f"{shown!r} is not UTF-8")
-            return shown
+            return as_text(text, self._findings.note)
 
     def _foreign_origin(self) -> tuple[int, Origin]:
         """What times count from, on the trace's clock, and the origin of a trace that does not say it."""
@@ -174,7 +173,7 @@ class _Assembly:
             row = paired.rows[event]
             if row == NO_ROW:
                 continue
-            args = decode_args(annotations, partial(self._interned, generation))
+            args = decode_args(annotations, Texts(partial(self._interned, generation), self._findings.note))
             for name in [name for name in args if name.startswith(RESERVED_PREFIX)]:
                 if name == CUT_MARK and self._told:
                     paired.columns.kind[row] |= CUT
