@@ -69,6 +69,14 @@ def double(bits: int) -> float:
     return float(number)
 
 
+def _long_varint(data: Any, at: int, stop: int) -> tuple[int, int]:
+    """As read_varint; where there is none, what no packet has: an integer that takes all of it."""
+    try:
+        return read_varint(data, at, stop)
+    except MalformedError:
+        return 0, stop
+
+
 class _Clock:
     """A clock of a sequence: ts = ns + offset for ns from lowest to highest."""
 
@@ -289,7 +297,7 @@ class TrackEventScanner:
             if time > 0x7F:
                 time, behind = time & 0x7F | data[behind] << 7, at + 5
                 if time > 0x3FFF:  # more than two bytes, which are rarer
-                    time, behind = read_varint(data, at + 3, end)
+                    time, behind = _long_varint(data, at + 3, stop)
             shape = shapes(data[behind:stop])
             if shape is None:
                 break
