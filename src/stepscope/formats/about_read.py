@@ -66,7 +66,9 @@ def read_about(about: Any) -> Told:
     problems = [Problem(_text(p["kind"]), _integer(p["count"]), _text(p["example"])) for p in about["problems"]]
     tracks = [(_text(kind), _integer(pid), _integer(tid)) for kind, pid, tid, _, _ in about.get("tracks", ())]
     names = [_text(name) for name in about.get("flow_names", ())]
-    return Told(origin, tuple(problems), {(pid, tid): kind for kind, pid, tid in tracks if tid}, names)
+    return Told(
+        origin, tuple(problems), {(pid, tid): kind for kind, pid, tid in tracks if tid and kind != "counter"}, names
+    )
 
 
 def _text(value: Any) -> str:
