@@ -17,6 +17,7 @@ TESTS = (
     "test_native.py",
     "test_span.py",
     "test_twins.py",
+    "test_twin_counters.py",
     "test_twins_read.py",
     "test_cores.py",
     "test_perfetto_bad.py",
