@@ -13,6 +13,7 @@ from typing import Any
 
 from perfetto.trace_processor import TraceProcessor
 
+from stepscope import read
 from stepscope.check import HARMLESS_STATS, Engine, find_engine, open_trace, rows
 from stepscope.formats.perfetto_read import decode_perfetto
 from stepscope.model.trace import CUT, Trace
@@ -42,7 +43,9 @@ ARGS = "select arg_set_id, key, value_type, string_value, int_value, real_value 
 
 
 def assert_file_is(trace: Trace, path: Path) -> None:
-    """The file holds exactly the trace, and the trace processor has nothing to say about it."""
+    """The file holds exactly the trace: to the trace processor, which has nothing to say about it, and to `read`."""
+    if is_json(path):
+        assert read(path) == trace
     engine = find_engine()
     chrome = is_json(path)
     with open_trace(path, engine=engine) as processor:

@@ -20,6 +20,8 @@ TESTS = (
     "test_twin_counters.py",
     "test_twins_read.py",
     "test_cores.py",
+    "test_chrome_bad.py",
+    "test_chrome_scan.py",
     "test_perfetto_bad.py",
     "test_perfetto_read.py",
     "test_profile.py",

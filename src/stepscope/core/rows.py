@@ -5,6 +5,7 @@ nest.
 """
 
 from array import array
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -157,7 +158,7 @@ class Paired(NamedTuple):
     columns: Columns
     strings: list[str]
     threads: list[tuple[int, str]]
-    args: dict[int, dict[str, Any]]
+    args: dict[int, Mapping[str, Any]]
     dropped: dict[str, int]
     counters: PairedCounters = PairedCounters.empty()
     flows: PairedFlows = PairedFlows.empty()

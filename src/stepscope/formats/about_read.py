@@ -39,16 +39,7 @@ class Told(NamedTuple):
             again = 0 if found is None or known.kind == "cut" else found.count
             count = max(known.count, found.count) if found and known.kind == "cut" else known.count + again
             problems[known.kind] = known._replace(count=count)
-        return Trace(
-            trace.strings,
-            trace.tracks,
-            trace.columns,
-            args=trace.args,
-            counters=trace.counters,
-            flows=trace.flows,
-            origin=trace.origin,
-            problems=tuple(problems[kind] for kind in sorted(problems)),
-        )
+        return trace.with_problems(problems[kind] for kind in sorted(problems))
 
 
 def read_about(about: Any) -> Told:
@@ -57,8 +48,8 @@ def read_about(about: Any) -> Told:
     Raises:
         ValueError, TypeError, KeyError: it is something else.
     """
-    texts = {key: _text(about[key]) for key in TEXTS}
-    numbers = {key: _integer(about[key]) for key in NUMBERS}
+    texts: dict[str, Any] = {key: _text(about[key]) for key in TEXTS}
+    numbers: dict[str, Any] = {key: _integer(about[key]) for key in NUMBERS}
     clocks = Clocks(*(_integer(about["clocks"][key]) for key in Clocks._fields))
     session = {_text(key): _integer(value) for key, value in about["session"].items()}
     metadata = {_text(key): value for key, value in about.get("metadata", {}).items()}

@@ -24,6 +24,7 @@ from stepscope.formats.chrome_values import (
     duration_of,
     id_of,
     number_of,
+    plain_id,
     take_cut,
     time_of,
     with_floats,
@@ -227,12 +228,7 @@ class Events:
     @staticmethod
     def _ids(event: Mapping[str, Any]) -> tuple[str | int, str | int]:
         """The pid and tid, as they are written; 0 where one is missing, as in Perfetto."""
-        ids = event.get("pid", 0), event.get("tid", 0)
-        for key, id_ in zip(("pid", "tid"), ids, strict=True):
-            if isinstance(id_, bool) or not isinstance(id_, (int, str)):
-                message = f'its "{key}" is {id_!r}'
-                raise MalformedError(message)
-        return ids
+        return plain_id(event.get("pid", 0), "pid"), plain_id(event.get("tid", 0), "tid")
 
 
 def _text(event: Mapping[str, Any], key: str) -> str:

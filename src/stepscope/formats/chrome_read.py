@@ -8,7 +8,7 @@ pieces, and of a piece nothing stays but what is in the trace.
 
 import re
 from bisect import bisect_right
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
@@ -23,6 +23,9 @@ from stepscope.formats.source import Source
 from stepscope.model.build import NO_CATEGORY
 from stepscope.model.errors import FormatError
 from stepscope.model.trace import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["read_chrome", "sniff_chrome"]
 
@@ -73,7 +76,7 @@ class _Reader:
         self.head: dict[str, Any] = {}
         self.scanner = kernels.ChromeScanner(orjson.dumps(NO_NAME)[1:-1], orjson.dumps(NO_CATEGORY)[1:-1])
         self.events = Events(self.findings)
-        self.args: dict[int, dict[str, Any]] = {}
+        self.args: dict[int, Mapping[str, Any]] = {}
         self.metadata_byte = 0
         self.cut_rows: list[int] = []
         self.unusual = 0

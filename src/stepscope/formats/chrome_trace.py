@@ -48,7 +48,7 @@ class Parts(NamedTuple):
     """
 
     scanned: Scanned
-    args: dict[int, dict[str, Any]]
+    args: dict[int, Mapping[str, Any]]
     events: Events
     head: Mapping[str, Any]
     metadata_byte: int
@@ -262,11 +262,12 @@ class _Assembly:
         """The merged row of one of the scanner's."""
         return row + bisect_right(self.insertions, row)
 
-    def _args(self) -> dict[int, dict[str, Any]]:
+    def _args(self) -> dict[int, Mapping[str, Any]]:
         if not self.order:
             return self.parts.args
         args = {self._place(row): args for row, args in self.parts.args.items()}
-        return args | {self.places[row]: given for row, given in self.parts.events.args.items()}
+        args.update((self.places[row], given) for row, given in self.parts.events.args.items())
+        return args
 
     # ---- counters and flows --------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ __all__ = [
     "legal_args",
     "number_of",
     "parse",
+    "plain_id",
     "take_cut",
     "time_of",
     "with_floats",
@@ -30,6 +31,7 @@ CUT_KEY = RESERVED_PREFIX + "cut"
 MAX_EXPONENT = 40
 
 _NUMBER = re.compile(r"\s*([+-]?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,9}))?\s*", re.ASCII)
+_WHOLE = re.compile(r"(-?\d{1,30})\.0+", re.ASCII)
 _HEX = re.compile(r"0[xX]([0-9a-fA-F]{1,32})")
 
 
@@ -155,16 +157,23 @@ def id_of(event: Mapping[str, Any]) -> tuple[int | str, str, bool]:
     if isinstance(second, Mapping):
         local = "local" in second
         found = second.get("local", second.get("global"))
-    return _id(found, "id"), str(event.get("scope", "")), local
+    id_ = plain_id(found, "id")
+    if isinstance(id_, str) and (hexadecimal := _HEX.fullmatch(id_)):
+        id_ = int(hexadecimal[1], 16)  # 0x10 is 16, as in Perfetto
+    return id_, str(event.get("scope", "")), local
 
 
-def _id(value: Any, key: str) -> int | str:
-    """An id; 0x10 is 16, as in Perfetto."""
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        message = f'its "{key}" is {_shown(value)}' if value is not None else f'it has no "{key}"'
+def plain_id(value: Any, key: str) -> int | str:
+    """An id of a process, a thread or an operation: an integer or a text; 7.0 is 7, as some tables are written.
+
+    Raises:
+        MalformedError: it is something else, or missing.
+    """
+    if isinstance(value, Literal) and (whole := _WHOLE.fullmatch(value)):
+        return int(whole[1])
+    if isinstance(value, (bool, Literal)) or not isinstance(value, (int, str)):
+        message = f'it has no "{key}"' if value is None else f'its "{key}" is {_shown(value)}'
         raise MalformedError(message)
-    if isinstance(value, str) and (hexadecimal := _HEX.fullmatch(value)):
-        return int(hexadecimal[1], 16)
     return value
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from stepscope.model.errors import ExportError, FormatError
-from stepscope.model.trace import Trace
+from stepscope.model.trace import Problem, Trace
 
 if TYPE_CHECKING:
     from stepscope.formats.source import Source
@@ -79,7 +79,10 @@ def _read_perfetto(source: "Source", strict: bool) -> Trace:
         message = f"{source.name}: byte {len(content)}: {source.damage}. Pass strict=False to read what is before it."
         raise FormatError(message)
     limit = {} if source.max_bytes is None else {"max_bytes": source.max_bytes}
-    return decode_perfetto(content, source.name, strict=strict, **limit)
+    trace = decode_perfetto(content, source.name, strict=strict, **limit)
+    if not source.damage:
+        return trace
+    return trace.with_problems(sorted([*trace.problems, Problem("compression", 1, source.damage)]))
 
 
 FORMATS: dict[str, Format] = {
