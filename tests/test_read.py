@@ -200,16 +200,16 @@ def test_a_bomb_in_a_bomb_is_no_trace() -> None:
 
 
 def test_a_large_file_is_read_within_three_times_its_size_and_its_time(tmp_path: Path) -> None:
-    """A million slices in 3 s, and in five times that by the Python core; a fifth of them here."""
+    """A million slices in 3 s, and in five times that by the Python core; a part of them here."""
     builder = TraceBuilder(Origin(pid=7))
     track = builder.thread(7, 8, "main", "python")
-    for number in range(200_000):
+    native = core.info().name == "c"
+    for number in range(200_000 if native else 20_000):
         builder.slice(track, f"function {number % 100}", number * 1000, 900)
     trace = builder.build()
     content = b"".join(FORMATS["chrome"].encode(trace))
     path = tmp_path / "t.json"
     path.write_bytes(content)
-    limit = 0.6 if core.info().name == "c" else 3.0
     begin = time.perf_counter()
     assert read(path) == trace
     taken = time.perf_counter() - begin
@@ -219,7 +219,7 @@ def test_a_large_file_is_read_within_three_times_its_size_and_its_time(tmp_path:
     tracemalloc.stop()
 
     assert peak < 3 * len(content)
-    assert taken < limit * 2  # the machine may have others to serve
+    assert taken < (1.2 if native else 0.6)  # twice what it may be: the machine may have others to serve
 
 
 def test_a_source_gives_pieces_and_its_head_again() -> None:
