@@ -1,4 +1,4 @@
-"""Files: which formats there are, and writing a trace in one of them."""
+"""Files: which formats there are, how one is told by its content, and reading and writing a trace in them."""
 
 import os
 from collections.abc import Callable, Iterator
