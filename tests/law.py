@@ -17,11 +17,24 @@ from stepscope.model.trace import CUT, Trace
 
 STATS = "select distinct name from stats where value > 0"
 SLICES = """
-    select s.ts, s.dur, s.name, s.category, s.depth, t.tid, t.name, p.pid, p.name, s.arg_set_id
+    select s.id, s.ts, s.dur, s.name, s.category, s.depth, t.tid, t.name, p.pid, p.name, s.arg_set_id
     from slice s
     left join thread_track tt on s.track_id = tt.id
     left join thread t using (utid)
     left join process p using (upid)
+    order by s.id
+"""
+COUNTERS = """
+    select c.ts, c.value, t.name, t.unit, p.pid, p.name
+    from counter c
+    join counter_track t on c.track_id = t.id
+    left join process_counter_track pt on pt.id = t.id
+    left join process p using (upid)
+"""
+FLOWS = """
+    select f.slice_out, f.slice_in, f.trace_id, a.string_value
+    from flow f
+    left join args a on a.arg_set_id = f.arg_set_id and a.key = 'name'
 """
 ARGS = "select arg_set_id, key, value_type, string_value, int_value, real_value from args"
 
@@ -29,21 +42,27 @@ ARGS = "select arg_set_id, key, value_type, string_value, int_value, real_value 
 def assert_file_is(trace: Trace, path: Path) -> None:
     """The file holds exactly the trace, and the trace processor has nothing to say about it."""
     engine = find_engine()
+    chrome = is_json(path)
     with open_trace(path, engine=engine) as processor:
         said = {name for (name,) in rows(processor, STATS)}
-        found = Counter(loaded_rows(processor, is_json(path)))
+        slices = rows(processor, SLICES)
+        found = Counter(loaded_rows(processor, slices, chrome))
+        counters = Counter(loaded_counters(processor, chrome))
+        flows = Counter(loaded_flows(processor, slices, chrome))
     assert said - HARMLESS_STATS == set()
     assert sum(found.values()) == len(trace)
-    expected = Counter(expected_rows(trace, is_json(path), engine))
+    expected = Counter(expected_rows(trace, chrome, engine))
     assert found - expected == Counter()
     assert expected - found == Counter()
+    assert counters == Counter(expected_counters(trace, chrome, engine))
+    assert flows == Counter(expected_flows(trace, chrome, engine))
 
 
 def is_json(path: Path) -> bool:
     return path.name.removesuffix(".gz").endswith(".json")
 
 
-def loaded_rows(processor: TraceProcessor, chrome: bool) -> Iterator[tuple[Any, ...]]:
+def loaded_rows(processor: TraceProcessor, slices: list[tuple[Any, ...]], chrome: bool) -> Iterator[tuple[Any, ...]]:
     """Each row of the file as the trace processor shows it."""
     args: dict[int, list[tuple[Any, ...]]] = {}
     for owner, key, kind, text, integer, real in rows(processor, ARGS):
@@ -51,7 +70,7 @@ def loaded_rows(processor: TraceProcessor, chrome: bool) -> Iterator[tuple[Any, 
         if kind == "real":
             value = as_engine_reads(value, chrome)
         args.setdefault(owner, []).append((key, kind, value))
-    for *row, owner in rows(processor, SLICES):
+    for _, *row, owner in slices:
         yield (*row, frozenset(Counter(args.get(owner, ())).items()))
 
 
@@ -78,6 +97,80 @@ def expected_rows(trace: Trace, chrome: bool, engine: Engine) -> Iterator[tuple[
             *where,
             frozenset(Counter(flat).items()),
         )
+
+
+def loaded_counters(processor: TraceProcessor, chrome: bool) -> Iterator[tuple[Any, ...]]:
+    """Each counter value of the file as the trace processor shows it."""
+    for ts, value, *where in rows(processor, COUNTERS):
+        yield (ts, as_engine_reads(value, chrome), *where)
+
+
+def expected_counters(trace: Trace, chrome: bool, engine: Engine) -> Iterator[tuple[Any, ...]]:
+    """Each value of the trace's counters as the trace processor should show it.
+
+    JSON has no place for a unit: there it is the second part of the track's name.
+    """
+    shift = 0 if chrome else trace.origin.boottime_offset_ns
+    for ts, value, number in zip(*trace.counters, strict=True):
+        track = trace.tracks[number]
+        what: tuple[str, str | None] = (track.name, track.unit or None)
+        process = track.process
+        if chrome:
+            what = (f"{as_engine_shows(track.name, engine)} {as_engine_shows(track.unit, engine)}", None)
+            process = as_engine_shows(process, engine)
+        yield (ts + shift, as_engine_reads(value, chrome), *what, track.pid, process)
+
+
+Place = tuple[int, int, int]
+
+
+def loaded_flows(
+    processor: TraceProcessor, slices: list[tuple[Any, ...]], chrome: bool
+) -> Iterator[tuple[Place, Place, Any]]:
+    """Each arrow of the file: from where, to where, and what JSON calls it or the id it has in protobuf.
+
+    A row is told by its thread and by how many are before it there: rows may be equal in all else.
+    """
+    places: dict[int, Place] = {}
+    on_thread: Counter[tuple[int, int]] = Counter()
+    for number, _, _, _, _, _, tid, _, pid, _, _ in slices:
+        places[number] = (pid, tid, on_thread[pid, tid])
+        on_thread[pid, tid] += 1
+    for out, into, number, name in rows(processor, FLOWS):
+        yield places[out], places[into], name if chrome else number
+
+
+def expected_flows(trace: Trace, chrome: bool, engine: Engine) -> Iterator[tuple[Place, Place, Any]]:
+    """Each arrow of the trace as the trace processor should show it."""
+    places: list[Place] = []
+    on_thread: Counter[tuple[int, int]] = Counter()
+    for row in trace:
+        where = row.track.pid, row.track.tid
+        places.append((*where, on_thread[where]))
+        on_thread[where] += 1
+    names = list(dict.fromkeys(trace.flows.name))
+    before: dict[int, int] = {}
+    for flow, row_number in zip(trace.flows.flow, trace.flows.row, strict=True):
+        at = row_that_json_binds(trace, row_number) if chrome else row_number
+        name = trace.flows.name[flow]
+        if flow in before:
+            number = (1 + names.index(name)) << 40 | (1 + flow)
+            shown = as_engine_shows(trace.strings[name], engine) if chrome else number
+            yield places[before[flow]], places[at], shown
+        before[flow] = at
+
+
+def row_that_json_binds(trace: Trace, at: int) -> int:
+    """The row that the JSON importer finds at a flow event, which stands right behind its row.
+
+    It sorts by time and then takes slices that last before all that does not: where a slice begins together with
+    some inside it, the arrow is drawn at the innermost of those.
+    """
+    row = trace[at]
+    if not row.dur:
+        return at
+    same = (other for other in range(at, len(trace)) if trace[other].ts == row.ts and trace[other].dur)
+    return max(other for other in same if trace[other].track == row.track)
 
 
 def depths(trace: Trace) -> list[int]:

@@ -44,6 +44,17 @@ values = st.recursive(
 arguments = st.dictionaries(texts, values, max_size=3)
 
 
+# Counters: whole numbers of every size, and what no file can show.
+units = st.one_of(st.sampled_from(("", "bytes", "ns", "count", "value", "requests/s")), texts)
+numbers = st.one_of(
+    st.integers(-3, 3),
+    st.integers(-(2**54), 2**54),
+    st.integers(),
+    floats,
+    st.sampled_from((0.1, 2.5, 1e-3, 123e-5, 1e300, -1e300, 2.0**53, 2.0**63, -(2.0**63), 10**400)),
+)
+
+
 @dataclass(frozen=True)
 class Span:
     """A span of a generated program: how long before it, what is in it, how long after that."""
@@ -65,3 +76,8 @@ spans = st.recursive(
     max_leaves=8,
 )
 programs = st.lists(spans, max_size=3)
+
+# (pid, name, unit, ts, value); few names, so that many values are of one counter.
+counts = st.lists(st.tuples(st.sampled_from((7, 9)), names, units, ticks, numbers), max_size=12)
+# (name, rows by number, to be taken modulo how many there are).
+flows = st.lists(st.tuples(names, st.lists(st.integers(0, 30), max_size=6)), max_size=6)

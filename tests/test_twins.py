@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from stepscope.core import twin
 from stepscope.core.protobuf import Annotations, TrackSequence
-from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Lane, Renumbered, Settled
+from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Flows, Lane, Renumbered, Settled
 from strategies import HOSTILE
 
 native: Any = pytest.importorskip("stepscope._native", reason="stepscope._native is not built: there is no second core")
@@ -106,15 +106,16 @@ class File:
     args: dict[int, bytes]
     annotations: dict[int, Annotations]
     annotation_names: list[bytes]
+    flows: Flows | None = None
 
     def chrome(self, core: Any, columns: Columns) -> Iterator[bytes]:
-        chunks: Iterator[bytes] = core.chrome_rows(columns, self.texts, self.tracks, self.args)
+        chunks: Iterator[bytes] = core.chrome_rows(columns, self.texts, self.tracks, self.args, self.flows)
         return chunks
 
     def perfetto(self, core: Any, columns: Columns) -> Iterator[bytes]:
         sequences = spread(columns, len(self.tracks))
         chunks: Iterator[bytes] = core.perfetto_rows(
-            columns, self.texts, sequences, self.annotations, self.annotation_names
+            columns, self.texts, sequences, self.annotations, self.annotation_names, flows=self.flows
         )
         return chunks
 
@@ -126,6 +127,15 @@ PLAIN = File(
     annotations={},
     annotation_names=[b""],
 )
+
+
+@st.composite
+def flows_through(draw: st.DrawFn, rows: int, names: int) -> Flows:
+    """Points on some of the rows, as a Trace has them; a flow may have any number of them."""
+    titles = draw(st.lists(st.integers(0, names - 1), max_size=5))
+    points = st.tuples(st.integers(0, rows - 1), st.integers(0, len(titles) - 1))
+    drawn = sorted(draw(st.sets(points, max_size=20))) if rows and titles else []
+    return Flows(array("I", (flow for _, flow in drawn)), array("I", (row for row, _ in drawn)), array("I", titles))
 
 
 @st.composite
@@ -142,7 +152,12 @@ def files(draw: st.DrawFn) -> tuple[Columns, File]:
         args=draw(st.dictionaries(rows, any_bytes, max_size=8 * with_args)),
         annotations=draw(st.dictionaries(rows, st.builds(Annotations, any_bytes, names), max_size=8 * with_args)),
         annotation_names=draw(st.lists(any_bytes, min_size=ANNOTATION_NAMES, max_size=ANNOTATION_NAMES)),
+        flows=draw(st.one_of(st.none(), flows_through(len(columns.ts), TEXTS))),
     )
+
+
+# Through rows 1, 3 and 7, and from 3 to 7.
+ARROWS = Flows(array("I", [0, 0, 1, 0, 1]), array("I", [1, 3, 3, 7, 7]), array("I", [5, 2]))
 
 
 def outcome(call: Callable[[], Any]) -> Any:
@@ -433,6 +448,53 @@ def test_chrome_says_what_is_wrong(changed: dict[str, Any], error: type[Exceptio
         native.chrome_rows(**{**right, **changed})
 
 
+def flows_of(points: Iterable[tuple[int, int]], names: Iterable[int]) -> Flows:
+    """Of (flow, row) each."""
+    both = list(points)
+    return Flows(array("I", (flow for flow, _ in both)), array("I", (row for _, row in both)), array("I", names))
+
+
+BACKWARDS = flows_of([(0, 2), (0, 1)], [0])
+BAD_FLOWS: list[Bad] = [
+    ((array("I"),) * 3, TypeError, "flows: must be a stepscope.core.rows.Flows, not tuple"),
+    (flows_of([], [])._replace(flow=array("q")), TypeError, "flows.flow: must be an array of typecode 'I', not 'q'"),
+    (flows_of([], [])._replace(name=array("q")), TypeError, "flows.name: must be an array of typecode 'I', not 'q'"),
+    (flows_of([(0, 0)], [0])._replace(row=array("I")), ValueError, "flows has 1 flow, 0 row and 1 name"),
+    (flows_of([(0, 0), (1, 1)], [0]), ValueError, r"flows.flow\[1\] is 1, but there are 1 flows"),
+    (flows_of([(0, 0), (0, 3)], [0]), ValueError, r"flows.row\[1\] is 3, but there are 3 rows"),
+    (flows_of([(0, 0), (0, 1)], [2**32 - 1]), ValueError, r"flows.name\[0\] is 4294967295, but there are \d+ of them"),
+    (BACKWARDS, ValueError, r"flows.row\[1\] is 1, which stands behind 2: points must be sorted"),
+]
+
+
+@pytest.mark.parametrize(("flows", "error", "message"), BAD_FLOWS)
+def test_both_formats_say_what_is_wrong_with_flows(flows: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        native.chrome_rows(deep(3), PLAIN.texts, PLAIN.tracks, {}, flows)
+    with pytest.raises(error, match=message):
+        native.perfetto_rows(**PERFETTO, flows=flows)
+
+
+def test_a_row_may_have_more_flows_than_fit_into_a_chunk() -> None:
+    points = 30_000
+    flows = flows_of([(flow, row) for row in (0, 2) for flow in range(points)], [1] * points)
+    file = File(**{**vars(PLAIN), "flows": flows, "texts": [b"long " * 20] * TEXTS})
+    assert points * 100 > CHUNK_BYTES
+
+    assert b"".join(file.chrome(native, deep(3))) == b"".join(file.chrome(twin, deep(3)))
+    assert b"".join(file.perfetto(native, deep(3))) == b"".join(file.perfetto(twin, deep(3)))
+
+
+def test_flows_are_cut_into_chunks_anywhere() -> None:
+    columns = columns_of((row, 1, row % TEXTS, 1, 0, 0, SLICE) for row in range(20_000))
+    flows = flows_of([(row // 2 % 5000, row) for row in range(0, 20_000, 2)], [row % TEXTS for row in range(5000)])
+    file = File(**{**vars(PLAIN), "flows": flows})
+    chunks = list(file.chrome(native, columns))
+
+    assert len(chunks) > 1
+    assert b"".join(chunks) == b"".join(file.chrome(twin, columns))
+
+
 PERFETTO = {
     "columns": deep(3),
     "texts": PLAIN.texts,
@@ -571,6 +633,8 @@ def every_kernel(columns: Columns, file: File) -> None:
                 kernel(bad)
     with pytest.raises(ValueError, match="no such row"):
         native.chrome_rows(columns, file.texts, file.tracks, {0: b"", 10**6: b""})
+    with pytest.raises(ValueError, match="points must be sorted"):
+        native.chrome_rows(columns, file.texts, file.tracks, {}, BACKWARDS)
     with pytest.raises(ValueError, match="no annotation name"):
         native.perfetto_rows(columns, file.texts, spread(columns, 1), {0: Annotations(b"", (99,))}, [])
 
@@ -579,10 +643,10 @@ def test_no_kernel_leaks() -> None:
     """A thousand rounds leave memory and reference counts as they were."""
     columns = deep(20)
     file = File(
-        **{**vars(PLAIN), "args": {1: b"1", 7: b"7"}, "annotations": {3: Annotations(b"3", (0, 0))}},
+        **{**vars(PLAIN), "args": {1: b"1", 7: b"7"}, "annotations": {3: Annotations(b"3", (0, 0))}, "flows": ARROWS},
     )
     objects: list[Any] = [*columns, columns, *file.texts, *file.tracks, file.args, file.args[1], file.annotations[3]]
-    objects += [None, Columns, Settled, Lane, Renumbered, *NEGATIVE, *BAD_TRACK]
+    objects += [None, Columns, Settled, Lane, Renumbered, Flows, ARROWS, *ARROWS, *NEGATIVE, *BAD_TRACK]
     for _ in range(20):
         every_kernel(columns, file)
     gc.collect()
@@ -611,7 +675,7 @@ def test_an_allocation_that_fails_is_a_memory_error(kernel: str) -> None:
     """Each allocation of a kernel fails once; the next call is none the worse."""
     testcapi = pytest.importorskip("_testcapi", reason="this Python has no _testcapi to make allocations fail")
     file = File(
-        **{**vars(PLAIN), "args": {1: b"1", 7: b"7"}, "annotations": {3: Annotations(b"3", (0, 0))}},
+        **{**vars(PLAIN), "args": {1: b"1", 7: b"7"}, "annotations": {3: Annotations(b"3", (0, 0))}, "flows": ARROWS},
     )
     calls: dict[str, Callable[[Any, Columns], Any]] = {
         "settle": lambda core, columns: core.settle_rows(columns, 0),

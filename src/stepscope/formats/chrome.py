@@ -13,7 +13,7 @@ import orjson
 
 from stepscope.core import kernels
 from stepscope.formats.about import ABOUT, about, processes
-from stepscope.model.trace import Origin, Trace
+from stepscope.model.trace import Origin, Trace, Track
 
 __all__ = ["encode_chrome"]
 
@@ -54,8 +54,28 @@ def encode_chrome(trace: Trace) -> Iterator[bytes]:
         [_json(text) for text in trace.strings],
         [b'"pid":%d,"tid":%d' % (track.pid, track.tid) for track in trace.tracks],
         {row: _json(dict(args))[1:-1] for row, args in trace.args.items()},
+        trace.flows,
     )
+    yield from _counters(trace)
     yield b"\n]\n}\n"
+
+
+def _counters(trace: Trace) -> Iterator[bytes]:
+    """The values of all counters, behind all rows: the trace processor sorts.
+
+    A value's key is its unit: the trace processor calls a series by name and key, so that memory in bytes is
+    "memory bytes". It knows no other place for a unit.
+    """
+    heads = [_counter_head(track) if track.kind == "counter" else b"" for track in trace.tracks]
+    at = 0
+    while at < len(trace.counters.ts):
+        chunk, at = kernels.chrome_counters(trace.counters, heads, at)
+        yield chunk
+
+
+def _counter_head(track: Track) -> bytes:
+    who = b'"name":%b,"pid":%d,"tid":%d' % (_json(track.name), track.pid, track.tid)
+    return who + b',"args":{%b:' % _json(track.unit)
 
 
 def _head(trace: Trace) -> dict[str, Any]:
@@ -89,7 +109,9 @@ def _names(trace: Trace) -> bytes:
         for pid, name in processes(trace).items()
     ]
     events += [
-        {"ph": "M", "name": "thread_name", "pid": t.pid, "tid": t.tid, "args": {"name": t.name}} for t in trace.tracks
+        {"ph": "M", "name": "thread_name", "pid": t.pid, "tid": t.tid, "args": {"name": t.name}}
+        for t in trace.tracks
+        if t.kind != "counter"
     ]
     return b",\n".join(map(_json, events))
 

@@ -1,11 +1,12 @@
 """Perfetto protobuf, as compact as the trace processor reads it.
 
 One sequence for what concerns the whole file (clocks, host, metadata, processes), then one for each track with
-interned text, the track as default, and an incremental clock that starts at the track's first row. Times are on
-CLOCK_BOOTTIME, Perfetto's default, so that traces of several processes and of the system line up.
+interned text, the track as default, and an incremental clock that starts at the track's first row or value. Times
+are on CLOCK_BOOTTIME, Perfetto's default, so that traces of several processes and of the system line up.
 """
 
 import struct
+from array import array
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -14,7 +15,8 @@ import orjson
 
 from stepscope.core import kernels
 from stepscope.core.protobuf import Annotations, TrackSequence, field, varint
-from stepscope.formats.about import ABOUT, about, processes
+from stepscope.core.rows import Columns, Counters, Flows
+from stepscope.formats.about import ABOUT, about, flow_names, processes
 from stepscope.model.trace import Origin, Trace, Track
 
 __all__ = ["encode_perfetto"]
@@ -29,6 +31,8 @@ NOTE = (
     "Written by stepscope. Open this file in https://ui.perfetto.dev, or ask it questions in SQL: "
     "from stepscope.check import open_trace."
 )
+# CounterDescriptor's own units, which every viewer scales; any other is shown by its name.
+UNITS = {"ns": 1, "count": 2, "bytes": 3}
 UINT64 = (1 << 64) - 1
 
 
@@ -37,13 +41,34 @@ def encode_perfetto(trace: Trace) -> Iterator[bytes]:
     yield _global_packets(trace)
     names = _AnnotationNames()
     args = {row: names.annotations(args) for row, args in trace.args.items()}
+    sequences = _sequences(trace)
+    first_counter = len(sequences) - len(set(trace.counters.track))
     yield from kernels.perfetto_rows(
         trace.columns,
         [text.encode() for text in trace.strings],
-        _sequences(trace),
+        sequences[:first_counter],
         args,
         names.texts,
+        flows=_numbered_names(trace),
     )
+    yield from _counters(trace, sequences, first_counter)
+
+
+def _numbered_names(trace: Trace) -> Flows:
+    """Flows whose names are places in the list of flow names that the file has: a flow's id tells its name."""
+    place = {name: number for number, name in enumerate(flow_names(trace))}
+    return trace.flows._replace(name=array("I", map(place.__getitem__, trace.flows.name)))
+
+
+def _counters(trace: Trace, sequences: list[TrackSequence], first: int) -> Iterator[bytes]:
+    """What the tracks of counters are, which stand from `first` on, then the values of all."""
+    yield b"".join(sequence.preamble for sequence in sequences[first:])
+    numbers = array("I", (sequence.number for sequence in sequences))
+    last = array("q", (sequence.start_ns for sequence in sequences))
+    at = 0
+    while at < len(trace.counters.ts):
+        chunk, at = kernels.perfetto_counters(trace.counters, numbers, last, at)
+        yield chunk
 
 
 def _uint(number: int, value: int) -> bytes:
@@ -106,19 +131,21 @@ def _track_uuid(*identity: object) -> int:
     return uuid or 1
 
 
+def _process_uuid(origin: Origin, pid: int) -> int:
+    return _track_uuid(origin.host, origin.trace_id, "process", pid)
+
+
 def _process(origin: Origin, pid: int, name: str) -> bytes:
-    uuid = _track_uuid(origin.host, origin.trace_id, "process", pid)
-    return _uint(1, uuid) + field(3, _uint(1, pid) + _text(6, name))
+    return _uint(1, _process_uuid(origin, pid)) + field(3, _uint(1, pid) + _text(6, name))
 
 
 def _sequences(trace: Trace) -> list[TrackSequence]:
     """Each track's sequence: its clock, its defaults, and what the track is."""
-    first: dict[int, int] = {}
-    for number, ts in zip(trace.columns.track, trace.columns.ts, strict=True):
-        if number not in first:
-            first[number] = ts
-            if len(first) == len(trace.tracks):
-                break
+    counted = sum(track.kind == "counter" for track in trace.tracks)
+    first = {
+        **_first_times(trace.columns, len(trace.tracks) - counted),
+        **_first_times(trace.counters, counted),
+    }
     sequences = []
     for number, track in enumerate(trace.tracks):
         start = first.get(number, 0)
@@ -128,15 +155,38 @@ def _sequences(trace: Trace) -> list[TrackSequence]:
     return sequences
 
 
+def _first_times(table: Columns | Counters, tracks: int) -> dict[int, int]:
+    """Track -> ts of what is first on it, for the tracks of a table."""
+    first: dict[int, int] = {}
+    for number, ts in zip(table.track, table.ts, strict=True):
+        if number not in first:
+            first[number] = ts
+            if len(first) == tracks:
+                break
+    return first
+
+
 def _preamble(sequence: int, boottime_ns: int, track: Track, origin: Origin) -> bytes:
-    uuid = _track_uuid(origin.host, origin.trace_id, track.kind, track.pid, track.tid)
+    uuid, descriptor = (_counter if track.kind == "counter" else _thread)(track, origin)
     own_clock = _uint(1, INCREMENTAL) + _uint(2, boottime_ns) + _uint(3, 1)
     snapshot = field(1, _uint(1, BOOTTIME) + _uint(2, boottime_ns)) + field(1, own_clock)
     defaults = _uint(58, INCREMENTAL) + field(11, _uint(11, uuid))
     first = field(6, snapshot) + field(59, defaults) + _uint(13, STATE_CLEARED) + _uint(87, 1)
-    thread = _uint(1, track.pid) + _uint(2, track.tid) + _text(5, track.name)
-    descriptor = field(60, _uint(1, uuid) + field(4, thread))
-    return _packet(sequence, first) + _packet(sequence, descriptor)
+    return _packet(sequence, first) + _packet(sequence, field(60, _uint(1, uuid) + descriptor))
+
+
+def _thread(track: Track, origin: Origin) -> tuple[int, bytes]:
+    """A thread's uuid, and the rest of its TrackDescriptor."""
+    uuid = _track_uuid(origin.host, origin.trace_id, track.kind, track.pid, track.tid)
+    return uuid, field(4, _uint(1, track.pid) + _uint(2, track.tid) + _text(5, track.name))
+
+
+def _counter(track: Track, origin: Origin) -> tuple[int, bytes]:
+    """A counter's uuid, and the rest of its TrackDescriptor: a child of its process."""
+    uuid = _track_uuid(origin.host, origin.trace_id, track.kind, track.pid, track.name, track.unit)
+    unit = _uint(3, UNITS[track.unit]) if track.unit in UNITS else _text(6, track.unit) if track.unit else b""
+    parent = _uint(5, _process_uuid(origin, track.pid))
+    return uuid, parent + _text(2, track.name) + field(8, unit)
 
 
 class _AnnotationNames:

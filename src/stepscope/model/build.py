@@ -230,12 +230,21 @@ class TraceBuilder:
 
     def _settled_counters(self) -> Counters:
         """Values in their final order; those that no file can show are counted."""
+        self._name_owners()
         counters, lost = settle_counters(self._counters, self._tracks)
         if lost:
             ts, value, track = (column[lost[0]] for column in self._counters)
             name = self._tracks[int(track)].name
             self.problem("counter", len(lost), f"{name!r} was {value} at {ts} ns; files hold finite values only")
         return counters
+
+    def _name_owners(self) -> None:
+        """Let a counter's process be called as its threads call it: a file has one name for it."""
+        for kind in ("counter", "thread"):
+            owners = {track.pid: track.process for track in reversed(self._tracks) if track.kind == kind}
+            for number in self._series.values():
+                track = self._tracks[number]
+                self._tracks[number] = track._replace(process=owners.get(track.pid, track.process))
 
     def _settled_flows(self, columns: Columns, order: "array[int] | None", texts: list[str]) -> Flows:
         """Points by final row; those that have no direction are counted. Names are the builder's."""

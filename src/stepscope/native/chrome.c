@@ -1,4 +1,5 @@
-/* The rows of a Chrome JSON file, one event a line; the twin of twin/chrome.py.
+/* The rows of a Chrome JSON file, one event a line, and behind it one for each flow that passes; the twin of
+   twin/chrome.py.
 
    A row is pasted from pieces that were made once, and integers from tables of digits:
 
@@ -7,14 +8,24 @@
 
    Rows are printed without the GIL straight into the bytes object that is handed out. */
 
-#include "native.h"
-
-#include <string.h>
+#include "chrome.h"
 
 static const char SLICE_HEAD[] = ",\n{\"ph\":\"X\",\"name\":", NAME_TAIL[] = ",\"cat\":";
 static const char INSTANT_HEAD[] = ",\n{\"ph\":\"i\",\"s\":\"t\",\"name\":";
 static const char TRACK_HEAD[] = ",", TRACK_TAIL[] = ",\"ts\":";
 static const char DUR_HEAD[] = ",\"dur\":", ARGS_HEAD[] = ",\"args\":{", ARGS_TAIL[] = "}";
+static const char FLOW_FIRST_HEAD[] = ",\n{\"ph\":\"s\",\"id\":", FLOW_STEP_HEAD[] = ",\n{\"ph\":\"t\",\"id\":";
+/* "bp": the arrow ends at the row itself, not at the one after it. */
+static const char FLOW_LAST_HEAD[] = ",\n{\"ph\":\"f\",\"bp\":\"e\",\"id\":";
+static const struct {
+    const char *at;
+    size_t length;
+} FLOW_HEADS[] = {
+    [FLOW_FIRST] = {FLOW_FIRST_HEAD, sizeof FLOW_FIRST_HEAD - 1},
+    [FLOW_STEP] = {FLOW_STEP_HEAD, sizeof FLOW_STEP_HEAD - 1},
+    [FLOW_LAST] = {FLOW_LAST_HEAD, sizeof FLOW_LAST_HEAD - 1},
+};
+static const char FLOW_NAME[] = ",\"name\":", FLOW_CATEGORY[] = "\"flow\"";
 static const char CUT_MARK[] = "\"stepscope:cut\":true";
 
 enum { SLICE_HEAD_LENGTH = sizeof SLICE_HEAD - 1, NAME_TAIL_LENGTH = sizeof NAME_TAIL - 1 };
@@ -22,8 +33,7 @@ enum { SLICE_HEAD_LENGTH = sizeof SLICE_HEAD - 1, NAME_TAIL_LENGTH = sizeof NAME
 enum { ROW_SLACK = 256 + TEXT_SLACK };
 
 static PyTypeObject *rows_type;
-static char digits3[1000][4]; /* ".000" to ".999" */
-static char digits4[10000][4];
+char digits3[1000][4], digits4[10000][4];
 
 static void fill_digits(void) {
     for (int i = 0; i < 10000; i++)
@@ -41,52 +51,13 @@ typedef struct {
     columns_t columns;
     texts_t names, tracks;
     row_objects_t args;
+    flows_t flows;
     Py_ssize_t at;      /* the next row */
+    size_t point;       /* the next of flows.points */
     size_t needed;      /* bytes for that row, if it is larger than a chunk */
     Py_ssize_t invalid; /* the row at which an id was no longer valid, or -1 */
     int busy;           /* a thread is printing without the GIL */
 } rows_t;
-
-/* Copy a text: most are short, so 64 bytes at once, and what lies behind is written over. */
-static char *paste(char *to, const char *from, size_t length) {
-    memcpy(to, from, TEXT_SLACK);
-    if (unlikely(length > TEXT_SLACK))
-        memcpy(to + TEXT_SLACK, from + TEXT_SLACK, length - TEXT_SLACK);
-    return to + length;
-}
-
-static char *print_below_10000(char *to, uint32_t value) {
-    uint32_t skip = (value < 1000) + (value < 100) + (value < 10);
-    char shifted[8] = {0};
-    memcpy(shifted, digits4[value], 4);
-    memcpy(to, shifted + skip, 4);
-    return to + 4 - skip;
-}
-
-static char *print_unsigned(char *to, uint64_t value) {
-    if (value < 10000)
-        return print_below_10000(to, (uint32_t)value);
-    to = print_unsigned(to, value / 10000);
-    memcpy(to, digits4[value % 10000], 4);
-    return to + 4;
-}
-
-/* Nanoseconds as microseconds with three decimals; below zero both parts are rounded down, as Python's // and % do. */
-static char *print_us(char *to, int64_t ns) {
-    int64_t whole = ns / 1000, rest = ns % 1000;
-    if (unlikely(ns < 0)) {
-        if (rest < 0) {
-            whole -= 1;
-            rest += 1000;
-        }
-        if (whole < 0)
-            *to++ = '-';
-        whole = -whole;
-    }
-    to = print_unsigned(to, (uint64_t)whole);
-    memcpy(to, digits3[rest], 4);
-    return to + 4;
-}
 
 /* Print what stands in args besides the row's own columns. */
 static char *print_args(char *to, PyObject *args, int cut) {
@@ -109,15 +80,45 @@ static char *print_args(char *to, PyObject *args, int cut) {
     return to + sizeof ARGS_TAIL - 1;
 }
 
-/* Print rows until the next one may not fit before end, or none is left. Returns the end of what was printed. What the
-   loop needs is kept in locals: characters may be written over anything, as far as a compiler knows. */
-static char *print_rows(rows_t *self, char *to, const char *end) {
+/* Print the events of the flows that pass the rows before the next one, until one may not fit before end, or none is
+   left. Returns the end of what was printed. */
+static char *print_flows(rows_t *self, char *to, const char *end) {
+    const flows_t *flows = &self->flows;
+    for (; self->point < flows->count && (Py_ssize_t)flows->points[self->point].row < self->at; self->point++) {
+        const flow_point_t point = flows->points[self->point];
+        const text_t name = self->names.of[flows->names[point.flow]];
+        uint32_t track = self->columns.track[point.row];
+        if (unlikely(track >= (size_t)self->tracks.count)) {
+            self->invalid = point.row;
+            break;
+        }
+        const text_t where = self->tracks.of[track];
+        size_t needed = ROW_SLACK + name.length + where.length, head = FLOW_HEADS[point.stands].length;
+        if (unlikely((size_t)(end - to) < needed)) {
+            self->needed = needed;
+            break;
+        }
+        memcpy(to, FLOW_HEADS[point.stands].at, head);
+        to = print_unsigned(to + head, (uint64_t)point.flow + 1);
+        memcpy(to, FLOW_NAME, sizeof FLOW_NAME - 1);
+        to = paste(to + sizeof FLOW_NAME - 1, name.at + SLICE_HEAD_LENGTH, name.length - SLICE_HEAD_LENGTH);
+        memcpy(to, FLOW_CATEGORY, sizeof FLOW_CATEGORY - 1);
+        to = paste(to + sizeof FLOW_CATEGORY - 1, where.at, where.length);
+        to = print_us(to, self->columns.ts[point.row]);
+        *to++ = '}';
+    }
+    return to;
+}
+
+/* Print rows before stop until the next one may not fit before end. Returns the end of what was printed. What the loop
+   needs is kept in locals: characters may be written over anything, as far as a compiler knows. */
+static char *print_rows(rows_t *self, Py_ssize_t stop, char *to, const char *end) {
     const columns_t columns = self->columns;
     const text_t *names = self->names.of, *tracks = self->tracks.of;
     const size_t name_count = (size_t)self->names.count, track_count = (size_t)self->tracks.count;
     const uint32_t *places = self->args.of;
     Py_ssize_t row;
-    for (row = self->at; row < columns.rows; row++) {
+    for (row = self->at; row < stop; row++) {
         uint32_t name = columns.name[row], cat = columns.cat[row], track = columns.track[row];
         int64_t ts = columns.ts[row], dur = columns.dur[row];
         uint8_t kind = columns.kind[row];
@@ -156,6 +157,25 @@ static char *print_rows(rows_t *self, char *to, const char *end) {
     return to;
 }
 
+static int is_finished(const rows_t *self) {
+    return self->at >= self->columns.rows && self->point >= self->flows.count;
+}
+
+/* Print rows, and behind each the flows that pass it, until a chunk is full, an id is invalid or all is printed. */
+static char *print_chunk(rows_t *self, char *to, const char *end) {
+    while (!is_finished(self)) {
+        to = print_flows(self, to, end);
+        int passed = self->point < self->flows.count;
+        Py_ssize_t next = passed ? (Py_ssize_t)self->flows.points[self->point].row : self->columns.rows - 1;
+        if (next < self->at) /* they did not fit */
+            break;
+        to = print_rows(self, next + 1, to, end);
+        if (self->at <= next)
+            break;
+    }
+    return to;
+}
+
 static PyObject *rows_next(PyObject *object) {
     rows_t *self = (rows_t *)object;
     PyObject *chunk = NULL;
@@ -163,7 +183,7 @@ static PyObject *rows_next(PyObject *object) {
     if (self->busy)
         return PyErr_Format(PyExc_ValueError, "chrome_rows: another thread is in the middle of a chunk");
     /* A row that is larger than a chunk leaves the first one empty. */
-    while (self->at < self->columns.rows && !length) {
+    while (!is_finished(self) && !length) {
         Py_ssize_t size = self->needed > CHUNK_BYTES ? (Py_ssize_t)self->needed : CHUNK_BYTES;
         Py_XDECREF(chunk);
         chunk = PyBytes_FromStringAndSize(NULL, size);
@@ -172,7 +192,7 @@ static PyObject *rows_next(PyObject *object) {
         char *start = PyBytes_AS_STRING(chunk), *end;
         self->busy = 1;
         Py_BEGIN_ALLOW_THREADS
-        end = print_rows(self, start, start + size);
+        end = print_chunk(self, start, start + size);
         Py_END_ALLOW_THREADS
         self->busy = 0;
         length = end - start;
@@ -187,6 +207,7 @@ static PyObject *rows_next(PyObject *object) {
 
 failed:
     self->at = self->columns.rows;
+    self->point = self->flows.count;
     Py_XDECREF(chunk);
     return NULL;
 }
@@ -201,10 +222,12 @@ static int rows_traverse(PyObject *object, visitproc visit, void *arg) {
 static int rows_clear(PyObject *object) {
     rows_t *self = (rows_t *)object;
     self->at = self->columns.rows;
+    self->point = self->flows.count;
     columns_release(&self->columns);
     texts_release(&self->names);
     texts_release(&self->tracks);
     row_objects_release(&self->args);
+    flows_release(&self->flows);
     return 0;
 }
 
@@ -243,14 +266,15 @@ static int check_args(const row_objects_t *args) {
     return 0;
 }
 
-PyDoc_STRVAR(chrome_rows_doc, "chrome_rows(columns, texts, tracks, args)\n--\n\n"
+PyDoc_STRVAR(chrome_rows_doc, "chrome_rows(columns, texts, tracks, args, flows=None)\n--\n\n"
                               "Print rows, each behind a comma and a newline: an iterator of bytes.");
 
 static PyObject *chrome_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"columns", "texts", "tracks", "args", NULL};
-    PyObject *columns, *texts, *tracks, *row_args;
+    static char *names[] = {"columns", "texts", "tracks", "args", "flows", NULL};
+    PyObject *columns, *texts, *tracks, *row_args, *flows = Py_None;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO:chrome_rows", names, &columns, &texts, &tracks, &row_args))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO|O:chrome_rows", names, &columns, &texts, &tracks, &row_args,
+                                     &flows))
         return NULL;
     rows_t *self = (rows_t *)rows_type->tp_alloc(rows_type, 0);
     if (!self)
@@ -262,6 +286,7 @@ static PyObject *chrome_rows(PyObject *module, PyObject *args, PyObject *kwargs)
         texts_get(texts, "texts", SLICE_HEAD, NAME_TAIL, &self->names) < 0 ||
         texts_get(tracks, "tracks", TRACK_HEAD, TRACK_TAIL, &self->tracks) < 0 ||
         row_objects_get(row_args, "args", self->columns.rows, &self->args) < 0 || check_args(&self->args) < 0 ||
+        flows_get(flows, self->columns.rows, self->names.count, 0, &self->flows) < 0 ||
         columns_ids_below(&self->columns, self->columns.name, "name", self->names.count) < 0 ||
         columns_ids_below(&self->columns, self->columns.cat, "cat", self->names.count) < 0 ||
         columns_ids_below(&self->columns, self->columns.track, "track", self->tracks.count) < 0)

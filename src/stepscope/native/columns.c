@@ -43,22 +43,20 @@ PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held) {
     return array;
 }
 
-/* Hold a column's buffer; 0, or -1 with an exception set and the buffer not held. */
-static int hold(PyObject *tuple, int column, Py_buffer *held, int writable) {
-    PyObject *array = PyTuple_GET_ITEM(tuple, column);
+int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held) {
     int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
-    const char typecode[2] = {COLUMN[column].typecode, 0};
+    const char typecode[2] = {is.typecode, 0};
     if (!PyObject_CheckBuffer(array)) {
-        PyErr_Format(PyExc_TypeError, "columns.%s: must be an array of typecode '%s', not %.100s", COLUMN[column].name,
+        PyErr_Format(PyExc_TypeError, "%s.%s: must be an array of typecode '%s', not %.100s", is.table, is.name,
                      typecode, Py_TYPE(array)->tp_name);
         return -1;
     }
     if (PyObject_GetBuffer(array, held, flags) < 0)
         return -1;
     const char *format = held->format ? held->format : "B";
-    if (held->ndim != 1 || strcmp(format, typecode) || held->itemsize != COLUMN[column].size) {
-        PyErr_Format(PyExc_TypeError, "columns.%s: must be an array of typecode '%s', not '%.20s' of %d dimensions",
-                     COLUMN[column].name, typecode, format, held->ndim);
+    if (held->ndim != 1 || strcmp(format, typecode)) {
+        PyErr_Format(PyExc_TypeError, "%s.%s: must be an array of typecode '%s', not '%.20s' of %d dimensions",
+                     is.table, is.name, typecode, format, held->ndim);
         PyBuffer_Release(held);
         return -1;
     }
@@ -106,7 +104,9 @@ int columns_get(PyObject *tuple, columns_t *columns, int writable) {
         return -1;
     }
     for (; columns->count < COLUMNS; columns->count++)
-        if (hold(tuple, columns->count, &columns->held[columns->count], writable) < 0)
+        if (array_get(PyTuple_GET_ITEM(tuple, columns->count),
+                      (array_is_t){"columns", COLUMN[columns->count].name, COLUMN[columns->count].typecode}, writable,
+                      &columns->held[columns->count]) < 0)
             goto failed;
     columns->rows = columns->held[0].len / COLUMN[0].size;
     if (check_lengths(columns) < 0 || (writable && check_apart(columns) < 0))

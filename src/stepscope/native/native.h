@@ -24,10 +24,12 @@
        settle.c          order, lanes                                (twin/settle.py)
        renumber.c        ids by first appearance                     (twin/settle.py)
        nest.c            parents and own time                        (twin/nest.py)
+       flows.c           the points of each row                      (twin/flows.py)
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
        perfetto_input.c  the sequences, rows and annotations they are made from
-       perfetto_rows.c   the iterator that hands them out; all three share perfetto.h */
+       perfetto_rows.c   the iterator that hands them out; all three share perfetto.h
+       counters.c        counter values in both formats              (twin/counters.py) */
 
 #ifndef STEPSCOPE_NATIVE_H
 #define STEPSCOPE_NATIVE_H
@@ -73,6 +75,13 @@ int columns_ids_below(const columns_t *columns, const uint32_t *ids, const char 
 PyObject *array_new(char typecode, Py_ssize_t length);
 /* The same with its buffer held for writing; NULL with an exception and nothing held. */
 PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
+/* What an array should be: the messages call it table.name. */
+typedef struct {
+    const char *table, *name;
+    char typecode;
+} array_is_t;
+/* Hold an array's buffer; 0, or -1 with an exception set and the buffer not held. */
+int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
 /* An attribute of a module, imported; NULL with an exception. */
 PyObject *imported(const char *module, const char *name);
 
@@ -104,6 +113,30 @@ int row_objects_get(PyObject *mapping, const char *what, Py_ssize_t rows, row_ob
 void row_objects_release(row_objects_t *objects);
 /* For tp_traverse. */
 int row_objects_visit(const row_objects_t *objects, visitproc visit, void *arg);
+
+/* ---- flows.c: arrows through rows ---- */
+
+/* Where a point stands in its flow. */
+typedef enum { FLOW_FIRST, FLOW_STEP, FLOW_LAST } flow_stands_t;
+
+typedef struct {
+    uint32_t row, flow;
+    flow_stands_t stands;
+} flow_point_t;
+
+/* A copy of core/rows.py Flows. */
+typedef struct {
+    flow_point_t *points; /* in (row, flow) order */
+    size_t count;
+    uint32_t *names; /* of each flow */
+    size_t flows;
+    uint32_t *of; /* row -> 1 + its first point, 0: it has none; NULL when there are no points, or nobody asked */
+} flows_t;
+
+/* Copy a Flows tuple, or nothing of None; 0, or -1 with an exception set and nothing held.
+   rows, names: how many there are. by_row: make `of`. */
+int flows_get(PyObject *tuple, Py_ssize_t rows, Py_ssize_t names, int by_row, flows_t *flows);
+void flows_release(flows_t *flows);
 
 /* ---- nest.c: the containment rule ---- */
 
@@ -169,5 +202,7 @@ int renumber_add(PyObject *module);
 int nest_add(PyObject *module);
 int chrome_add(PyObject *module);
 int perfetto_add(PyObject *module);
+int flows_add(PyObject *module);
+int counters_add(PyObject *module);
 
 #endif

@@ -95,10 +95,10 @@ static int count_read(pairing_t *p, const record_t *record) {
 
 /* A point of a flow is an instant, whose name is known when all threads are read. */
 static int flow_read(pairing_t *p, const record_t *record) {
-    if (list_grow(&p->flows, 1, sizeof(flow_point_t)) < 0) return -1;
+    if (list_grow(&p->flows, 1, sizeof(paired_point_t)) < 0) return -1;
     uint32_t name = record[1].id ? p->ids[record->id] : 0;
     Py_ssize_t row = row_add(p, name, clamped(p, record->ticks), ROW_INSTANT);
-    ((flow_point_t *)p->flows.items)[p->flows.count++] = (flow_point_t){record[1].ticks, row, name};
+    ((paired_point_t *)p->flows.items)[p->flows.count++] = (paired_point_t){record[1].ticks, row, name};
     return 0;
 }
 
@@ -164,14 +164,14 @@ static void steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long 
 }
 
 static int by_flow(const void *a, const void *b) {
-    const flow_point_t *one = a, *other = b;
+    const paired_point_t *one = a, *other = b;
     if (one->flow != other->flow) return one->flow < other->flow ? -1 : 1;
     return one->row < other->row ? -1 : 1;
 }
 
 /* Sort the flows' points by flow, and give each the name of its flow. */
 static void flows_name(pairing_t *p) {
-    flow_point_t *points = p->flows.items;
+    paired_point_t *points = p->flows.items;
     size_t count = p->flows.count;
     if (count) qsort(points, count, sizeof *points, by_flow);
     for (size_t first = 0, end; first < count; first = end) {

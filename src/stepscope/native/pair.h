@@ -46,7 +46,7 @@ typedef struct {
     uint64_t flow;
     Py_ssize_t row;
     uint32_t name;
-} flow_point_t;
+} paired_point_t;
 
 typedef struct {
     const window_t *window;
@@ -57,7 +57,7 @@ typedef struct {
     uint32_t track;      /* the present thread's */
     uint32_t flow_name;  /* the string id for points of flows whose first one is not in the window */
     const uint32_t *ids; /* a window's name id -> string id */
-    list_t waiting, args, counts, flows; /* of waiting_t, see pair.c, row_args_t, count_t, flow_point_t */
+    list_t waiting, args, counts, flows; /* of waiting_t, see pair.c, row_args_t, count_t, paired_point_t */
 } pairing_t;
 
 /* How many rows a window can have at most. Needs no GIL. */

@@ -166,7 +166,7 @@ static PyObject *flows_of(const pairing_t *p) {
     PyObject *names = PyList_New(0), *arrays[2] = {NULL}, *flows = NULL;
     if (names != NULL) arrays[0] = array_new_held('I', count, &flow);
     if (arrays[0] != NULL) arrays[1] = array_new_held('I', count, &row);
-    const flow_point_t *items = p->flows.items;
+    const paired_point_t *items = p->flows.items;
     for (Py_ssize_t i = 0; arrays[1] != NULL && names != NULL && i < count; i++) {
         if (i == 0 || items[i].flow != items[i - 1].flow) {
             PyObject *name = PyLong_FromUnsignedLong(items[i].name);

@@ -2,12 +2,12 @@
    perfetto_rows.c and perfetto_input.c.
 
        TracePacket       0a len | 40 timestamp delta | 50 sequence | 68 02 | 5a len TrackEvent | 62 len InternedData
-       TrackEvent begin  48 01 | 18 category iid | 50 name iid | 22 len DebugAnnotation ...
+       TrackEvent begin  48 01 | 18 category iid | 50 name iid | 22 len DebugAnnotation ... | f9 02 flow id ...
        TrackEvent end    48 02
        TrackEvent point  48 03 | as begin
        InternedData      table len | 08 iid | 12 len text
 
-   An end needs no sequence flags. Each track is walked with the stack of its open slices, without the GIL, straight
+   The last point of a flow ends it: 81 03 flow id. An end needs no sequence flags. Each track is walked with the stack of its open slices, without the GIL, straight
    into the bytes object that is handed out. The walk stops wherever the next packet may not fit, and goes on there for
    the next chunk. */
 
@@ -18,6 +18,8 @@
 enum { BEGIN = 1, END = 2, POINT = 3 };
 /* What any packet takes beside its texts and annotations, and what an entry of InternedData takes beside its text. */
 enum { PACKET_SLACK = 128, ENTRY_SLACK = 32 };
+/* f9 02 or 81 03, and 8 bytes. */
+enum { FLOW_ID_LENGTH = 10 };
 
 /* {"stepscope:cut": true}, with its name inline. */
 static const char CUT_MARK[] = "\x22\x11\x52\x0dstepscope:cut\x10\x01";
@@ -162,9 +164,28 @@ static inline uint8_t *put_plain(uint8_t *to, const sequence_t *sequence, uint64
     return to;
 }
 
+/* The flow points of a row: how many, the first one's place in *from. */
+static size_t points_at(const perfetto_rows_t *self, uint32_t row, size_t *from) {
+    uint32_t place = self->flows.of ? self->flows.of[row] : 0;
+    size_t at = *from = place - 1;
+    while (place && at < self->flows.count && self->flows.points[at].row == row)
+        at++;
+    return at - *from;
+}
+
+static uint8_t *put_flow_id(const flows_t *flows, uint8_t *to, const flow_point_t *point) {
+    uint64_t id = ((uint64_t)flows->names[point->flow] + 1) << 40 | ((uint64_t)point->flow + 1);
+    *to++ = point->stands == FLOW_LAST ? 0x81 : 0xf9;
+    *to++ = point->stands == FLOW_LAST ? 0x03 : 0x02;
+    for (int byte = 0; byte < 8; byte++)
+        *to++ = (uint8_t)(id >> 8 * byte);
+    return to;
+}
+
 /* Bytes that are enough for a row's packet, whatever it has to intern. */
 static size_t packet_room(const perfetto_rows_t *self, const row_t *row, const annotations_t *annotations) {
-    size_t room = PACKET_SLACK + CUT_MARK_LENGTH + self->texts.of[row->cat].length + self->texts.of[row->name].length;
+    size_t from, room = PACKET_SLACK + CUT_MARK_LENGTH + FLOW_ID_LENGTH * points_at(self, row->number, &from);
+    room += self->texts.of[row->cat].length + self->texts.of[row->name].length;
     if (annotations) {
         room += annotations->length;
         for (size_t i = 0; i < annotations->count; i++)
@@ -179,7 +200,8 @@ static uint8_t *put_event(perfetto_rows_t *self, uint8_t *to, uint64_t delta, co
     const sequence_t *sequence = &self->sequences[self->track];
     const interned_t interned = intern_row(self, row, annotations);
     size_t cut = row->kind & ROW_CUT ? CUT_MARK_LENGTH : 0, encoded = annotations ? annotations->length : 0;
-    size_t event = 4 + varint_length(row->cat) + varint_length(row->name) + encoded + cut;
+    size_t from, points = points_at(self, row->number, &from);
+    size_t event = 4 + varint_length(row->cat) + varint_length(row->name) + encoded + cut + FLOW_ID_LENGTH * points;
     size_t packet = 1 + varint_length(delta) + sequence->begin_length + varint_length(event) + event;
     if (interned.length)
         packet += 1 + varint_length(interned.length) + interned.length;
@@ -199,6 +221,8 @@ static uint8_t *put_event(perfetto_rows_t *self, uint8_t *to, uint64_t delta, co
     if (encoded)
         to = put_bytes(to, annotations->encoded, encoded);
     to = put_bytes(to, CUT_MARK, cut);
+    for (size_t i = 0; i < points; i++)
+        to = put_flow_id(&self->flows, to, &self->flows.points[from + i]);
     return interned.length ? put_interned(self, to, row, &interned) : to;
 }
 
@@ -229,8 +253,10 @@ static inline int overruns(const row_t *row, const open_slice_t *above) {
     return (uint64_t)row->dur > (uint64_t)above->dur - since(above->start, row->ts);
 }
 
-/* Encode a row that is not plain: it has annotations or a mark, or a text that is new. NULL if it may not fit. */
-static uint8_t *put_marked(perfetto_rows_t *self, uint8_t *to, const uint8_t *end, row_t row, uint64_t delta) {
+/* Encode a row that is not plain: it has annotations, a mark or flow points, or a text that is new. NULL if it may not
+   fit. Never inlined: the registers are for the plain ones. */
+static __attribute__((noinline)) uint8_t *put_marked(perfetto_rows_t *self, uint8_t *to, const uint8_t *end, row_t row,
+                                                     uint64_t delta) {
     uint32_t place = self->args.of ? self->args.of[row.number] : 0;
     const annotations_t *annotations = place ? &self->annotations[place - 1] : NULL;
     size_t needed = packet_room(self, &row, annotations);
@@ -246,7 +272,8 @@ static uint8_t *put_marked(perfetto_rows_t *self, uint8_t *to, const uint8_t *en
 static outcome_t put_rows(perfetto_rows_t *self, uint8_t **out, const uint8_t *end) {
     const columns_t columns = self->columns;
     const sequence_t sequence = self->sequences[self->track];
-    const uint32_t *rows = self->rows, *args = self->args.of, texts = (uint32_t)self->texts.count;
+    const uint32_t *rows = self->rows, texts = (uint32_t)self->texts.count;
+    const uint8_t *marked = self->marked;
     const uint32_t *seen_names = self->seen[NAMES], *seen_categories = self->seen[CATEGORIES];
     const uint32_t now = (uint32_t)self->track + 1;
     open_slice_t *slices = self->open.slices;
@@ -277,7 +304,7 @@ static outcome_t put_rows(perfetto_rows_t *self, uint8_t **out, const uint8_t *e
         }
         uint64_t delta = (uint64_t)row.ts - last;
         uint8_t *next;
-        if (likely(!(args && args[row.number]) && !(row.kind & ROW_CUT) && seen_names[row.name] == now &&
+        if (likely(!(marked && marked[row.number]) && !(row.kind & ROW_CUT) && seen_names[row.name] == now &&
                    seen_categories[row.cat] == now))
             next = put_plain(to, &sequence, delta, &row);
         else

@@ -31,6 +31,8 @@ typedef struct {
     columns_t columns;
     texts_t texts, annotation_names;
     row_objects_t args;
+    flows_t flows;
+    uint8_t *marked;            /* row -> whether it has args or flow points; NULL: none has */
     annotations_t *annotations; /* by place in args */
     uint32_t *used;             /* annotation names, row after row */
     size_t *pending;            /* texts that the packet at hand interns */
@@ -58,10 +60,12 @@ static inline uint8_t *put_varint(uint8_t *to, uint64_t value) {
 }
 
 /* perfetto_input.c: take what perfetto_rows was handed; 0, or -1 with an exception set, and what was taken is the
-   iterator's to give back. The columns and texts must be taken first, and the sequences before the rows. */
+   iterator's to give back. The columns and texts must be taken first, the sequences before the rows, args and
+   flows before the marks. */
 int perfetto_get_sequences(perfetto_rows_t *self, PyObject *sequences);
 int perfetto_get_rows(perfetto_rows_t *self);
 int perfetto_get_annotations(perfetto_rows_t *self, PyObject *args);
+int perfetto_get_marks(perfetto_rows_t *self);
 
 /* perfetto.c: encode from where the iterator stands until a packet may not fit before end, or none is left. *out is
    moved behind what was written. All but WRITTEN and FULL is an error, of the row at self->at. Needs no GIL. */

@@ -164,3 +164,18 @@ int perfetto_get_annotations(perfetto_rows_t *self, PyObject *args) {
     }
     return 0;
 }
+
+/* ---- marks ---- */
+
+int perfetto_get_marks(perfetto_rows_t *self) {
+    if (!self->args.of && !self->flows.of)
+        return 0;
+    self->marked = PyMem_Calloc((size_t)self->columns.rows, 1);
+    if (!self->marked) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t row = 0; row < self->columns.rows; row++)
+        self->marked[row] = (self->args.of && self->args.of[row]) || (self->flows.of && self->flows.of[row]);
+    return 0;
+}

@@ -5,6 +5,9 @@
 
 #include "perfetto.h"
 
+/* A flow's id has 24 bits for its name, which counts from 1. */
+enum { MAX_FLOW_NAMES = (1 << 24) - 1 };
+
 static PyTypeObject *rows_type;
 
 /* ---- the next chunk ---- */
@@ -101,6 +104,8 @@ static void rows_dealloc(PyObject *object) {
     rows_clear(object);
     texts_release(&self->texts);
     texts_release(&self->annotation_names);
+    flows_release(&self->flows);
+    PyMem_Free(self->marked);
     PyMem_Free(self->annotations);
     PyMem_Free(self->used);
     PyMem_Free(self->pending);
@@ -144,15 +149,15 @@ static int make_seen(perfetto_rows_t *self) {
     return -1;
 }
 
-PyDoc_STRVAR(perfetto_rows_doc, "perfetto_rows(columns, texts, sequences, args, annotation_names)\n--\n\n"
+PyDoc_STRVAR(perfetto_rows_doc, "perfetto_rows(columns, texts, sequences, args, annotation_names, *, flows=None)\n--\n\n"
                                 "Encode rows, one track after the other: an iterator of bytes, whole packets each.");
 
 static PyObject *perfetto_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"columns", "texts", "sequences", "args", "annotation_names", NULL};
-    PyObject *columns, *texts, *sequences, *row_args, *annotation_names;
+    static char *names[] = {"columns", "texts", "sequences", "args", "annotation_names", "flows", NULL};
+    PyObject *columns, *texts, *sequences, *row_args, *annotation_names, *flows = Py_None;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:perfetto_rows", names, &columns, &texts, &sequences,
-                                     &row_args, &annotation_names))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO|$O:perfetto_rows", names, &columns, &texts, &sequences,
+                                     &row_args, &annotation_names, &flows))
         return NULL;
     perfetto_rows_t *self = (perfetto_rows_t *)rows_type->tp_alloc(rows_type, 0);
     if (!self)
@@ -164,7 +169,9 @@ static PyObject *perfetto_rows(PyObject *module, PyObject *args, PyObject *kwarg
         columns_ids_below(&self->columns, self->columns.name, "name", self->texts.count) < 0 ||
         columns_ids_below(&self->columns, self->columns.cat, "cat", self->texts.count) < 0 ||
         perfetto_get_sequences(self, sequences) < 0 || perfetto_get_rows(self) < 0 || make_seen(self) < 0 ||
-        perfetto_get_annotations(self, row_args) < 0)
+        perfetto_get_annotations(self, row_args) < 0 ||
+        flows_get(flows, self->columns.rows, MAX_FLOW_NAMES, 1, &self->flows) < 0 ||
+        perfetto_get_marks(self) < 0)
         Py_CLEAR(self);
     else
         PyObject_GC_Track(self);

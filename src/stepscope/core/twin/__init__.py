@@ -1,6 +1,7 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
@@ -25,6 +26,7 @@ __all__ = [
     "CLOCK",
     "SealedWindow",
     "Span",
+    "chrome_counters",
     "chrome_rows",
     "counter",
     "discard",
@@ -37,6 +39,7 @@ __all__ = [
     "now",
     "open_window",
     "pair",
+    "perfetto_counters",
     "perfetto_rows",
     "record_function",
     "renumber_rows",

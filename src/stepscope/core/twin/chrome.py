@@ -1,18 +1,22 @@
-"""The rows of a Chrome JSON file: one event a line.
+"""The rows of a Chrome JSON file: one event a line, and behind it one for each flow that passes.
 
     {"ph":"X","name":"fwd","cat":"user_annotation","pid":1,"tid":2,"ts":0.001,"dur":1.250,"args":{"k":1}}
+    {"ph":"s","id":1,"name":"batch","cat":"flow","pid":1,"tid":2,"ts":0.001}
 
 Times are microseconds with three decimals, printed from integers: a float would lose nanoseconds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from stepscope.core.rows import CUT, INSTANT, Columns
+from stepscope.core.rows import CUT, INSTANT, Columns, Flows
+from stepscope.core.twin.flows import FIRST, LAST, STEP, flow_points
 
 __all__ = ["chrome_rows"]
 
 CUT_MARK = b'"stepscope:cut":true'
 ROWS_PER_CHUNK = 4096
+# "bp": the arrow ends at the row itself, not at the one after it.
+FLOW_HEADS = {FIRST: b'"ph":"s"', STEP: b'"ph":"t"', LAST: b'"ph":"f","bp":"e"'}
 
 
 def chrome_rows(
@@ -20,6 +24,7 @@ def chrome_rows(
     texts: Sequence[bytes],
     tracks: Sequence[bytes],
     args: Mapping[int, bytes],
+    flows: Flows | None = None,
 ) -> Iterator[bytes]:
     """Print rows, each behind a comma and a newline.
 
@@ -28,11 +33,13 @@ def chrome_rows(
         texts: string id -> JSON string, with its quotes.
         tracks: track id -> `"pid":1,"tid":2`.
         args: row -> the inside of its args object, for the rows that have some.
+        flows: names are ids into texts.
 
     Yields:
         Many rows at a time, UTF-8.
     """
     lines: list[bytes] = []
+    points = flow_points(flows)
     rows = zip(columns.ts, columns.dur, columns.name, columns.cat, columns.track, columns.kind, strict=True)
     for row, (ts, dur, name, cat, track, kind) in enumerate(rows):
         where = (texts[name], texts[cat], tracks[track], ts // 1000, ts % 1000)
@@ -45,6 +52,10 @@ def chrome_rows(
         if kind & CUT:
             inside = inside + b"," + CUT_MARK if inside else CUT_MARK
         lines.append(line + b',"args":{%b}}' % inside if inside else line + b"}")
+        if flows is not None and row in points:
+            for flow, stands in points[row]:
+                head = FLOW_HEADS[stands], flow + 1, texts[flows.name[flow]]
+                lines.append(b',\n{%b,"id":%d,"name":%b,"cat":"flow",%b,"ts":%d.%03d}' % (*head, *where[2:]))
         if len(lines) == ROWS_PER_CHUNK:
             yield b"".join(lines)
             lines.clear()

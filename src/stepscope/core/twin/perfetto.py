@@ -1,18 +1,20 @@
 """The rows of a .pftrace file: TrackEvents of one sequence a track.
 
     TracePacket       0a len | 40 timestamp delta | 50 sequence | 68 02 | 5a len TrackEvent | 62 len InternedData
-    TrackEvent begin  48 01 | 18 category iid | 50 name iid | 22 len DebugAnnotation ...
+    TrackEvent begin  48 01 | 18 category iid | 50 name iid | 22 len DebugAnnotation ... | f9 02 flow id ...
     TrackEvent end    48 02
     TrackEvent point  48 03 | as begin
 
-A string's iid is its id in the trace; the packet that uses it first on a sequence carries the text. An end
-needs no interned data, so it does without the two bytes of the sequence flags.
+The last point of a flow ends it: 81 03 flow id. A string's iid is its id in the trace; the packet that uses it first
+on a sequence carries the text. An end needs no interned data, so it does without the two bytes of the sequence flags.
 """
 
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from stepscope.core.protobuf import Annotations, TrackSequence, field, varint
-from stepscope.core.rows import CUT, INSTANT, Columns
+from stepscope.core.rows import CUT, INSTANT, Columns, Flows
+from stepscope.core.twin.flows import FIRST, LAST, STEP, flow_points
 
 __all__ = ["perfetto_rows"]
 
@@ -23,6 +25,7 @@ NAMES, CATEGORIES, ANNOTATION_NAMES = 2, 1, 3  # fields of InternedData
 
 # {"stepscope:cut": true}, with its name inline: too rare to intern.
 CUT_MARK = field(4, field(10, b"stepscope:cut") + b"\x10\x01")
+FLOW_HEADS = {FIRST: b"\xf9\x02", STEP: b"\xf9\x02", LAST: b"\x81\x03"}
 
 
 class _Writer:
@@ -67,6 +70,8 @@ def perfetto_rows(
     sequences: Sequence[TrackSequence],
     args: Mapping[int, Annotations],
     annotation_names: Sequence[bytes],
+    *,
+    flows: Flows | None = None,
 ) -> Iterator[bytes]:
     """Encode rows, one track after the other.
 
@@ -76,6 +81,7 @@ def perfetto_rows(
         sequences: track id -> its sequence, whose clock starts at or before the track's first row.
         args: row -> its annotations, for the rows that have some.
         annotation_names: annotation name id -> UTF-8; id 0 is not used.
+        flows: names are any numbers below 2**24 - 1; a flow's id in the file is made of its name's and its own.
 
     Yields:
         Whole packets, many at a time.
@@ -83,9 +89,24 @@ def perfetto_rows(
     of_track: list[list[int]] = [[] for _ in sequences]
     for row, track in enumerate(columns.track):
         of_track[track].append(row)
+    fields = _flow_fields(flows)
     for sequence, rows in zip(sequences, of_track, strict=True):
         writer = _Writer(sequence, texts, annotation_names)
-        yield from _track_rows(columns, rows, writer, args.get)
+        yield from _track_rows(columns, rows, writer, args.get, fields)
+
+
+def _flow_fields(flows: Flows | None) -> dict[int, bytes]:
+    """Row -> the flow ids of its event."""
+    if flows is None:
+        return {}
+    return {
+        row: b"".join(FLOW_HEADS[stands] + _flow_id(flow, flows.name[flow]) for flow, stands in points)
+        for row, points in flow_points(flows).items()
+    }
+
+
+def _flow_id(flow: int, name: int) -> bytes:
+    return struct.pack("<Q", (name + 1) << 40 | (flow + 1))
 
 
 def _track_rows(
@@ -93,6 +114,7 @@ def _track_rows(
     rows: list[int],
     writer: _Writer,
     annotations_of: Callable[[int, Annotations], Annotations],
+    fields: Mapping[int, bytes],
 ) -> Iterator[bytes]:
     """Turn nested rows into begins and ends in order of time."""
     none = Annotations(b"", ())
@@ -104,6 +126,8 @@ def _track_rows(
         annotations = annotations_of(row, none)
         if kind & CUT:
             annotations = annotations._replace(encoded=annotations.encoded + CUT_MARK)
+        if row in fields:
+            annotations = annotations._replace(encoded=annotations.encoded + fields[row])
         point = kind & INSTANT
         writer.event(POINT if point else BEGIN, ts, columns.name[row], columns.cat[row], annotations)
         if not point:
