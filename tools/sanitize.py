@@ -21,6 +21,8 @@ TESTS = (
     "test_cores.py",
     "test_profile.py",
     "test_handlers.py",
+    "test_chrome_scan.py",
+    "test_chrome_bad.py",
 )
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
 

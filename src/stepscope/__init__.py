@@ -30,7 +30,7 @@ from stepscope.session.schedule import ProfilerAction, explain, schedule
 from stepscope.session.session import Session
 
 if TYPE_CHECKING:
-    from stepscope.formats.files import write
+    from stepscope.formats.files import read, write
     from stepscope.session.handlers import tensorboard_trace_handler, trace_handler
 
 record_function = kernels.record_function
@@ -58,6 +58,7 @@ __all__ = [
     "flow_start",
     "flow_step",
     "instant",
+    "read",
     "trace_handler",
     "write",
     # what can go wrong
@@ -73,6 +74,7 @@ __all__ = [
 
 # What a program needs only to write files: importing it would double the time that importing stepscope takes.
 _ON_DEMAND = {
+    "read": "stepscope.formats.files",
     "tensorboard_trace_handler": "stepscope.session.handlers",
     "trace_handler": "stepscope.session.handlers",
     "write": "stepscope.formats.files",

@@ -104,6 +104,7 @@ static PyObject *args_of(const pairing_t *p) {
     PyObject *args = PyDict_New();
     const row_args_t *items = p->args.items;
     for (size_t i = 0; args != NULL && i < p->args.count; i++) {
+        if (PyDict_GET_SIZE(items[i].args) == 0) continue; /* of instant("x", {}) */
         PyObject *row = PyLong_FromSsize_t(items[i].row);
         if (row == NULL || PyDict_SetItem(args, row, items[i].args) < 0) Py_CLEAR(args);
         Py_XDECREF(row);

@@ -1,10 +1,13 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
+from stepscope.core.twin.perfetto_pair import pair_events
+from stepscope.core.twin.perfetto_read import TrackEventScanner
 from stepscope.core.twin.points import counter, flow_end, flow_start, flow_step, instant
 from stepscope.core.twin.recorder import (
     CLOCK,
@@ -19,13 +22,15 @@ from stepscope.core.twin.recorder import (
     use_ticks,
     use_tsc,
 )
-from stepscope.core.twin.settle import renumber_rows, settle_rows
+from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
 from stepscope.core.twin.span import Span, record_function
 
 __all__ = [
     "CLOCK",
+    "ChromeScanner",
     "SealedWindow",
     "Span",
+    "TrackEventScanner",
     "chrome_counters",
     "chrome_rows",
     "counter",
@@ -34,11 +39,14 @@ __all__ = [
     "flow_start",
     "flow_step",
     "instant",
+    "json_value_end",
     "limit",
     "nest_rows",
     "now",
     "open_window",
+    "order_ties",
     "pair",
+    "pair_events",
     "perfetto_counters",
     "perfetto_rows",
     "record_function",
