@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepscope.core import kernels
 from stepscope.model.errors import (
+    AnalysisError,
     CheckError,
     ExportError,
     FormatError,
@@ -62,6 +63,7 @@ __all__ = [
     "trace_handler",
     "write",
     # what can go wrong
+    "AnalysisError",
     "CheckError",
     "ExportError",
     "FormatError",

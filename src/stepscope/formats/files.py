@@ -1,25 +1,19 @@
-"""Files: which formats there are, and how one is written whole or not at all.
+"""Files: which formats there are, and writing a trace in one of them."""
 
-A temporary file in the same folder, fsync, rename. What cannot be written is an ExportError that names path,
-reason and fix, and leaves nothing behind.
-"""
-
-import contextlib
-import errno
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from stepscope.model.errors import ExportError, FormatError
+from stepscope.model.output import write_whole
 from stepscope.model.trace import Problem, Trace
 
 if TYPE_CHECKING:
     from stepscope.formats.source import Source
 
-__all__ = ["FORMATS", "Format", "format_named", "make_folder", "read", "read_from", "write", "write_as"]
+__all__ = ["FORMATS", "Format", "format_named", "read", "read_from", "write", "write_as"]
 
 
 @dataclass(frozen=True)
@@ -101,21 +95,6 @@ FORMATS: dict[str, Format] = {
     )
 }
 
-DISK_BATCH_BYTES = 4 << 20
-FIXES = {
-    errno.ENOSPC: "Free some space, or write to another disk.",
-    errno.EDQUOT: "Free some space, or write to another disk.",
-    errno.EFBIG: "Raise the limit on file sizes (ulimit -f), or record fewer steps.",
-    errno.EACCES: "Choose a folder this user may write to.",
-    errno.EPERM: "Choose a folder this user may write to.",
-    errno.EROFS: "Choose a folder on a disk that is not read-only.",
-    errno.ENOENT: "Create the folder first.",
-    errno.ENOTDIR: "Choose a path whose parent is a folder.",
-    errno.EEXIST: "Choose another path, or remove the file that is in its place.",
-    errno.EISDIR: "Give the path of a file, not of a folder.",
-    errno.ENAMETOOLONG: "Choose a shorter name.",
-}
-
 
 def format_named(name: str) -> Format:
     """The format of that name.
@@ -194,113 +173,9 @@ def write_as(trace: Trace, path: str | os.PathLike[str], form: Format, *, exclus
         ExportError: the file cannot be written.
         FileExistsError: exclusive, and there is one.
     """
-    target = Path(path)
-    try:
-        pieces = form.encode(trace)
-        if _is_device(target):
-            with target.open("wb") as file:
-                _write_pieces(file, pieces, compress=target.suffix == ".gz")
-        else:
-            _write_whole(target, pieces, exclusive=exclusive)
-    except FileExistsError:
-        if exclusive:
-            raise
-        raise _export_error(target, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))) from None
-    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path is a ValueError, a loop of links may be
-        raise _export_error(target, error) from error  # a RuntimeError
-    return target
+    return write_whole(path, _encoded(trace, form), exclusive=exclusive)
 
 
-def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Make a folder and those above it, if they are not there.
-
-    Raises:
-        ExportError: something else is in its place, or it may not be made.
-    """
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise _export_error(folder, error, "the folder cannot be made") from error
-    return folder
-
-
-def _export_error(path: Path, error: Exception, what: str = "the file cannot be written") -> ExportError:
-    number = error.errno if isinstance(error, OSError) else None
-    reason = os.strerror(number) if number else str(error)
-    fix = FIXES.get(number or 0, "Choose another path.")
-    return ExportError(f"{path}: {what}: {reason}. {fix}")
-
-
-def _is_device(path: Path) -> bool:
-    """Whether the path is something a rename must not replace, such as /dev/null or a pipe."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return False
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    return not stat.S_ISREG(mode)
-
-
-def _write_whole(path: Path, pieces: Iterator[bytes], *, exclusive: bool) -> None:
-    """Write beside the path, then take its name."""
-    target = path if exclusive else path.resolve()  # a link keeps pointing at what it pointed at
-    # By chance, not by pid: containers that share a folder have the same pids.
-    beside = target.parent / f".stepscope-{os.urandom(8).hex()}.tmp"
-    number = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), 0o666)
-    try:
-        with open(number, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
-            _write_pieces(file, pieces, compress=path.suffix == ".gz")
-            file.flush()
-            os.fsync(file.fileno())
-        if exclusive:
-            _take_free_name(beside, target)
-        else:
-            beside.replace(target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            beside.unlink()
-
-
-def _begin_to_disk(number: int, start: int, length: int) -> None:
-    """Let the system write to disk while the encoder goes on: otherwise fsync waits for all of it at the end.
-
-    The advice is about reading, but what it does to pages that are not on disk yet is to send them there.
-    """
-    if hasattr(os, "posix_fadvise"):
-        with contextlib.suppress(OSError):  # a pipe or a file system that takes no advice
-            os.posix_fadvise(number, start, length, os.POSIX_FADV_DONTNEED)
-
-
-def _take_free_name(beside: Path, target: Path) -> None:
-    """Rename without replacing: a link fails if the name is taken, in one step on every file system with links."""
-    try:
-        os.link(beside, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        target.touch(exist_ok=False)
-        try:
-            beside.replace(target)
-        except OSError:
-            target.unlink(missing_ok=True)
-            raise
-
-
-def _write_pieces(file: BinaryIO, pieces: Iterator[bytes], *, compress: bool) -> None:
-    if not compress:
-        begun = written = 0
-        for piece in pieces:
-            written += file.write(piece)
-            if written - begun >= DISK_BATCH_BYTES:
-                file.flush()
-                _begin_to_disk(file.fileno(), begun, written - begun)
-                begun = written
-        return
-    from isal import igzip
-
-    # No name and no time inside: the same trace is the same file.
-    with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0) as packed:
-        for piece in pieces:
-            packed.write(piece)
+def _encoded(trace: Trace, form: Format) -> Iterator[bytes]:
+    """As the format encodes; what it raises at once is raised while the file is written, like the rest."""
+    yield from form.encode(trace)

@@ -4,6 +4,7 @@ Every message says what happened, where, and what to do; only the command line t
 """
 
 __all__ = [
+    "AnalysisError",
     "CheckError",
     "ExportError",
     "FormatError",
@@ -37,6 +38,10 @@ class FormatError(StepscopeError, ValueError):
 
 class ExportError(StepscopeError, OSError):
     """A file that could not be written; the message names path, reason and fix. No half file is left."""
+
+
+class AnalysisError(StepscopeError, ValueError):
+    """Something was asked of traces that they do not hold; the message says how to record it."""
 
 
 class CheckError(StepscopeError, RuntimeError):

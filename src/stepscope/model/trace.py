@@ -5,11 +5,14 @@ Integer nanoseconds, stdlib arrays, ids numbered by first appearance: equal cont
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stepscope.core.clock import Clocks
 from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Counters, Flows
 from stepscope.core.values import freeze_args
+
+if TYPE_CHECKING:
+    from array import array
 
 __all__ = ["CUT", "INSTANT", "SLICE", "Origin", "Problem", "Row", "Trace", "Track"]
 
@@ -179,6 +182,26 @@ class Trace:
             f"<Trace of {self.origin.tool}: {len(self)} rows on {len(self.tracks)} tracks, {besides}"
             f"{len(self.problems)} problems>"
         )
+
+    def to_columns(self) -> dict[str, "array[Any]"]:
+        """The trace's own columns by name, as buffers that numpy and pandas wrap without a copy.
+
+            columns = {name: numpy.asarray(column) for name, column in trace.to_columns().items()}
+            slices = pandas.DataFrame({name: columns[name] for name in ("ts", "dur", "name", "track")}, copy=False)
+            slices["name"] = pandas.Categorical.from_codes(columns["name"], trace.strings)
+            slices.groupby("name", observed=True)["dur"].median()
+
+        Returns:
+            ts, dur: array 'q', ns; ts counts from origin.base_ns. name, cat, site: array 'I', ids into strings.
+            track: array 'I', ids into tracks. kind: array 'B', SLICE or INSTANT, plus CUT. Shape (len(trace),) each.
+            Where there are some: "counters.ts", "counters.value" (array 'd') and "counters.track"; "flows.flow",
+            "flows.row" and "flows.name", as `Counters` and `Flows` have them. A trace does not change: write to none.
+        """
+        columns: dict[str, array[Any]] = self.columns._asdict()
+        for table, values in (("counters", self.counters), ("flows", self.flows)):
+            if any(len(column) for column in values):
+                columns.update((f"{table}.{name}", column) for name, column in values._asdict().items())
+        return columns
 
     def with_metadata(self, metadata: Mapping[str, Any]) -> "Trace":
         """The same trace with other user metadata, as files can hold it; columns are shared."""

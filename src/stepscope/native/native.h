@@ -25,6 +25,8 @@
        settle.c          order, lanes                                (twin/settle.py)
        renumber.c        ids by first appearance                     (twin/settle.py)
        nest.c            parents and own time                        (twin/nest.py)
+       fold.c            rows as events, and what is inside what     (twin/fold.py)
+       group.c           events by key, and their sums               (twin/group.py)
        flows.c           the points of each row                      (twin/flows.py)
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
        chrome_scan.c     the same read again                         (twin/chrome_read.py)
@@ -51,6 +53,9 @@
 
 /* The values of a row's kind; core/rows.py says what they mean. */
 enum { ROW_SLICE = 0, ROW_INSTANT = 1, ROW_CUT = 2 };
+
+/* The name of no event, the group of no row; core/groups.py. */
+#define NO_KEY UINT32_MAX
 
 /* An iterator of a file's rows hands out about this much at a time. */
 enum { CHUNK_BYTES = 1 << 20 };
@@ -90,6 +95,8 @@ typedef struct {
 } array_is_t;
 /* Hold an array's buffer; 0, or -1 with an exception set and the buffer not held. */
 int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
+/* The same for reading, of that length. */
+int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held);
 /* An attribute of a module, imported; NULL with an exception. */
 PyObject *imported(const char *module, const char *name);
 
@@ -224,6 +231,8 @@ int order_add(PyObject *module);
 int settle_add(PyObject *module);
 int renumber_add(PyObject *module);
 int nest_add(PyObject *module);
+int fold_add(PyObject *module);
+int group_add(PyObject *module);
 int chrome_add(PyObject *module);
 int chrome_read_add(PyObject *module);
 int perfetto_add(PyObject *module);

@@ -3,6 +3,8 @@
 from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
+from stepscope.core.twin.fold import fold_rows
+from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
@@ -38,6 +40,8 @@ __all__ = [
     "flow_end",
     "flow_start",
     "flow_step",
+    "fold_rows",
+    "group_rows",
     "instant",
     "json_value_end",
     "limit",
@@ -53,6 +57,7 @@ __all__ = [
     "renumber_rows",
     "seal",
     "settle_rows",
+    "sum_groups",
     "thread_id",
     "tsc_in_use",
     "use_ticks",
