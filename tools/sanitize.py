@@ -18,6 +18,7 @@ TESTS = (
     "test_recorder.py",
     "test_span.py",
     "test_twins.py",
+    "test_twin_counters.py",
     "test_group_twins.py",
     "test_cores.py",
     "test_profile.py",
