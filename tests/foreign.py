@@ -5,7 +5,7 @@ are left out here. It shows no empty list and no null.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def _slices(processor: TraceProcessor) -> Iterator[tuple[Any, ...]]:
         args.setdefault(owner, []).append((key, kind, {"string": text, "real": real}.get(kind, integer)))
     for ts, dur, name, category, depth, on_thread, thread, process, owner in rows(processor, SLICES):
         where = (depth, thread, process) if on_thread else ()
-        yield ts, dur, name, category or "uncategorized", where, frozenset(args.get(owner, ()))
+        yield ts, dur, name, category or "uncategorized", where, _shown(args.get(owner, ()))
 
 
 def expected_slices(trace: Trace, engine: Engine, base_ns: int = 0, *, all_threads: bool = True) -> Found:
@@ -75,8 +75,12 @@ def _name(name: str, what: str) -> str | None:
 
 
 def _args(row: Row, engine: Engine) -> frozenset[tuple[Any, ...]]:
-    flat = flatten("args", row.args, True, engine)
-    return frozenset(item for item in flat if item[2] not in ("[]", "{}", "None"))
+    return _shown(flatten("args", row.args, True, engine))
+
+
+def _shown(args: Iterable[tuple[Any, ...]]) -> frozenset[tuple[Any, ...]]:
+    """Without what may be an empty list or a null."""
+    return frozenset(arg for arg in args if arg[2] not in ("[]", "{}", "None"))
 
 
 def expected_counters(trace: Trace, base_ns: int = 0) -> Found:

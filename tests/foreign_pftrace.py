@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -186,5 +187,5 @@ def our_flows(trace: Trace, offset: int) -> Iterator[tuple[Any, ...]]:
     for flow, row in zip(trace.flows.flow, trace.flows.row, strict=True):
         points.setdefault(flow, []).append(row)
     for line in points.values():
-        for a, b in zip(line, line[1:], strict=False):
+        for a, b in pairwise(line):
             yield trace[a].ts + offset, trace[a].name, trace[b].ts + offset, trace[b].name

@@ -215,8 +215,8 @@ def test_further_counters_may_be_a_sequences_default_and_incremental(file: File,
 def test_flows_go_from_event_to_event_until_they_end(file: File, tmp_path: Path) -> None:
     file.thread(11, 7, 9, "worker")
     for at, uuid in enumerate((10, 11, 10, 11)):
-        key = "terminating_flow_ids" if at == 2 else "flow_ids"
-        file.event(NOW + at * 10, BEGIN, f"step {at}", track_uuid=uuid, **{key: [1 << 63, 5]})
+        event = file.event(NOW + at * 10, BEGIN, f"step {at}", track_uuid=uuid)
+        (event.terminating_flow_ids if at == 2 else event.flow_ids).extend([1 << 63, 5])
         file.event(NOW + at * 10 + 5, END, track_uuid=uuid)
     file.event(NOW + 100, INSTANT, "again", track_uuid=10, flow_ids=[5])
     file.event(NOW + 110, INSTANT, "old", track_uuid=10, flow_ids_old=[77])

@@ -1,7 +1,6 @@
 """Reading .pftrace files: our own give the Trace that was written."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest

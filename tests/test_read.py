@@ -3,16 +3,20 @@
 import gzip
 import io
 import json
+import time
+import tracemalloc
 import zlib
 from pathlib import Path
 
 import pytest
 
 import stepscope
-from stepscope import FormatError, Trace, read, write
+from stepscope import FormatError, Trace, core, read, write
 from stepscope.formats import source
-from stepscope.formats.files import read_from
+from stepscope.formats.files import FORMATS, read_from
 from stepscope.formats.source import Source
+from stepscope.model.build import TraceBuilder
+from stepscope.model.trace import Origin
 from test_files import small_trace
 
 EVENTS = [{"ph": "X", "name": f"n{number}", "pid": 1, "tid": 2, "ts": number, "dur": 0.5} for number in range(200)]
@@ -193,6 +197,29 @@ def test_a_bomb_is_stopped_by_its_ratio_and_takes_no_memory(monkeypatch: pytest.
 
 def test_a_bomb_in_a_bomb_is_no_trace() -> None:
     assert "is the beginning of no trace" in refusal(gzip.compress(gzip.compress(b"[" + b" " * (1 << 20))))
+
+
+def test_a_large_file_is_read_within_three_times_its_size_and_its_time(tmp_path: Path) -> None:
+    """A million slices in 3 s, and in five times that by the Python core; a part of them here."""
+    builder = TraceBuilder(Origin(pid=7))
+    track = builder.thread(7, 8, "main", "python")
+    native = core.info().name == "c"
+    for number in range(200_000 if native else 20_000):
+        builder.slice(track, f"function {number % 100}", number * 1000, 900)
+    trace = builder.build()
+    content = b"".join(FORMATS["chrome"].encode(trace))
+    path = tmp_path / "t.json"
+    path.write_bytes(content)
+    begin = time.perf_counter()
+    assert read(path) == trace
+    taken = time.perf_counter() - begin
+    tracemalloc.start()
+    read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 3 * len(content)
+    assert taken < (1.2 if native else 0.6)  # twice what it may be: the machine may have others to serve
 
 
 def test_a_source_gives_pieces_and_its_head_again() -> None:

@@ -25,6 +25,9 @@ TESTS = (
     "test_handlers.py",
     "test_chrome_scan.py",
     "test_chrome_bad.py",
+    "test_twins_read.py",
+    "test_perfetto_bad.py",
+    "test_perfetto_read.py",
 )
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
 

@@ -130,7 +130,7 @@ class Scanned(NamedTuple):
 class Faults(NamedTuple):
     """Events that could not be paired: how many, and the first one; -1: none."""
 
-    count: int
+    count: int  # type: ignore[assignment] # it hides tuple.count, which nobody asks of faults
     first: int
 
 

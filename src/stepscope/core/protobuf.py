@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-__all__ = ["FIXED32", "FIXED64", "LENGTH", "VARINT", "Annotations", "Malformed", "TrackSequence", "field"]
+__all__ = ["FIXED32", "FIXED64", "LENGTH", "VARINT", "Annotations", "MalformedError", "TrackSequence", "field"]
 __all__ += ["fields", "read_varint", "varint"]
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types; groups have gone out of use before Perfetto began
@@ -11,7 +11,7 @@ UINT64 = (1 << 64) - 1
 LAST_FIELD = (1 << 29) - 1
 
 
-class Malformed(ValueError):
+class MalformedError(ValueError):
     """Bytes that are no protobuf message."""
 
 
@@ -36,7 +36,7 @@ def read_varint(data: Any, at: int, stop: int) -> tuple[int, int]:
     """Read an unsigned integer; returns it and where the next byte is.
 
     Raises:
-        Malformed: it goes on past stop, or past ten bytes.
+        MalformedError: it goes on past stop, or past ten bytes.
     """
     value = shift = 0
     for place in range(at, min(at + 10, stop)):
@@ -46,7 +46,7 @@ def read_varint(data: Any, at: int, stop: int) -> tuple[int, int]:
             return value & UINT64, place + 1
         shift += 7
     message = f"byte {at}: an integer does not end"
-    raise Malformed(message)
+    raise MalformedError(message)
 
 
 def fields(data: Any, at: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
@@ -57,7 +57,7 @@ def fields(data: Any, at: int, stop: int) -> Iterator[tuple[int, int, int, int]]
         which ends at end. Doubles are integers of their bits.
 
     Raises:
-        Malformed: a field goes on past stop, or is none.
+        MalformedError: a field goes on past stop, or is none.
     """
     while at < stop:
         start = at
@@ -73,7 +73,7 @@ def fields(data: Any, at: int, stop: int) -> Iterator[tuple[int, int, int, int]]
             value, at = int.from_bytes(data[at : at + size], "little"), at + size
         if wire not in (VARINT, LENGTH, FIXED32, FIXED64) or at > stop or not 0 < tag >> 3 <= LAST_FIELD:
             message = f"byte {start}: a field that is none, or ends beyond byte {stop}"
-            raise Malformed(message)
+            raise MalformedError(message)
         yield tag >> 3, wire, value, at
 
 

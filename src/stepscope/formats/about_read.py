@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from stepscope.core.clock import Clocks
+from stepscope.core.values import legal_text
 from stepscope.model.trace import Origin, Problem, Trace
 
 __all__ = ["Told", "read_about"]
@@ -56,14 +57,16 @@ def read_about(about: Any) -> Told:
     problems = [Problem(_text(p["kind"]), _integer(p["count"]), _text(p["example"])) for p in about["problems"]]
     tracks = [(_text(kind), _integer(pid), _integer(tid)) for kind, pid, tid, _, _ in about.get("tracks", ())]
     names = [_text(name) for name in about.get("flow_names", ())]
-    return Told(origin, tuple(problems), {(pid, tid): kind for kind, pid, tid in tracks if tid}, names)
+    return Told(
+        origin, tuple(problems), {(pid, tid): kind for kind, pid, tid in tracks if tid and kind != "counter"}, names
+    )
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         message = f"{value!r} is no text"
         raise TypeError(message)
-    return value
+    return legal_text(value)
 
 
 def _integer(value: Any) -> int:

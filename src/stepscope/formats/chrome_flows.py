@@ -100,21 +100,27 @@ class _Enclosing:
         copy = Columns(*(array(column.typecode, column) for column in columns))
         self._settled, self._order, _ = kernels.settle_rows(copy, 1)
         self._parent, _ = kernels.nest_rows(self._settled)
+        self._last: dict[int, tuple[int, int]] = {}
         self._rows: defaultdict[int, list[int]] = defaultdict(list)
         for row, track in enumerate(self._settled.track):
             if track in tracks:
                 self._rows[track].append(row)
 
     def row(self, track: int, ts: int) -> int:
-        """The innermost row that holds a moment; -1: none."""
+        """The innermost row that holds a moment; -1: none. On a track, moments do not go back."""
         rows = self._rows[track]
         at = bisect_right(rows, ts, key=self._settled.ts.__getitem__) - 1
-        row = rows[at] if at >= 0 else -1
+        before, row = self._last.get(track, (-1, -1))
+        if at != before:  # else what had ended before has ended now too
+            row = rows[at] if at >= 0 else -1
         for _ in range(MAX_CLIMB):
             if row < 0 or self._settled.ts[row] + self._settled.dur[row] >= ts:
-                return self._given(row)
+                break
             row = self._parent[row]
-        return -1
+        else:
+            row = -1
+        self._last[track] = at, row
+        return self._given(row)
 
     def next_row(self, track: int, ts: int) -> int:
         """The first row that begins at a moment or after it; -1: none."""

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["read_chrome", "sniff_chrome"]
 
-# An event, or a value of the header, that is larger than this is not waited for.
+# An event, or a value beside the events, that is larger than this is not waited for.
 MAX_VALUE_BYTES = 256 << 20
+# One that is larger than this is not parsed: as Python objects it may take twenty times as much.
+MAX_PARSED_BYTES = 16 << 20
 # Equal arguments are kept once; more different ones than this are not looked for.
 SHARED_ARGS = 1 << 14
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -136,6 +138,9 @@ class _Reader:
         """Take a value of the header."""
         end = self._value_end(what)
         start, self.at = self.at, end
+        if end - start > MAX_PARSED_BYTES:
+            self.findings.note("ignored", f"{what} is larger than {MAX_PARSED_BYTES} bytes")
+            return None
         if what == "the value of 'metadata'":
             self.metadata_byte = self.base + start
         try:
@@ -251,6 +256,9 @@ class _Reader:
         """Take an event that is not plain; `rows` of the scanner stand before it."""
         byte, number = self.base + start, rows + self.unusual
         self.unusual += 1
+        if end - start > MAX_PARSED_BYTES:
+            self.findings.wrong("unreadable", byte, f"it is larger than {MAX_PARSED_BYTES} bytes", number)
+            return
         try:
             event, clean = parse(self.data[start:end])
         except MalformedError as error:

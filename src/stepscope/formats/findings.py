@@ -13,6 +13,8 @@ FIXES = {
     "unreadable": "Pass strict=False to read the others.",
     "malformed": "Pass strict=False to read the others.",
 }
+# Characters of a clause that quotes a file.
+MAX_CLAUSE = 300
 
 
 class Findings:
@@ -42,6 +44,7 @@ class Findings:
             FormatError: the reader is strict.
         """
         where = f"byte {byte}" if event is None else f"byte {byte}, event {event}"
+        what = _short(what)
         if self._strict:
             message = f"{self._name}: {where}: {what}. {FIXES[kind]}"
             raise FormatError(message)
@@ -50,9 +53,14 @@ class Findings:
     def note(self, kind: str, example: str, count: int = 1) -> None:
         """Something that is legal, but not in the trace as it was."""
         self._counts[kind] += count
-        self._examples.setdefault(kind, example)
+        self._examples.setdefault(kind, _short(example))
 
     def tell(self, builder: TraceBuilder) -> None:
         """Make Problems of all that was found."""
         for kind, count in self._counts.items():
             builder.problem(kind, count, self._examples[kind])
+
+
+def _short(what: str) -> str:
+    """A clause that fits on a few lines, however long the text of the file that it quotes."""
+    return what if len(what) <= MAX_CLAUSE else f"{what[:MAX_CLAUSE]}..."

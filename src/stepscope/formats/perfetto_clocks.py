@@ -22,6 +22,8 @@ MAX_UNIT_NS = 1 << 40
 
 # A clock: its sequence, or 0 where it is everybody's, and its id.
 Clock = tuple[int, int]
+# The clocks that some snapshots have in common, each with its ns at all of them.
+Group = dict[Clock, list[int]]
 
 
 class ClockReading(NamedTuple):
@@ -53,10 +55,10 @@ class Clocking:
         self.trace_clock: Clock = (0, BOOTTIME)
         self.first: dict[int, int] = {}
         self._units: dict[Clock, tuple[int, bool]] = {}
-        # (from, to) -> ns on both at each snapshot that has both, in order of time on the first
-        self._hops: dict[tuple[Clock, Clock], list[tuple[int, int]]] = {}
-        self._near: dict[Clock, dict[Clock, None]] = {}
-        self._ways: dict[Clock, list[tuple[Clock, Clock]] | None] = {}
+        self._groups: dict[frozenset[Clock], Group] = {}
+        # For each clock the groups that lead on from it. One of a sequence leads anywhere, others never to those.
+        self._near: dict[Clock, list[Group]] = {}
+        self._ways: dict[Clock, list[Hop] | None] = {}
 
     def clock(self, sequence: int, number: int) -> Clock:
         """The clock that packets of a sequence call by a number."""
@@ -81,11 +83,10 @@ class Clocking:
             self.trace_clock = 0, primary
         if self.trace_clock in read and not self.first:
             self.first = {clock: ns for (owner, clock), ns in read.items() if owner == 0}
-        for source, source_ns in read.items():
-            for target, target_ns in read.items():
-                # The way from one sequence's clock never leads over another's.
-                if source != target and target[0] in (0, source[0]):
-                    self._add_hop((source, target), (source_ns, target_ns))
+        everybodys = {clock: ns for clock, ns in read.items() if clock[0] == 0}
+        self._add(everybodys, list(everybodys))
+        if len(everybodys) < len(read):
+            self._add(read, [clock for clock in read if clock[0]])
         return any(owner == 0 and (owner, clock) != self.trace_clock for owner, clock in read)
 
     def mapping(self, clock: Clock) -> Mapping | None:
@@ -94,8 +95,8 @@ class Clocking:
         if way is None:
             return None
         lowest, offset = INT64_MIN, 0
-        for hop in way:
-            source_ns, target_ns = self._hops[hop][-1]
+        for source, target, group in way:
+            source_ns, target_ns = group[source][-1], group[target][-1]
             lowest = max(lowest, source_ns - offset)
             offset += target_ns - source_ns
         return Mapping(max(lowest, INT64_MIN - offset), min(INT64_MAX, INT64_MAX - offset), offset)
@@ -105,46 +106,43 @@ class Clocking:
         way = self._way(clock)
         if way is None:
             return None
-        for hop in way:
-            readings = self._hops[hop]
-            source_ns, target_ns = readings[max(bisect_right(readings, (ns, INT64_MAX + 1)) - 1, 0)]
-            ns += target_ns - source_ns
+        for source, target, group in way:
+            at = max(bisect_right(group[source], ns) - 1, 0)
+            ns += group[target][at] - group[source][at]
         return ns
 
-    def _add_hop(self, hop: tuple[Clock, Clock], reading: tuple[int, int]) -> None:
-        readings = self._hops.get(hop)
-        if readings is None:
-            self._hops[hop] = [reading]
-            source, target = hop
-            self._near.setdefault(source, {})[target] = None
+    def _add(self, read: dict[Clock, int], starts: list[Clock]) -> None:
+        """Add a snapshot to the group of its clocks, which leads on from some of them."""
+        if len(read) < 2:
+            return
+        key = frozenset(read)
+        if key not in self._groups:
+            self._groups[key] = {clock: [] for clock in read}
+            for clock in starts:
+                self._near.setdefault(clock, []).append(self._groups[key])
             self._ways.clear()
-        elif readings[-1] <= reading:
-            readings.append(reading)
-        # A clock that is set back has two answers for one time: the earlier snapshots keep theirs.
+        for clock, ns in read.items():
+            self._groups[key][clock].append(ns)
 
-    def _way(self, start: Clock) -> list[tuple[Clock, Clock]] | None:
+    def _way(self, start: Clock) -> "list[Hop] | None":
         """The hops from a clock to the trace's, as few as can be."""
         if start not in self._ways:
             self._ways[start] = self._find_way(start)
         return self._ways[start]
 
-    def _find_way(self, start: Clock) -> list[tuple[Clock, Clock]] | None:
-        if start == self.trace_clock:
-            return []
-        came_from: dict[Clock, Clock] = {start: start}
+    def _find_way(self, start: Clock) -> "list[Hop] | None":
+        ways: dict[Clock, list[Hop]] = {start: []}
         todo = [start]
         for clock in todo:
-            near = self._near.get(clock, {})
-            if self.trace_clock in near:
-                way = [(clock, self.trace_clock)]
-                while clock != start:
-                    way.insert(0, (came_from[clock], clock))
-                    clock = came_from[clock]
-                return way
-            for following in near:
-                if len(came_from) == MAX_VISITED:
-                    break
-                if following not in came_from:
-                    came_from[following] = clock
-                    todo.append(following)
+            if clock == self.trace_clock:
+                return ways[clock]
+            for group in self._near.get(clock, [])[:MAX_VISITED]:
+                for following in (self.trace_clock, *group):
+                    if following in group and following not in ways and len(ways) < MAX_VISITED:
+                        ways[following] = [*ways[clock], (clock, following, group)]
+                        todo.append(following)
         return None
+
+
+# From a clock to another, over what snapshots say of both.
+Hop = tuple[Clock, Clock, Group]

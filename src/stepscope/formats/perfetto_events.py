@@ -3,12 +3,12 @@
 A LegacyEvent is an event of Chrome's JSON format in a TrackEvent: a phase, an id, a duration.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from stepscope.core import kernels
 from stepscope.core.events import BEGIN, COMPLETE, COUNT, END, POINT
 from stepscope.formats.perfetto_clocks import MONOTONIC
+from stepscope.formats.perfetto_messages import Note, as_bytes, as_text
 from stepscope.formats.perfetto_sequence import Sequence, Sequences
 from stepscope.formats.perfetto_tracks import OwnTrack, Tracks
 
@@ -46,7 +46,7 @@ class EventReader:
         scanner: kernels.TrackEventScanner,
         sequences: Sequences,
         tracks: Tracks,
-        problem: Callable[[str, str], None],
+        problem: Note,
     ) -> None:
         self.durations: dict[int, int] = {}
         self._scanner = scanner
@@ -120,7 +120,7 @@ class EventReader:
         pid = self._tracks.pid(sequence.track_uuid) if sequence.track_uuid is not None else None
         if sequence.thread is not None:
             pid = sequence.thread.pid
-        scope = legacy.id_scope.encode() or self._scanner.text_of(self._category(event))
+        scope = as_bytes(legacy.id_scope) or self._scanner.text_of(self._category(event))
         name = self._scanner.text_of(self._event_name(event)).decode("utf-8", "backslashreplace")
         return OwnTrack(pid, 0, name, (kind == "local_id", scope, getattr(legacy, kind)))
 
@@ -129,13 +129,13 @@ class EventReader:
         proto = event.proto
         if iid := proto.name_iid or proto.legacy_event.name_iid:
             return self.text(event.sequence, NAMES, iid)
-        return self._scanner.text(proto.name.encode()) if proto.name else 0
+        return self._scanner.text(as_bytes(proto.name)) if proto.name else 0
 
     def _category(self, event: Event) -> int:
         """The text id of an event's categories."""
         proto = event.proto
         ids = [self.text(event.sequence, CATEGORIES, iid) for iid in proto.category_iids]
-        ids += [self._scanner.text(text.encode()) for text in proto.categories]
+        ids += [self._scanner.text(as_bytes(text)) for text in proto.categories]
         if len(ids) < 2:
             return sum(ids)
         return self._scanner.text(b",".join(map(self._scanner.text_of, ids)))
@@ -183,7 +183,8 @@ class EventReader:
         """A metadata event names its thread or process."""
         thread = event.sequence.thread
         name = self._scanner.text_of(self._event_name(event))
-        texts = [item.string_value for item in event.proto.debug_annotations if item.string_value]
+        values = [item.string_value for item in event.proto.debug_annotations if item.string_value]
+        texts = [as_text(value, self._problem) for value in values]
         if thread is None or not texts:
             return
         if name == b"thread_name":

@@ -6,7 +6,7 @@ The scanner reads most packets by what it is told here; whoever reads one of the
 from typing import Any
 
 from stepscope.core import kernels
-from stepscope.formats.perfetto_clocks import BOOTTIME, ClockReading, Clocking, Mapping
+from stepscope.formats.perfetto_clocks import BOOTTIME, Clocking, ClockReading, Mapping
 from stepscope.formats.perfetto_tracks import OwnTrack
 
 __all__ = ["Sequence", "Sequences"]
@@ -136,7 +136,7 @@ class Sequences:
         ns = self._scanner.advance(sequence.number, clock_id, time)
         if ns is None:
             self._make_clock(sequence, clock_id, 0)
-            ns = self._scanner.advance(sequence.number, clock_id, time)
+            return self.time(sequence, clock_id, time)
         clock = self.clocking.clock(sequence.number, clock_id)
         if sequence.mapped.get(clock_id, (-1, None))[0] != self._epoch:
             self._map_clock(sequence, clock_id)

@@ -3,18 +3,21 @@
 import json
 from array import array
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from stepscope.core import kernels
 from stepscope.core.clock import Clocks
 from stepscope.core.events import NO_ROW, Faults, PairedEvents, Scanned
-from stepscope.core.rows import CUT, PairedCounters
+from stepscope.core.rows import CUT
 from stepscope.core.values import NO_NAME, RESERVED_PREFIX, freeze_args, legal_text
 from stepscope.formats.about import ABOUT
 from stepscope.formats.about_read import Told, read_about
+from stepscope.formats.chrome_values import legal_args
 from stepscope.formats.findings import Findings
-from stepscope.formats.perfetto_args import CUT_MARK, decode_args
+from stepscope.formats.perfetto_args import CUT_MARK, Texts, decode_args
 from stepscope.formats.perfetto_clocks import BOOTTIME, MONOTONIC, REALTIME
+from stepscope.formats.perfetto_messages import as_text
 from stepscope.formats.perfetto_sequence import Sequences
 from stepscope.formats.perfetto_tracks import Tracks
 from stepscope.model.build import LAST_NS, NO_CATEGORY, TraceBuilder
@@ -23,6 +26,7 @@ from stepscope.model.trace import Origin, Trace
 __all__ = ["Content", "make_trace"]
 
 SECOND_NS = 10**9
+INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 FLOW_NAME_SHIFT = 40  # a flow's id of ours is 1 + place of its name << 40 | 1 + number
 
 
@@ -63,8 +67,13 @@ def _told(content: Content, findings: Findings) -> Told | None:
     if about is None:
         return None
     try:
-        return read_about(json.loads(about))
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        said = json.loads(about)
+        told = read_about({**said, "metadata": legal_args(said["metadata"])})
+        if not INT64_MIN <= told.origin.boottime_offset_ns <= INT64_MAX - LAST_NS:
+            findings.note("about", "its clocks are further apart than 64 bits of ns")
+            return None
+        return told
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         findings.note("about", f"what {ABOUT} says cannot be read ({error})")
         return None
 
@@ -108,9 +117,7 @@ class _Assembly:
         try:
             return legal_text(text.decode())
         except UnicodeDecodeError:
-            shown = legal_text(text.decode("utf-8", "backslashreplace"))
-            self._findings.note("text", f"{shown!r} is not UTF-8")
-            return shown
+            return as_text(text, self._findings.note)
 
     def _foreign_origin(self) -> tuple[int, Origin]:
         """What times count from, on the trace's clock, and the origin of a trace that does not say it."""
@@ -118,8 +125,11 @@ class _Assembly:
         scanned, read = content.scanned, clocking.first
         trace_ns = read.get(clocking.trace_clock[1], 0)
         boottime = read.get(BOOTTIME, trace_ns)
-        clocks = Clocks(boottime, read.get(MONOTONIC, boottime), read.get(REALTIME, boottime))
-        to_realtime = clocks.realtime_ns - trace_ns
+        realtime = read.get(REALTIME, boottime)
+        if not 0 <= realtime <= LAST_NS:
+            realtime = trace_ns
+        clocks = Clocks(boottime, read.get(MONOTONIC, boottime), realtime)
+        to_realtime = realtime - trace_ns
         first = min(map(_earliest, (scanned.events.ts, scanned.counts.ts)))
         first = first if first <= LAST_NS else 0
         base = (first + to_realtime) // SECOND_NS * SECOND_NS
@@ -163,7 +173,7 @@ class _Assembly:
             row = paired.rows[event]
             if row == NO_ROW:
                 continue
-            args = decode_args(annotations, lambda table, iid, of=generation: self._interned(of, table, iid))
+            args = decode_args(annotations, Texts(partial(self._interned, generation), self._findings.note))
             for name in [name for name in args if name.startswith(RESERVED_PREFIX)]:
                 if name == CUT_MARK and self._told:
                     paired.columns.kind[row] |= CUT
@@ -183,7 +193,7 @@ class _Assembly:
             try:
                 annotations = TrackEvent.FromString(self._content.buffers[buffer][start:stop]).debug_annotations
                 yield event, annotations, generation
-            except (DecodeError, UnicodeDecodeError):
+            except (DecodeError, UnicodeDecodeError):  # noqa: PERF203 - a damaged event is one of many
                 self._findings.wrong("malformed", start, f"the arguments of event {event} cannot be read")
 
     def _interned(self, generation: int, table: int, iid: int) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from stepscope.formats.perfetto_messages import Note, as_text
 from stepscope.model.build import TraceBuilder
 
 __all__ = ["CounterScale", "OwnTrack", "Tracks"]
@@ -47,7 +48,8 @@ class _Descriptor:
 class Tracks:
     """Descriptors by uuid, and the tracks of a Trace that are made of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Note) -> None:
+        self._note = note
         self._described: dict[int, _Descriptor] = {}
         self._processes: dict[int, str] = {}
         self._threads: dict[tuple[int, int], str] = {}
@@ -58,7 +60,8 @@ class Tracks:
     def describe(self, descriptor: Any) -> None:
         """Take a perfetto.protos.TrackDescriptor."""
         found = self._described.setdefault(descriptor.uuid, _Descriptor())
-        found.name = descriptor.name or descriptor.static_name or descriptor.atrace_name or found.name
+        name = descriptor.name or descriptor.static_name or descriptor.atrace_name
+        found.name = as_text(name, self._note) or found.name
         found.parent = descriptor.parent_uuid or found.parent
         if descriptor.HasField("process"):
             found.process = self.describe_process(descriptor.process, found.name)
@@ -70,7 +73,8 @@ class Tracks:
 
     def describe_process(self, process: Any, name: str = "") -> int:
         """Take a perfetto.protos.ProcessDescriptor; returns its pid."""
-        text = process.process_name or name or " ".join(process.cmdline)
+        text = as_text(process.process_name, self._note) or name
+        text = text or " ".join(as_text(part, self._note) for part in process.cmdline)
         if text:
             self._processes[process.pid] = text
         return int(process.pid)
@@ -78,7 +82,7 @@ class Tracks:
     def describe_thread(self, thread: Any, name: str = "") -> tuple[int, int]:
         """Take a perfetto.protos.ThreadDescriptor; returns its pid and tid."""
         key = int(thread.pid), int(thread.tid)
-        if text := thread.thread_name or name:
+        if text := as_text(thread.thread_name, self._note) or name:
             self._threads[key] = text
         return key
 
@@ -143,7 +147,7 @@ class Tracks:
         if key not in self._made:
             found = self._described.get(uuid, _Descriptor())
             counter, pid = found.counter, self._owner(self.pid(uuid))
-            unit = (counter.unit_name or UNITS.get(counter.unit, "")) if counter else ""
+            unit = (as_text(counter.unit_name, self._note) or UNITS.get(counter.unit, "")) if counter else ""
             name = found.name or BUILTIN_COUNTERS.get(counter.type if counter else 0, "") or f"counter {uuid}"
             if (pid, name, unit) in self._series:  # a series of each thread: they are not one
                 name = f"{name} ({self._thread_name(uuid) or uuid})"

@@ -37,7 +37,8 @@
        perfetto_rows.c   the iterator that hands them out; all three share perfetto.h
        perfetto_read.c   the scanner of .pftrace packets, as Python sees it (twin/perfetto_read.py)
        perfetto_scan.c   packets -> columns of TrackEvents
-       perfetto_tables.c what they refer to: texts, ids, tracks, sequences; these share perfetto_read.h
+       perfetto_take.c   the columns as Python gets them
+       perfetto_tables.c what packets refer to: texts, ids, tracks, sequences; these share perfetto_read.h
        perfetto_pair.c   TrackEvents -> rows                         (twin/perfetto_pair.py)
        counters.c        counter values in both formats              (twin/counters.py) */
 
@@ -237,6 +238,7 @@ int chrome_add(PyObject *module);
 int chrome_read_add(PyObject *module);
 int perfetto_add(PyObject *module);
 int perfetto_read_add(PyObject *module);
+int perfetto_take_add(PyObject *module);
 int perfetto_pair_add(PyObject *module);
 int flows_add(PyObject *module);
 int counters_add(PyObject *module);

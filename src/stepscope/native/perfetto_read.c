@@ -4,13 +4,9 @@
 
 #include "perfetto_read.h"
 
-#include <string.h>
 #include <structmember.h>
 
-static PyObject *stop_type, *scanned_type, *column_types[4]; /* stepscope.core.events */
-
-enum { EVENTS, DETAILS, FLOW_IDS, COUNTS };
-static const char *const COLUMN_TYPES[] = {"Events", "Details", "FlowIds", "Counts"};
+static PyObject *stop_type; /* stepscope.core.events.Stop */
 
 /* 0, or -1 with an exception set: another thread is scanning. */
 static int check_idle(const scanner_t *self) {
@@ -28,13 +24,10 @@ static PyObject *none_if(int done) {
 /* ---- what the caller finds in other packets ---- */
 
 /* A sequence's state, made if there is none; NULL with an exception. */
-static sequence_state_t *sequence_of(scanner_t *self, unsigned long long number, int make) {
+static sequence_state_t *sequence_of(scanner_t *self, unsigned long long number) {
     sequence_state_t *found = find_sequence(self, number);
-    if (found || !make) {
-        if (!found)
-            PyErr_Format(PyExc_KeyError, "%llu", number);
+    if (found)
         return found;
-    }
     uint32_t place = (uint32_t)self->state_count;
     if (make_room(&self->states, sizeof *self->states, self->state_count, &self->state_room) < 0 ||
         !map_add(&self->sequences, number, 0, place)) {
@@ -52,7 +45,7 @@ static PyObject *set_sequence(scanner_t *self, PyObject *args) {
     int valid;
     if (!PyArg_ParseTuple(args, "KIpIK:sequence", &number, &generation, &valid, &track, &clock) || check_idle(self) < 0)
         return NULL;
-    sequence_state_t *sequence = sequence_of(self, number, 1);
+    sequence_state_t *sequence = sequence_of(self, number);
     if (!sequence)
         return NULL;
     sequence->generation = generation;
@@ -68,16 +61,14 @@ static PyObject *set_clock(scanner_t *self, PyObject *args) {
     int incremental;
     if (!PyArg_ParseTuple(args, "KKLpL:set_clock", &number, &id, &unit_ns, &incremental, &last) || check_idle(self) < 0)
         return NULL;
-    sequence_state_t *sequence = sequence_of(self, number, 0);
-    if (!sequence)
-        return NULL;
-    clock_ns_t *clock = find_clock(sequence, id);
+    clock_ns_t *clock = find_clock(self, number, id);
     if (!clock) {
-        if (make_room(&sequence->clocks, sizeof *clock, sequence->count, &sequence->room) < 0)
+        if (make_room(&self->clocks, sizeof *clock, self->clock_count, &self->clock_room) < 0 ||
+            !map_add(&self->clock_places, id, number, (uint32_t)self->clock_count))
             return PyErr_NoMemory();
-        clock = &sequence->clocks[sequence->count++];
+        clock = &self->clocks[self->clock_count++];
     }
-    *clock = (clock_ns_t){.id = id, .epoch = UINT64_MAX, .unit_ns = unit_ns, .last = last, .incremental = incremental};
+    *clock = (clock_ns_t){.epoch = UINT64_MAX, .unit_ns = unit_ns, .last = last, .incremental = incremental};
     Py_RETURN_NONE;
 }
 
@@ -86,10 +77,7 @@ static PyObject *map_clock(scanner_t *self, PyObject *args) {
     long long lowest, highest, offset;
     if (!PyArg_ParseTuple(args, "KKLLL:map_clock", &number, &id, &lowest, &highest, &offset) || check_idle(self) < 0)
         return NULL;
-    sequence_state_t *sequence = sequence_of(self, number, 0);
-    if (!sequence)
-        return NULL;
-    clock_ns_t *clock = find_clock(sequence, id);
+    clock_ns_t *clock = find_clock(self, number, id);
     if (!clock)
         return PyErr_Format(PyExc_KeyError, "%llu", id);
     int64_t sum;
@@ -116,8 +104,7 @@ static PyObject *advance(scanner_t *self, PyObject *args) {
     unsigned long long number, id, time;
     if (!PyArg_ParseTuple(args, "KKK:advance", &number, &id, &time) || check_idle(self) < 0)
         return NULL;
-    const sequence_state_t *sequence = find_sequence(self, number);
-    clock_ns_t *clock = sequence ? find_clock(sequence, id) : NULL;
+    clock_ns_t *clock = find_clock(self, number, id);
     if (!clock)
         Py_RETURN_NONE;
     clock->last = (int64_t)(time * (uint64_t)clock->unit_ns + (clock->incremental ? (uint64_t)clock->last : 0));
@@ -225,110 +212,8 @@ static PyObject *put_count(scanner_t *self, PyObject *args) {
 
 /* ---- what was found ---- */
 
-/* A named tuple of new arrays, whose buffers are held in `held`; NULL with an exception and nothing held. */
-static PyObject *new_columns(int type, const char *typecodes, size_t length, Py_buffer *held) {
-    size_t count = strlen(typecodes), made = 0;
-    PyObject *arrays = PyTuple_New((Py_ssize_t)count), *columns = NULL;
-    for (; arrays && made < count; made++) {
-        PyObject *array = array_new_held(typecodes[made], (Py_ssize_t)length, &held[made]);
-        if (!array)
-            break;
-        PyTuple_SET_ITEM(arrays, (Py_ssize_t)made, array);
-    }
-    if (arrays && made == count)
-        columns = PyObject_CallObject(column_types[type], arrays);
-    if (!columns)
-        while (made)
-            PyBuffer_Release(&held[--made]);
-    Py_XDECREF(arrays);
-    return columns;
-}
-
-static PyObject *take_events(const events_t *events) {
-    Py_buffer held[5];
-    size_t count = events->count;
-    PyObject *columns = new_columns(EVENTS, "qBIII", count, held);
-    const void *const from[5] = {events->ts, events->kind, events->track, events->name, events->cat};
-    static const size_t sizes[5] = {8, 1, 4, 4, 4};
-    for (int i = 0; columns && i < 5; i++) {
-        if (count)
-            memcpy(held[i].buf, from[i], count * sizes[i]);
-        PyBuffer_Release(&held[i]);
-    }
-    return columns;
-}
-
-static PyObject *take_details(const details_t *details) {
-    Py_buffer held[5];
-    PyObject *columns = new_columns(DETAILS, "IIQQI", details->count, held);
-    if (!columns)
-        return NULL;
-    for (size_t i = 0; i < details->count; i++) {
-        ((uint32_t *)held[0].buf)[i] = details->of[i].event;
-        ((uint32_t *)held[1].buf)[i] = details->of[i].buffer;
-        ((uint64_t *)held[2].buf)[i] = details->of[i].start;
-        ((uint64_t *)held[3].buf)[i] = details->of[i].stop;
-        ((uint32_t *)held[4].buf)[i] = details->of[i].generation;
-    }
-    for (int i = 0; i < 5; i++)
-        PyBuffer_Release(&held[i]);
-    return columns;
-}
-
-static PyObject *take_flows(const flow_ids_t *flows) {
-    Py_buffer held[3];
-    PyObject *columns = new_columns(FLOW_IDS, "IQB", flows->count, held);
-    if (!columns)
-        return NULL;
-    for (size_t i = 0; i < flows->count; i++) {
-        ((uint32_t *)held[0].buf)[i] = flows->of[i].event;
-        ((uint64_t *)held[1].buf)[i] = flows->of[i].flow;
-        ((uint8_t *)held[2].buf)[i] = flows->of[i].last;
-    }
-    for (int i = 0; i < 3; i++)
-        PyBuffer_Release(&held[i]);
-    return columns;
-}
-
-static PyObject *take_counts(const counts_t *counts) {
-    Py_buffer held[4];
-    PyObject *columns = new_columns(COUNTS, "qdII", counts->count, held);
-    if (!columns)
-        return NULL;
-    for (size_t i = 0; i < counts->count; i++) {
-        ((int64_t *)held[0].buf)[i] = counts->of[i].ts;
-        ((double *)held[1].buf)[i] = counts->of[i].value;
-        ((uint32_t *)held[2].buf)[i] = counts->of[i].track;
-        ((uint32_t *)held[3].buf)[i] = counts->of[i].generation;
-    }
-    for (int i = 0; i < 4; i++)
-        PyBuffer_Release(&held[i]);
-    return columns;
-}
-
-static PyObject *take_texts(const text_table_t *texts) {
-    PyObject *list = PyList_New((Py_ssize_t)texts->count);
-    for (size_t i = 0; list && i < texts->count; i++) {
-        PyObject *text = PyBytes_FromStringAndSize(texts->of[i], (Py_ssize_t)texts->lengths[i]);
-        if (text)
-            PyList_SET_ITEM(list, (Py_ssize_t)i, text);
-        else
-            Py_CLEAR(list);
-    }
-    return list;
-}
-
 static PyObject *take(scanner_t *self, PyObject *Py_UNUSED(none)) {
-    PyObject *parts[5] = {NULL}, *result = NULL;
-    if (check_idle(self) < 0)
-        return NULL;
-    if ((parts[0] = take_events(&self->events)) && (parts[1] = take_details(&self->details)) &&
-        (parts[2] = take_flows(&self->flows)) && (parts[3] = take_counts(&self->counts)) &&
-        (parts[4] = take_texts(&self->texts)))
-        result = PyObject_CallFunctionObjArgs(scanned_type, parts[0], parts[1], parts[2], parts[3], parts[4], NULL);
-    for (int i = 0; i < 5; i++)
-        Py_XDECREF(parts[i]);
-    return result;
+    return check_idle(self) < 0 ? NULL : take_scanned(self);
 }
 
 PyDoc_STRVAR(scan_doc, "scan(data, at, buffer)\n--\n\n"
@@ -394,8 +279,8 @@ static void scanner_dealloc(scanner_t *self) {
     PyMem_RawFree(self->interned.slots);
     PyMem_RawFree(self->tracks.slots);
     PyMem_RawFree(self->sequences.slots);
-    while (self->state_count)
-        PyMem_RawFree(self->states[--self->state_count].clocks);
+    PyMem_RawFree(self->clock_places.slots);
+    PyMem_RawFree(self->clocks);
     PyMem_RawFree(self->states);
     type->tp_free(self);
     Py_DECREF(type);
@@ -444,22 +329,19 @@ static PyType_Spec SPEC = {
     .slots = SLOTS,
 };
 
-static int keep(PyObject **slot, const char *name) {
-    PyObject *object = imported("stepscope.core.events", name);
-    if (!object)
-        return -1;
-    Py_XSETREF(*slot, object);
-    return 0;
-}
-
 int perfetto_read_add(PyObject *module) {
-    if (keep(&stop_type, "Stop") < 0 || keep(&scanned_type, "Scanned") < 0)
-        return -1;
-    for (int i = 0; i < 4; i++)
-        if (keep(&column_types[i], COLUMN_TYPES[i]) < 0)
-            return -1;
-    PyObject *type = PyType_FromSpec(&SPEC);
+    PyObject *stop = imported("stepscope.core.events", "Stop");
+    PyObject *type = stop ? PyType_FromSpec(&SPEC) : NULL;
+    PyObject *name = type ? PyUnicode_FromString(SPEC.name) : NULL;
+    Py_hash_t hash = name ? PyObject_Hash(name) : -1; /* another one in every process */
+    tables_seed((uint64_t)hash);
+    Py_XDECREF(name);
+    if (hash == -1)
+        Py_CLEAR(type);
     int status = type ? PyModule_AddObjectRef(module, "TrackEventScanner", type) : -1;
     Py_XDECREF(type);
+    if (status == 0)
+        Py_XSETREF(stop_type, Py_NewRef(stop));
+    Py_XDECREF(stop);
     return status;
 }

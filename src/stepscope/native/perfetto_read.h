@@ -35,7 +35,7 @@ typedef struct {
 
 /* A clock of a sequence: ts = ns + offset for ns from lowest to highest, as long as epoch is the scanner's. */
 typedef struct {
-    uint64_t id, epoch;
+    uint64_t epoch;
     int64_t unit_ns, last, lowest, highest, offset;
     int incremental;
 } clock_ns_t;
@@ -44,8 +44,6 @@ typedef struct {
     uint32_t generation, track;
     int valid;
     uint64_t clock; /* the id of times that name none */
-    clock_ns_t *clocks;
-    size_t count, room;
 } sequence_state_t;
 
 /* ---- columns: see core/events.py ---- */
@@ -99,6 +97,9 @@ typedef struct {
     map_t sequences; /* number -> place in states */
     sequence_state_t *states;
     size_t state_count, state_room;
+    map_t clock_places; /* clock id, sequence number -> place in clocks */
+    clock_ns_t *clocks;
+    size_t clock_count, clock_room;
     uint32_t track_count;
     uint32_t buffer; /* the caller's number of the data that was scanned last */
     uint64_t epoch;
@@ -112,6 +113,9 @@ typedef struct {
 
 /* ---- perfetto_tables.c; nothing there needs the GIL ---- */
 
+/* Hash by a number that no file knows, so that none makes its ids collide. */
+void tables_seed(uint64_t number);
+
 /* Room for one more item of that size behind count; 0, or -1 when there is no memory. */
 int make_room(void *items, size_t size, size_t count, size_t *room);
 /* The value of a pair, or NULL. */
@@ -123,7 +127,7 @@ int64_t text_id(text_table_t *texts, const char *at, size_t length);
 void texts_free(text_table_t *texts);
 /* What is known of a sequence, or NULL. */
 sequence_state_t *find_sequence(const scanner_t *self, uint64_t number);
-clock_ns_t *find_clock(const sequence_state_t *sequence, uint64_t id);
+clock_ns_t *find_clock(const scanner_t *self, uint64_t number, uint64_t id);
 /* The number of a track; -1 when there is no memory. */
 int64_t track_number(scanner_t *self, uint64_t uuid);
 int intern_text(scanner_t *self, uint32_t generation, uint32_t table, uint64_t iid, const char *at, size_t length);
@@ -139,5 +143,10 @@ int add_count(counts_t *counts, count_t count);
 
 /* Read packets from at on; what has stopped it, and where. Needs no GIL. */
 int scan_packets(scanner_t *self, const uint8_t *data, size_t at, size_t end, stop_t *stop);
+
+/* ---- perfetto_take.c ---- */
+
+/* Scanned: copies of all that was found; NULL with an exception. */
+PyObject *take_scanned(const scanner_t *self);
 
 #endif

@@ -321,7 +321,7 @@ static outcome_t read_packet(scanner_t *self, span_t in, const uint8_t *data) {
     const sequence_state_t *sequence = outcome == READ ? find_sequence(self, packet.sequence) : NULL;
     if (!sequence || (!sequence->valid && (packet.flags || packet.interned.at)))
         return OTHER;
-    clock_ns_t *clock = find_clock(sequence, packet.clock ? packet.clock : sequence->clock);
+    clock_ns_t *clock = find_clock(self, packet.sequence, packet.clock ? packet.clock : sequence->clock);
     if (!clock || clock->epoch != self->epoch || !clock_ns(clock, packet.time, &ns))
         return OTHER;
     if (packet.interned.at && (outcome = read_interned(self, sequence->generation, packet.interned)) != READ)

@@ -23,6 +23,12 @@ int make_room(void *items, size_t size, size_t count, size_t *room) {
     return 0;
 }
 
+static uint64_t seed;
+
+void tables_seed(uint64_t number) {
+    seed = number;
+}
+
 static uint64_t mix(uint64_t value) {
     value ^= value >> 33;
     value *= 0xff51afd7ed558ccdULL;
@@ -34,7 +40,7 @@ static uint64_t mix(uint64_t value) {
 /* ---- pairs of numbers ---- */
 
 static slot_t *slot_of(const map_t *map, uint64_t a, uint64_t b) {
-    size_t at = (size_t)mix(a ^ mix(b)) & (map->room - 1);
+    size_t at = (size_t)mix(a ^ mix(b ^ seed)) & (map->room - 1);
     while (map->slots[at].used && (map->slots[at].a != a || map->slots[at].b != b))
         at = (at + 1) & (map->room - 1);
     return &map->slots[at];
@@ -74,7 +80,7 @@ uint32_t *map_add(map_t *map, uint64_t a, uint64_t b, uint32_t value) {
 /* ---- texts ---- */
 
 static uint64_t hash_of(const char *at, size_t length) {
-    uint64_t hash = length, word;
+    uint64_t hash = mix(length ^ seed), word;
     for (; length >= 8; at += 8, length -= 8) {
         memcpy(&word, at, 8);
         hash = mix(hash ^ word);
@@ -155,11 +161,9 @@ sequence_state_t *find_sequence(const scanner_t *self, uint64_t number) {
     return place ? &self->states[*place] : NULL;
 }
 
-clock_ns_t *find_clock(const sequence_state_t *sequence, uint64_t id) {
-    for (size_t i = 0; i < sequence->count; i++)
-        if (sequence->clocks[i].id == id)
-            return &sequence->clocks[i];
-    return NULL;
+clock_ns_t *find_clock(const scanner_t *self, uint64_t number, uint64_t id) {
+    const uint32_t *place = map_find(&self->clock_places, id, number);
+    return place ? &self->clocks[*place] : NULL;
 }
 
 int64_t track_number(scanner_t *self, uint64_t uuid) {

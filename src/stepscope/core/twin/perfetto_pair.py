@@ -137,7 +137,8 @@ def pair_events(
 
     Args:
         events: in order of the file.
-        low, high: times beyond are none; ns.
+        low: times before are none; ns.
+        high: times beyond are none; ns.
         shift: what rows' times count from; ns.
         ids: name, category and track of a row by those of an event.
     """

@@ -24,7 +24,7 @@ from stepscope.core.events import (
     Scanned,
     Stop,
 )
-from stepscope.core.protobuf import FIXED64, LENGTH, VARINT, Malformed, fields, read_varint
+from stepscope.core.protobuf import FIXED64, LENGTH, VARINT, MalformedError, fields, read_varint
 
 __all__ = ["TrackEventScanner"]
 
@@ -63,6 +63,20 @@ def signed(number: int) -> int:
     return number - (1 << 64) if number > INT64_MAX else number
 
 
+def double(bits: int) -> float:
+    """The double of these bits."""
+    (number,) = struct.unpack("<d", bits.to_bytes(8, "little"))
+    return float(number)
+
+
+def _long_varint(data: Any, at: int, stop: int) -> tuple[int, int]:
+    """As read_varint; where there is none, what no packet has: an integer that takes all of it."""
+    try:
+        return read_varint(data, at, stop)
+    except MalformedError:
+        return 0, stop
+
+
 class _Clock:
     """A clock of a sequence: ts = ns + offset for ns from lowest to highest."""
 
@@ -75,14 +89,18 @@ class _Clock:
         self.epoch = -1
         self.lowest = self.highest = self.offset = 0
 
+    def ns(self, time: int) -> int | None:
+        """The ns of a packet's time; None: it is out of range."""
+        ns = time * self.unit_ns + (self.last if self.incremental else 0)
+        return ns if self.lowest <= ns <= self.highest else None
+
 
 class _Sequence:
     """What the packets of a sequence have in common."""
 
-    __slots__ = ("clock", "clocks", "generation", "track", "valid")
+    __slots__ = ("clock", "generation", "track", "valid")
 
     def __init__(self) -> None:
-        self.clocks: dict[int, _Clock] = {}
         self.clock = self.generation = 0
         self.valid = False
         self.track = 0
@@ -91,13 +109,13 @@ class _Sequence:
 class _Event:
     """A TrackEvent as it is parsed."""
 
-    __slots__ = ("annotated", "cats", "flows", "kind", "name", "track", "value")
+    __slots__ = ("annotated", "cats", "flows", "inline", "kind", "name", "track", "value")
 
     def __init__(self) -> None:
-        self.kind = self.name = 0
+        self.kind = self.name = self.inline = 0
         self.cats: list[int] = []
         self.track: int | None = None
-        self.flows: list[tuple[int, int]] = []
+        self.flows: list[tuple[int, bool]] = []
         self.value: float | None = None
         self.annotated = False
 
@@ -119,6 +137,7 @@ class TrackEventScanner:
         self._tracks: dict[int, int] = {}
         self._track_count = 0
         self._sequences: dict[int, _Sequence] = {}
+        self._clocks: dict[tuple[int, int], _Clock] = {}
         self._epoch = 0
         self._shapes: dict[bytes, tuple[_Clock, int, int, int, int]] = {}
         self._data: Any = b""
@@ -143,12 +162,12 @@ class TrackEventScanner:
     def set_clock(self, number: int, clock: int, unit_ns: int, incremental: bool, last: int) -> None:
         """Make a clock of a sequence anew: its unit, and for times that are differences the ns they start from."""
         self._shapes.clear()
-        self._sequences[number].clocks[clock] = _Clock(unit_ns, incremental, last)
+        self._clocks[number, clock] = _Clock(unit_ns, incremental, last)
 
     def map_clock(self, number: int, clock: int, lowest: int, highest: int, offset: int) -> None:
         """Say that from lowest to highest ns on this clock ts is ns + offset, which fits 64 bits."""
         self._shapes.clear()
-        found = self._sequences[number].clocks[clock]
+        found = self._clocks[number, clock]
         found.lowest, found.highest, found.offset, found.epoch = lowest, highest, offset, self._epoch
 
     def unmap_clocks(self) -> None:
@@ -158,8 +177,7 @@ class TrackEventScanner:
 
     def advance(self, number: int, clock: int, time: int) -> int | None:
         """The ns of a packet's time on a clock of its sequence, modulo 2**64; None: there is no such clock."""
-        sequence = self._sequences.get(number)
-        found = sequence.clocks.get(clock) if sequence else None
+        found = self._clocks.get((number, clock))
         if found is None:
             return None
         ns = signed(time * found.unit_ns + (found.last if found.incremental else 0))
@@ -248,7 +266,7 @@ class TrackEventScanner:
                     _, _, _, at = next(fields(data, at, end))
                     continue
                 length, start = read_varint(data, at + 1, end)
-            except Malformed:
+            except MalformedError:
                 cut = data[at] == 0x0A and end - at <= 10
                 return Stop(TRUNCATED if cut else MALFORMED, at, end, end)
             if length > end - start:
@@ -256,7 +274,7 @@ class TrackEventScanner:
             self.packets += 1
             try:
                 taken = self._take(start, start + length)
-            except Malformed:
+            except MalformedError:
                 taken = False
             if not taken:
                 return Stop(PACKET, at, start, start + length)
@@ -279,7 +297,7 @@ class TrackEventScanner:
             if time > 0x7F:
                 time, behind = time & 0x7F | data[behind] << 7, at + 5
                 if time > 0x3FFF:  # more than two bytes, which are rarer
-                    time, behind = read_varint(data, at + 3, end)
+                    time, behind = _long_varint(data, at + 3, stop)
             shape = shapes(data[behind:stop])
             if shape is None:
                 break
@@ -300,6 +318,27 @@ class TrackEventScanner:
 
     def _take(self, start: int, stop: int) -> bool:
         """Read a packet, if it is of the shapes that are read here."""
+        numbers, parts = self._fields(start, stop)
+        sequence = self._sequences.get(numbers[SEQUENCE])
+        if sequence is None or numbers[TIME] < 0 or EVENT not in parts or numbers[FLAGS] not in (0, NEEDS_STATE):
+            return False
+        if not sequence.valid and (numbers[FLAGS] or INTERNED in parts):
+            return False
+        clock = self._clocks.get((numbers[SEQUENCE], numbers[CLOCK] or sequence.clock))
+        ns = clock.ns(numbers[TIME]) if clock and clock.epoch == self._epoch else None
+        if clock is None or ns is None:
+            return False
+        if INTERNED in parts:
+            self._intern(sequence.generation, *parts[INTERNED])
+        event = self._event(sequence.generation, *parts[EVENT])
+        if event is not None:
+            clock.last = ns
+            if self._add(ns + clock.offset, event, sequence, parts[EVENT]) and INTERNED not in parts:
+                self._learn(clock, start, stop)
+        return event is not None
+
+    def _fields(self, start: int, stop: int) -> tuple[dict[int, int], dict[int, tuple[int, int]]]:
+        """The numbers and messages of a packet by tag; no messages if one is not read here."""
         numbers = {TIME: -1, CLOCK: 0, SEQUENCE: 0, FLAGS: 0}
         parts: dict[int, tuple[int, int]] = {}
         for number, wire, value, end in fields(self._data, start, stop):
@@ -309,27 +348,8 @@ class TrackEventScanner:
             elif tag in numbers and not (tag == TIME and numbers[TIME] >= 0):
                 numbers[tag] = value
             elif tag not in PASSED_OVER:
-                return False
-        sequence = self._sequences.get(numbers[SEQUENCE])
-        if sequence is None or numbers[TIME] < 0 or EVENT not in parts or numbers[FLAGS] not in (0, NEEDS_STATE):
-            return False
-        if not sequence.valid and (numbers[FLAGS] or INTERNED in parts):
-            return False
-        clock = sequence.clocks.get(numbers[CLOCK] or sequence.clock)
-        if clock is None or clock.epoch != self._epoch:
-            return False
-        ns = numbers[TIME] * clock.unit_ns + (clock.last if clock.incremental else 0)
-        if not clock.lowest <= ns <= clock.highest:
-            return False
-        if INTERNED in parts:
-            self._intern(sequence.generation, *parts[INTERNED])
-        event = self._event(sequence, *parts[EVENT])
-        if event is None:
-            return False
-        clock.last = ns
-        if self._add(ns + clock.offset, event, sequence, parts[EVENT]) and INTERNED not in parts:
-            self._learn(clock, start, stop)
-        return True
+                return numbers, {}
+        return numbers, parts
 
     def _intern(self, generation: int, start: int, stop: int) -> None:
         """Read the texts of InternedData."""
@@ -345,37 +365,39 @@ class TrackEventScanner:
                     text = data[value:behind]
             self.intern(generation, table, iid, text)
 
-    def _event(self, sequence: _Sequence, start: int, stop: int) -> _Event | None:
+    def _event(self, generation: int, start: int, stop: int) -> _Event | None:
         """Read a TrackEvent; None: it is not of the shapes that are read here."""
-        event, data = _Event(), self._data
-        inline = 0
-        for number, wire, value, end in fields(data, start, stop):
+        event = _Event()
+        for number, wire, value, end in fields(self._data, start, stop):
             if number in NOT_READ or READ.get(number, wire) != wire:
                 return None
-            if number == 9:
-                event.kind = value
-            elif number == 10:
-                event.name = self.interned(sequence.generation, NAMES, value)
-            elif number == 23:
-                inline = self.text(data[value:end])
-            elif number == 3:
-                event.cats.append(self.interned(sequence.generation, CATEGORIES, value))
-            elif number == 22:
-                event.cats.append(self.text(data[value:end]))
-            elif number == 11:
-                event.track = self.track(value)
-            elif number == 4:
-                event.annotated = True
-            elif number in (47, 48):
-                event.flows.append((value, number == 48))
-            elif number == 30:
-                event.value = float(signed(value))
-            elif number == 44:
-                (event.value,) = struct.unpack("<d", value.to_bytes(8, "little"))
-        event.name = event.name or inline
+            self._take_field(event, generation, number, (value, end))
+        event.name = event.name or event.inline
         if not BEGIN <= event.kind <= COUNT or (event.kind == COUNT) != (event.value is not None):
             return None
         return event if len(event.cats) < 2 and min(event.name, *event.cats, 0) == 0 else None
+
+    def _take_field(self, event: _Event, generation: int, number: int, place: tuple[int, int]) -> None:
+        """Take a field of a TrackEvent, if it has a meaning."""
+        value, end = place
+        if number == 9:
+            event.kind = value
+        elif number == 10:
+            event.name = self.interned(generation, NAMES, value)
+        elif number == 23:
+            event.inline = self.text(self._data[value:end])
+        elif number == 3:
+            event.cats.append(self.interned(generation, CATEGORIES, value))
+        elif number == 22:
+            event.cats.append(self.text(self._data[value:end]))
+        elif number == 11:
+            event.track = self.track(value)
+        elif number == 4:
+            event.annotated = True
+        elif number in (47, 48):
+            event.flows.append((value, number == 48))
+        elif number in (30, 44):
+            event.value = float(signed(value)) if number == 30 else double(value)
 
     def _add(self, ts: int, event: _Event, sequence: _Sequence, place: tuple[int, int]) -> bool:
         """Add an event that was read; returns whether it is nothing but its columns."""
