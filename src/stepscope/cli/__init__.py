@@ -21,7 +21,9 @@ __all__ = ["COMMANDS", "main"]
 # need much that the others do not.
 COMMANDS = {
     "check": "stepscope.cli.check",
+    "convert": "stepscope.cli.convert",
     "query": "stepscope.cli.query",
+    "stats": "stepscope.cli.stats",
     "demo": "stepscope.cli.demo",
 }
 
