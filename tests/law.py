@@ -4,7 +4,6 @@ Expected rows are computed from the Trace, for each format as that format spells
 """
 
 import gzip
-import gzip
 import json
 import re
 from collections import Counter
