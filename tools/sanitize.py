@@ -67,7 +67,9 @@ def main(arguments: list[str]) -> int:
             "STEPSCOPE_CORE": "c",
         }
         tests = [str(copy / "tests" / name) for name in TESTS]
-        pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, *arguments]
+        # What a sanitizer says before it ends the process must not be captured.
+        options = ["-q", "-p", "no:cacheprovider", "--capture=sys"]
+        pytest = [sys.executable, "-m", "pytest", *options, *tests, *arguments]
         return subprocess.run(pytest, cwd=copy, env=environment, check=False).returncode
 
 

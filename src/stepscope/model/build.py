@@ -169,7 +169,7 @@ class TraceBuilder:
         self._problems[kind] += count
         self._examples.setdefault(kind, legal_text(example))
 
-    def adopt(self, columns: Columns, strings: Iterable[str], args: dict[int, Mapping[str, Any]]) -> None:
+    def adopt(self, columns: Columns, strings: Iterable[str], args: dict[int, Any]) -> None:
         """Take the rows that pairing has gathered; to be called before any other row is added.
 
         Args:

@@ -48,8 +48,8 @@ static int keys_grow(keys_t *keys) {
 
 /* Append a key's bytes to the block; 0, or -1 when there is no memory. */
 static int keys_append(keys_t *keys, const void *key, size_t length) {
-    if (keys->room - keys->used < length) {
-        size_t room = (keys->room + length) * 2;
+    if (!keys->block || keys->room - keys->used < length) {
+        size_t room = (keys->room + length) * 2 + 64;
         char *block = PyMem_RawRealloc(keys->block, room);
         if (!block)
             return -1;
