@@ -130,7 +130,7 @@ class Said:
             for _, ts, dur, name, cat, depth, owner, tid, thread, pid, track in rows(processor, SLICES)
         )
         self.counters = Counter(rows(processor, COUNTERS))
-        self.flows = Counter(rows(processor, FLOWS))
+        self.flows = Counter((a, name or NO_NAME, b, other or NO_NAME) for a, name, b, other in rows(processor, FLOWS))
         self.stats = dict(rows(processor, STATS))
 
 

@@ -1,9 +1,13 @@
 """Reading .pftrace files of other writers: we find there what the trace processor finds."""
 
 import zlib
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace as Proto
 
 from foreign_pftrace import File, assert_agrees, read, said
@@ -414,3 +418,43 @@ def test_files_may_be_joined(file: File, tmp_path: Path) -> None:
 
     assert len(Proto.FromString(joined).packet) == 5
     assert [row.name for row in trace] == ["first", "second"]
+
+
+# -- any events --------------------------------------------------------------------------------------------------------
+
+times = st.one_of(st.integers(0, 9), st.integers(0, 10**6))
+any_events = st.lists(
+    st.tuples(
+        times,
+        st.sampled_from((BEGIN, BEGIN, BEGIN, END, END, END, INSTANT)),
+        st.sampled_from(("", "a", "b")),
+        st.sampled_from(((), (), ("x",), ("y",), ("x", "y"))),
+        st.integers(1, 3),  # the sequence
+        st.sampled_from((10, 10, 11, 20)),
+        st.lists(st.integers(1, 3), max_size=2, unique=True),
+        st.booleans(),  # whether flows end here
+    ),
+    max_size=25,
+    unique_by=itemgetter(0),  # what is at one time has an order of its own in a Trace
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=any_events, in_order=st.booleans())
+def test_whatever_the_events_are_we_find_what_the_trace_processor_finds(
+    drawn: list[Any], in_order: bool, tmp_path: Path
+) -> None:
+    made = File()
+    made.process(1, 7, "python")
+    made.thread(10, 7, 8, "main")
+    made.thread(11, 7, 9, "worker")
+    made.track(20, "requests", parent=1)
+    made.track(21, "the end", parent=1)
+    for ts, kind, name, cats, sequence, uuid, flows, last in sorted(drawn, key=itemgetter(0)) if in_order else drawn:
+        event = made.event(NOW + ts, kind, name, sequence=sequence, track_uuid=uuid, categories=cats)
+        if kind != END:
+            (event.terminating_flow_ids if last else event.flow_ids).extend(flows)
+    for uuid in (10, 11, 20):  # time goes on: what is open in a slice that has ended ends with it
+        made.event(NOW + 10**7, END, track_uuid=uuid, categories=["of nobody"])
+    made.event(NOW + 2 * 10**7, INSTANT, "last", track_uuid=21)
+    assert_agrees(made.data, tmp_path)

@@ -16,6 +16,7 @@ __all__ = ["Event", "EventReader"]
 
 CATEGORIES, NAMES = 1, 2  # fields of InternedData
 UNIT_NS = 1000
+INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 MAX_DURATION_US = 1 << 52
 IN, OUT, INOUT = 1, 2, 3  # LegacyEvent.FlowDirection
 # A flow's id is of its own kind: an id and a bind_id of one number are two flows.
@@ -58,7 +59,7 @@ class EventReader:
         """Read one event; what it cannot be is a problem."""
         proto, sequence = event.proto, event.sequence
         ts = self._time(event)
-        if ts is None:
+        if ts is None or not INT64_MIN <= ts <= INT64_MAX:
             self._problem("time", f"an event of sequence {sequence.number} has no time that the trace's clock knows")
             return
         legacy = proto.legacy_event

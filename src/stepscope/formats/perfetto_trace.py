@@ -2,7 +2,7 @@
 
 import json
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -101,7 +101,7 @@ class _Assembly:
         paired = kernels.pair_events(
             content.scanned.events, self._low, self._high, self._shift, (names, cats, self._placed_tracks())
         )
-        args = self._args(paired)
+        args: dict[int, Mapping[str, Any]] = dict(self._args(paired))
         for event, dur in content.durations.items():
             if (row := paired.rows[event]) != NO_ROW:
                 paired.columns.dur[row] = min(dur, LAST_NS - paired.columns.ts[row])
