@@ -21,6 +21,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 NEAR_CHARS = 16
 
 _SPACE = re.compile(r"[ \t\r\n]*")
+_COMMA = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
 # HTA's own pattern, which it looks for line by line: the space is mandatory.
 _RANK = re.compile(r'"rank":[^\S\n]+(\d+)\D')
 # Half of a surrogate pair as an escape, whose backslash is not escaped itself.
@@ -82,7 +83,7 @@ class EventStream:
         while self._next() != "}":
             key = self._value()
             self._take(":")
-            if key == "traceEvents" and self._next() == "[":
+            if self._next() == "[" and key == "traceEvents":
                 yield from self._items()
             else:
                 self.header[str(key)] = self._value()
@@ -97,15 +98,18 @@ class EventStream:
         self._take("[")
         while self._next() != "]":
             yield self._value()
-            if self._next() != "]":
+            # The usual case in one step: a comma, and behind it another event.
+            behind = _COMMA.match(self._text, self._at)
+            if behind and self._text[behind.end() : behind.end() + 1] == "{":
+                self._at = behind.end()
+            elif self._next() != "]":
                 self._take(",")
                 if self._next() == "]":
                     self._stop("a comma stands before the end of the array")
         self._at += 1
 
     def _value(self) -> Any:
-        """Take the next value."""
-        self._next()
+        """Take the value that stands here."""
         while True:
             try:
                 value, end = self._strict.raw_decode(self._text, self._at)

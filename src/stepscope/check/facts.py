@@ -1,5 +1,6 @@
 """What the rules ask of a whole file."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any, TypeGuard
 
 from stepscope.check.events import EventStream
 
-__all__ = ["Facts", "is_number"]
+__all__ = ["STEP_NAME", "Facts", "is_number"]
 
+STEP_NAME = re.compile(r"ProfilerStep#\d+")
 # Phases that Perfetto shows as a slice each; the asynchronous ones need an id.
 SYNCHRONOUS, ASYNCHRONOUS = frozenset("BiIR"), frozenset("bn")
 
@@ -69,7 +71,7 @@ class Facts:
         self.timed += 1
         if phase == "X":
             self.slices += is_number(event.get("dur"))
-            if isinstance(name, str) and name.startswith("ProfilerStep#"):
+            if isinstance(name, str) and STEP_NAME.fullmatch(name):
                 self.steps.add(name)
         elif phase in SYNCHRONOUS:
             self.slices += 1

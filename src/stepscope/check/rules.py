@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from stepscope.check.facts import Facts, is_number
+from stepscope.check.facts import STEP_NAME, Facts, is_number
 
 __all__ = ["EVENT_RULES", "FILE_RULES", "LEVELS", "EventRule", "FileRule"]
 
@@ -21,7 +21,6 @@ Event = Mapping[str, Any]
 
 TENSORBOARD_NAME = re.compile(r".*\.pt\.trace\.json(\.gz)?")
 HTA_NAME = re.compile(r".*(\.json|\.gz)")
-STEP_NAME = re.compile(r"ProfilerStep#\d+")
 # Phases that become slices in Perfetto, and those that it has no use for.
 IGNORED_PHASES = frozenset("STFpONDvc(){}")
 # Categories of the operators that the TensorBoard plugin builds its tree of.
