@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 TESTS = (
     "test_native.py",
     "test_recorder.py",
+    "test_recorder_breaks.py",
     "test_span.py",
     "test_twins.py",
     "test_twin_counters.py",
