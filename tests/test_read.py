@@ -161,6 +161,16 @@ def test_gzip_with_a_flipped_bit_gives_what_is_before_it() -> None:
     assert "the gzip data is damaged" in refusal(bytes(packed))
 
 
+def test_a_compressed_pftrace_says_that_its_end_is_missing() -> None:
+    """Its packets may all be there: only the compression knows."""
+    packed = gzip.compress(b"".join(FORMATS["perfetto"].encode(small_trace())), mtime=0)[:-4]
+    trace = load(packed, strict=False)
+
+    assert len(trace) == 3
+    assert [problem.kind for problem in trace.problems] == ["compression", "cut"]
+    assert "the gzip data ends early. Pass strict=False to read what is before it." in refusal(packed)
+
+
 def test_gzip_members_follow_one_another_and_zeros_may_pad_them() -> None:
     packed = gzip.compress(OBJECT[:700]) + gzip.compress(OBJECT[700:]) + b"\0" * 512
 

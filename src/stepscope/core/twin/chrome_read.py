@@ -34,6 +34,11 @@ _MEMBER = re.compile(
     rb"|(-?)(0|[1-9][0-9]{0,17})(?:\.([0-9]+))?(?![0-9.eE+\-])"
     rb"|(?=\{))[ \t\r\n]*"
 )
+# What we write ourselves, without arguments: the same as what is read member by member, at half the time.
+_OURS = re.compile(
+    rb'\{"ph":"X","name":"([^"\\]+)","cat":"([^"\\]+)","pid":(0|[1-9][0-9]{0,17}),"tid":(0|[1-9][0-9]{0,17}),'
+    rb'"ts":(0|[1-9][0-9]{0,14})\.([0-9]{3}),"dur":(0|[1-9][0-9]{0,14})\.([0-9]{3})\}'
+)
 _TEXT, _NUMBER, _OBJECT = 0, 1, 2
 _MEMBERS = {
     b"ph": _TEXT,
@@ -121,7 +126,7 @@ class ChromeScanner:
                 return self._fed(at, "more", args, unusual)
             if data[at] == 0x5D:
                 return self._fed(at + 1, "end", args, unusual)
-            end = self._plain(data, at, args) if data[at] == 0x7B else 0
+            end = (self._own(data, at) or self._plain(data, at, args)) if data[at] == 0x7B else 0
             if not end:
                 end = json_value_end(data, at)
                 if end < 0:
@@ -135,6 +140,15 @@ class ChromeScanner:
     def finish(self) -> Scanned:
         """All plain events; the scanner is spent then."""
         return Scanned(self._columns, list(self._texts), list(self._threads))
+
+    def _own(self, data: bytes, at: int) -> int:
+        """Append an event of ours; returns where it ends, or 0 if it is of another shape."""
+        ours = _OURS.match(data, at, min(len(data), at + PLAIN_BYTES))
+        if ours is None:
+            return 0
+        name, category, pid, tid, whole, part, dur, dur_part = ours.groups()
+        self._append_row(int(whole + part), int(dur + dur_part), (name, category), (int(pid), int(tid)), SLICE)
+        return ours.end()
 
     def _plain(self, data: bytes, at: int, args: "array[int]") -> int:
         """Append a plain event; returns where it ends, or 0 if it is not plain or not whole."""
@@ -182,20 +196,23 @@ class ChromeScanner:
             return False
         pid, tid = (int((sign or b"") + (whole or b"")) for _, sign, whole, _ in ids)
         name, category = (found.get(key, (None,))[0] for key in (b"name", b"cat"))
-        row = (
-            ts,
-            dur,
-            self._text(name) if name else self._no_name,
-            self._text(category) if category else self._no_category,
-            0,
-            self._threads.setdefault((pid, tid), len(self._threads)),
-            kind,
-        )
         if inside[1] - inside[0] > 2:
             args.extend((len(self._columns.ts), *inside))
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(value)
+        self._append_row(ts, dur, (name, category), (pid, tid), kind)
         return True
+
+    def _append_row(
+        self, ts: int, dur: int, texts: tuple[bytes | None, bytes | None], thread: tuple[int, int], kind: int
+    ) -> None:
+        name, category = texts
+        columns = self._columns
+        columns.ts.append(ts)
+        columns.dur.append(dur)
+        columns.name.append(self._text(name) if name else self._no_name)
+        columns.cat.append(self._text(category) if category else self._no_category)
+        columns.site.append(0)
+        columns.track.append(self._threads.setdefault(thread, len(self._threads)))
+        columns.kind.append(kind)
 
     @staticmethod
     def _time(number: tuple[bytes | None, ...]) -> int:
