@@ -186,7 +186,7 @@ def test_tracks_that_are_their_own_parents_and_uuids_that_are_taken_twice_are_re
         file.event(NOW, INSTANT, "x", track_uuid=uuid)
     trace = decode_perfetto(file.data, "t.pftrace")
 
-    assert [track.name for track in trace.tracks] == ["a again", "b", "no pid", "two", "two", "track 25"]
+    assert [track.name for track in trace.tracks] == ["a again", "b", "no pid", "one", "two", "track 25"]
     assert len({(track.pid, track.tid) for track in trace.tracks}) == 6
 
 

@@ -352,6 +352,27 @@ def test_a_legacy_thread_descriptor_gives_track_and_time(tmp_path: Path) -> None
 # -- slices that do not pair -----------------------------------------------------------------------------------------
 
 
+def test_two_uuids_of_one_thread_id_are_two_threads(file: File, tmp_path: Path) -> None:
+    file.thread(11, 7, 8, "later")
+    file.event(NOW, BEGIN, "a", track_uuid=10)
+    file.event(NOW + 2, BEGIN, "b", track_uuid=11)
+    file.event(NOW + 5, END, track_uuid=10)
+    file.event(NOW + 9, END, track_uuid=11)
+    trace = read(file.data)
+
+    assert [(row.name, row.dur, row.track.name) for row in trace] == [("a", 5, "main"), ("b", 7, "later")]
+    assert {(name, dur, where[3]) for _, dur, name, _, _, where, _ in said(file.data, tmp_path).slices} == {
+        ("a", 5, "main"),
+        ("b", 7, "later"),
+    }
+
+
+def test_an_arrow_of_the_old_form_is_counted(file: File) -> None:
+    legacy(file, NOW, "s", "arrow", unscoped_id=5)
+
+    assert problems(file.data) == {"flow": 1}
+
+
 def test_slices_that_never_end_are_cut_and_ends_without_begin_are_counted(file: File, tmp_path: Path) -> None:
     file.event(NOW, END, track_uuid=10)
     file.event(NOW + 1, BEGIN, "open", track_uuid=10)

@@ -22,6 +22,7 @@ IN, OUT, INOUT = 1, 2, 3  # LegacyEvent.FlowDirection
 # A flow's id is of its own kind: an id and a bind_id of one number are two flows.
 BOUND = 1 << 63
 PHASES = {"B": BEGIN, "E": END, "X": COMPLETE, "I": POINT, "i": POINT, "R": POINT}
+ARROWS = ("s", "t", "f")
 ASYNC_PHASES = {"b": BEGIN, "e": END, "n": POINT, "S": BEGIN, "F": END, "T": POINT, "p": POINT}
 
 
@@ -73,6 +74,8 @@ class EventReader:
             self._slice(event, ts, kind, track)
         elif phase == "M":
             self._name(event)
+        elif phase in ARROWS:
+            self._problem("flow", f"an arrow of sequence {sequence.number} is of the old form, by slices' times")
         else:
             self._problem("unreadable", f"an event of sequence {sequence.number} is of type {proto.type} {phase!r}")
 

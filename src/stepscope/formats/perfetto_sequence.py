@@ -94,7 +94,7 @@ class Sequences:
         """The scanner's number of the track of events that name none."""
         if sequence.track_uuid is not None:
             return self._scanner.track(sequence.track_uuid)
-        return self.own_track(sequence.thread or OwnTrack(None, 0, "default track"))
+        return self.own_track(sequence.thread or OwnTrack(None, 0, "Default Track"))
 
     def own_track(self, track: OwnTrack) -> int:
         """The scanner's number of a track that has no uuid."""

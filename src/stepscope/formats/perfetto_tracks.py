@@ -35,13 +35,14 @@ class OwnTrack(NamedTuple):
 class _Descriptor:
     """All that the descriptors of one uuid say."""
 
-    __slots__ = ("counter", "name", "parent", "process", "thread")
+    __slots__ = ("counter", "name", "parent", "process", "thread", "thread_name")
 
     def __init__(self) -> None:
         self.name = ""
         self.parent = 0
         self.process: int | None = None
         self.thread: tuple[int, int] | None = None
+        self.thread_name = ""
         self.counter: Any = None
 
 
@@ -67,6 +68,8 @@ class Tracks:
             found.process = self.describe_process(descriptor.process, found.name)
         if descriptor.HasField("thread"):
             found.thread = self.describe_thread(descriptor.thread, found.name)
+            # Two uuids of one tid are two threads: a system uses its tids again.
+            found.thread_name = as_text(descriptor.thread.thread_name, self._note) or found.thread_name
             self._uuids.setdefault(found.thread, descriptor.uuid)
         if descriptor.HasField("counter"):
             found.counter = descriptor.counter
@@ -127,7 +130,7 @@ class Tracks:
         found = self._described.get(uuid, _Descriptor())
         if found.thread is not None:
             kind = kinds.get(found.thread, "thread")
-            return self._thread(builder, uuid, found.thread, kind)
+            return self._thread(builder, uuid, found.thread, kind, found.thread_name)
         name = found.name
         if not name and found.process is not None:
             name = self.process_name(found.process)

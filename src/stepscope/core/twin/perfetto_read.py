@@ -25,6 +25,7 @@ from stepscope.core.events import (
     Stop,
 )
 from stepscope.core.protobuf import FIXED64, LENGTH, VARINT, MalformedError, fields, read_varint
+from stepscope.core.twin.perfetto_state import ClockState, ParsedEvent, SequenceState
 
 __all__ = ["TrackEventScanner"]
 
@@ -77,49 +78,6 @@ def _long_varint(data: Any, at: int, stop: int) -> tuple[int, int]:
         return 0, stop
 
 
-class _Clock:
-    """A clock of a sequence: ts = ns + offset for ns from lowest to highest."""
-
-    __slots__ = ("epoch", "highest", "incremental", "last", "lowest", "offset", "unit_ns")
-
-    def __init__(self, unit_ns: int, incremental: bool, last: int) -> None:
-        self.unit_ns = unit_ns
-        self.incremental = incremental
-        self.last = last
-        self.epoch = -1
-        self.lowest = self.highest = self.offset = 0
-
-    def ns(self, time: int) -> int | None:
-        """The ns of a packet's time; None: it is out of range."""
-        ns = time * self.unit_ns + (self.last if self.incremental else 0)
-        return ns if self.lowest <= ns <= self.highest else None
-
-
-class _Sequence:
-    """What the packets of a sequence have in common."""
-
-    __slots__ = ("clock", "generation", "track", "valid")
-
-    def __init__(self) -> None:
-        self.clock = self.generation = 0
-        self.valid = False
-        self.track = 0
-
-
-class _Event:
-    """A TrackEvent as it is parsed."""
-
-    __slots__ = ("annotated", "cats", "flows", "inline", "kind", "name", "track", "value")
-
-    def __init__(self) -> None:
-        self.kind = self.name = self.inline = 0
-        self.cats: list[int] = []
-        self.track: int | None = None
-        self.flows: list[tuple[int, bool]] = []
-        self.value: float | None = None
-        self.annotated = False
-
-
 class TrackEventScanner:
     """Reads packets into columns, and keeps what they refer to: interned texts, tracks, clocks of sequences.
 
@@ -136,10 +94,10 @@ class TrackEventScanner:
         self._interned: dict[tuple[int, int, int], int] = {}
         self._tracks: dict[int, int] = {}
         self._track_count = 0
-        self._sequences: dict[int, _Sequence] = {}
-        self._clocks: dict[tuple[int, int], _Clock] = {}
+        self._sequences: dict[int, SequenceState] = {}
+        self._clocks: dict[tuple[int, int], ClockState] = {}
         self._epoch = 0
-        self._shapes: dict[bytes, tuple[_Clock, int, int, int, int]] = {}
+        self._shapes: dict[bytes, tuple[ClockState, int, int, int, int]] = {}
         self._data: Any = b""
         self._buffer = 0
 
@@ -156,13 +114,13 @@ class TrackEventScanner:
             clock: which clock times are of that name none.
         """
         self._shapes.clear()
-        sequence = self._sequences.setdefault(number, _Sequence())
+        sequence = self._sequences.setdefault(number, SequenceState())
         sequence.generation, sequence.valid, sequence.track, sequence.clock = generation, valid, track, clock
 
     def set_clock(self, number: int, clock: int, unit_ns: int, incremental: bool, last: int) -> None:
         """Make a clock of a sequence anew: its unit, and for times that are differences the ns they start from."""
         self._shapes.clear()
-        self._clocks[number, clock] = _Clock(unit_ns, incremental, last)
+        self._clocks[number, clock] = ClockState(unit_ns, incremental, last)
 
     def map_clock(self, number: int, clock: int, lowest: int, highest: int, offset: int) -> None:
         """Say that from lowest to highest ns on this clock ts is ns + offset, which fits 64 bits."""
@@ -365,9 +323,9 @@ class TrackEventScanner:
                     text = data[value:behind]
             self.intern(generation, table, iid, text)
 
-    def _event(self, generation: int, start: int, stop: int) -> _Event | None:
+    def _event(self, generation: int, start: int, stop: int) -> ParsedEvent | None:
         """Read a TrackEvent; None: it is not of the shapes that are read here."""
-        event = _Event()
+        event = ParsedEvent()
         for number, wire, value, end in fields(self._data, start, stop):
             if number in NOT_READ or READ.get(number, wire) != wire:
                 return None
@@ -377,7 +335,7 @@ class TrackEventScanner:
             return None
         return event if len(event.cats) < 2 and min(event.name, *event.cats, 0) == 0 else None
 
-    def _take_field(self, event: _Event, generation: int, number: int, place: tuple[int, int]) -> None:
+    def _take_field(self, event: ParsedEvent, generation: int, number: int, place: tuple[int, int]) -> None:
         """Take a field of a TrackEvent, if it has a meaning."""
         value, end = place
         if number == 9:
@@ -399,7 +357,7 @@ class TrackEventScanner:
         elif number in (30, 44):
             event.value = float(signed(value)) if number == 30 else double(value)
 
-    def _add(self, ts: int, event: _Event, sequence: _Sequence, place: tuple[int, int]) -> bool:
+    def _add(self, ts: int, event: ParsedEvent, sequence: SequenceState, place: tuple[int, int]) -> bool:
         """Add an event that was read; returns whether it is nothing but its columns."""
         track = sequence.track if event.track is None else event.track
         if event.value is not None:
@@ -412,7 +370,7 @@ class TrackEventScanner:
             self.flow(number, flow, last)
         return not event.annotated and not event.flows
 
-    def _learn(self, clock: _Clock, start: int, stop: int) -> None:
+    def _learn(self, clock: ClockState, start: int, stop: int) -> None:
         """Know the packet's bytes from now on, if its time is in front and they are few."""
         if self._data[start] != TIME or len(self._shapes) == MAX_SHAPES:
             return
