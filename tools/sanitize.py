@@ -18,6 +18,7 @@ TESTS = (
     "test_recorder.py",
     "test_span.py",
     "test_twins.py",
+    "test_tree_twins.py",
     "test_cores.py",
     "test_profile.py",
     "test_handlers.py",

@@ -19,6 +19,7 @@ static int module_exec(PyObject *module) {
     if (settle_add(module) < 0 || renumber_add(module) < 0 || nest_add(module) < 0) return -1;
     if (flows_add(module) < 0 || chrome_add(module) < 0 || perfetto_add(module) < 0) return -1;
     if (counters_add(module) < 0) return -1;
+    if (trees_add(module) < 0 || paths_add(module) < 0) return -1;
     return PyModule_AddStringConstant(module, "CLOCK", "boottime");
 }
 

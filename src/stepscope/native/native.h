@@ -29,7 +29,9 @@
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
        perfetto_input.c  the sequences, rows and annotations they are made from
        perfetto_rows.c   the iterator that hands them out; all three share perfetto.h
-       counters.c        counter values in both formats              (twin/counters.py) */
+       counters.c        counter values in both formats              (twin/counters.py)
+       trees.c           hashes of call trees                        (twin/trees.py)
+       paths.c           times by path and step                      (twin/paths.py) */
 
 #ifndef STEPSCOPE_NATIVE_H
 #define STEPSCOPE_NATIVE_H
@@ -82,6 +84,8 @@ typedef struct {
 } array_is_t;
 /* Hold an array's buffer; 0, or -1 with an exception set and the buffer not held. */
 int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
+/* The same for reading, with at least `length` items, or as many if `exactly`. */
+int array_for(PyObject *array, array_is_t is, Py_ssize_t length, int exactly, Py_buffer *held);
 /* An attribute of a module, imported; NULL with an exception. */
 PyObject *imported(const char *module, const char *name);
 
@@ -204,5 +208,7 @@ int chrome_add(PyObject *module);
 int perfetto_add(PyObject *module);
 int flows_add(PyObject *module);
 int counters_add(PyObject *module);
+int trees_add(PyObject *module);
+int paths_add(PyObject *module);
 
 #endif

@@ -4,6 +4,7 @@ from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
+from stepscope.core.twin.paths import time_paths
 from stepscope.core.twin.perfetto import perfetto_rows
 from stepscope.core.twin.points import counter, flow_end, flow_start, flow_step, instant
 from stepscope.core.twin.recorder import (
@@ -21,6 +22,7 @@ from stepscope.core.twin.recorder import (
 )
 from stepscope.core.twin.settle import renumber_rows, settle_rows
 from stepscope.core.twin.span import Span, record_function
+from stepscope.core.twin.trees import hash_trees
 
 __all__ = [
     "CLOCK",
@@ -33,6 +35,7 @@ __all__ = [
     "flow_end",
     "flow_start",
     "flow_step",
+    "hash_trees",
     "instant",
     "limit",
     "nest_rows",
@@ -46,6 +49,7 @@ __all__ = [
     "seal",
     "settle_rows",
     "thread_id",
+    "time_paths",
     "tsc_in_use",
     "use_ticks",
     "use_tsc",
