@@ -3,8 +3,7 @@
 import gc
 import tracemalloc
 from array import array
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +13,9 @@ from stepscope.core import twin
 from stepscope.core.rows import INSTANT, SLICE, Columns
 from stepscope.core.trees import Labels, PathIds, PathTimes, Trees
 from test_twins import TEXTS, Row, columns_of, copy_of, deep, given_rows, settled, threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 native: Any = pytest.importorskip("stepscope._native", reason="stepscope._native is not built: there is no second core")
 

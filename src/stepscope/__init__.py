@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stepscope.core import kernels
 from stepscope.model.errors import (
     CheckError,
+    DiffError,
     ExportError,
     FormatError,
     LifecycleError,
@@ -30,7 +31,9 @@ from stepscope.session.schedule import ProfilerAction, explain, schedule
 from stepscope.session.session import Session
 
 if TYPE_CHECKING:
+    from stepscope.analysis.diff import Diff
     from stepscope.formats.files import write
+    from stepscope.session.comparison import diff, overlay
     from stepscope.session.handlers import tensorboard_trace_handler, trace_handler
 
 record_function = kernels.record_function
@@ -50,18 +53,22 @@ __all__ = [
     "supported_activities",
     "tensorboard_trace_handler",
     # and what goes beyond them
+    "Diff",
     "Session",
     "Trace",
     "counter",
+    "diff",
     "explain",
     "flow_end",
     "flow_start",
     "flow_step",
     "instant",
+    "overlay",
     "trace_handler",
     "write",
     # what can go wrong
     "CheckError",
+    "DiffError",
     "ExportError",
     "FormatError",
     "LifecycleError",
@@ -71,8 +78,11 @@ __all__ = [
     "TraceError",
 ]
 
-# What a program needs only to write files: importing it would double the time that importing stepscope takes.
+# What a program needs only to write or compare: importing it would double the time that importing stepscope takes.
 _ON_DEMAND = {
+    "Diff": "stepscope.analysis.diff",
+    "diff": "stepscope.session.comparison",
+    "overlay": "stepscope.session.comparison",
     "tensorboard_trace_handler": "stepscope.session.handlers",
     "trace_handler": "stepscope.session.handlers",
     "write": "stepscope.formats.files",
