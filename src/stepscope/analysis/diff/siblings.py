@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from stepscope.analysis.diff.align import Tiers, align
 from stepscope.analysis.diff.run import Run
+from stepscope.analysis.diff.words import canonical
 
 __all__ = ["Siblings", "Wrapper", "pair_siblings"]
 
@@ -196,19 +197,16 @@ def _inside(rest: _Rest, row: int, side: int, *, by_name: bool) -> list[int]:
 
 
 def _renamed_leaves(rest: _Rest, gaps: dict[tuple[int, int], int], *, ordered: bool) -> Pairs:
-    """Rows with nothing inside, with equal arguments and category, of which there are as many in one place."""
-    places: dict[int, tuple[list[int], list[int]]] = {}
+    """Rows with nothing inside, of equal kind, category and arguments, of which there are as many in one place."""
+    places: dict[tuple[int, str], tuple[list[int], list[int]]] = {}
     for side in (0, 1):
         for row in rest.rows[side]:
-            if not rest.runs[side].trees.inner[row]:
-                places.setdefault(gaps.get((side, row), 0), ([], []))[side].append(row)
+            run = rest.runs[side]
+            if not run.trees.inner[row]:
+                place = gaps.get((side, row), 0), canonical(run.besides_name(row))
+                places.setdefault(place, ([], []))[side].append(row)
     pairs: Pairs = []
     for left, right in places.values():
-        if len(left) != len(right) or (not ordered and len(left) > 1):
-            continue
-        pairs += [
-            rest.take(one, other)
-            for one, other in zip(left, right, strict=True)
-            if rest.runs[0].besides_name(one) == rest.runs[1].besides_name(other)
-        ]
+        if len(left) == len(right) and (ordered or len(left) == 1):
+            pairs += [rest.take(one, other) for one, other in zip(left, right, strict=True)]
     return pairs
