@@ -94,6 +94,10 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     ]
     if tiers[0].full == tiers[1].full:
         return None
+    if tiers[1].full < tiers[0].full:
+        # What is ambiguous must not depend on which side is base.
+        other_way = pair_siblings(head, base, (rows[1], rows[0]), ordered=ordered)
+        return other_way and _mirrored(other_way)
     if not ordered:
         tiers, rows = _sorted(tiers, rows)
         if tiers[0].full == tiers[1].full:
@@ -114,9 +118,17 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     renamed = rest.pair_by(lambda run, side, row: _inner(run, row, gaps.get((side, row))))
     more_wrapped, more_unwrapped = _wrappers(rest, by_name=True)
     renamed += _renamed_leaves(rest, gaps, ordered=ordered)
-    same = [(one, other) for one, other in pairs if base.trees.full[one] != head.trees.full[other]]
+    same = [(one, other) for one, other in sorted(pairs) if base.trees.full[one] != head.trees.full[other]]
     left = [list(side) for side in rest.rows]
     return Siblings(same, reordered, renamed, wrapped + more_wrapped, unwrapped + more_unwrapped, *left)
+
+
+def _mirrored(siblings: Siblings) -> Siblings:
+    """The same, with base and head exchanged."""
+    same, reordered, renamed = (
+        sorted((one, other) for other, one in pairs) for pairs in (siblings.same, siblings.reordered, siblings.renamed)
+    )
+    return Siblings(same, reordered, renamed, siblings.unwrapped, siblings.wrapped, siblings.added, siblings.removed)
 
 
 def _sorted(tiers: list[Tiers], rows: _Rows) -> tuple[list[Tiers], _Rows]:
