@@ -60,6 +60,7 @@ def plain(findings: Diff | Sequence[Finding]) -> list[Finding]:
 
 
 @given(programs)
+@settings(deadline=None)
 def test_nothing_differs_from_itself(program: Program) -> None:
     trace = program.trace()
     result = diff(trace, trace)
@@ -69,6 +70,7 @@ def test_nothing_differs_from_itself(program: Program) -> None:
 
 
 @given(programs, st.integers(1, 2**22), st.integers(1, 2**22), st.integers(0, 10**9), st.integers(0, 2**60))
+@settings(deadline=None)
 def test_ids_and_times_are_no_difference(program: Program, pid: int, tid: int, start_us: int, base_ns: int) -> None:
     other = program.trace(pid=pid, tid=tid, start_us=start_us, base_ns=base_ns)
 
@@ -88,13 +90,14 @@ def twice(program: Program) -> Trace:
 
 
 @given(programs)
+@settings(deadline=None)
 def test_speed_is_no_difference_of_structure(program: Program) -> None:
     """Other threads begin what they do in other steps then."""
     assert list(diff(program.trace(), twice(program), timings=False)) == []
 
 
 @given(programs, programs)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_both_directions_say_the_same(one: Program, other: Program) -> None:
     there, back = diff(one.trace(), other.trace()), diff(other.trace(), one.trace())
 
@@ -187,6 +190,7 @@ EDITS: list[tuple[Callable[[Node], Sequence[Node]], set[str]]] = [
 
 @pytest.mark.parametrize(("edit", "kinds"), EDITS, ids=lambda value: getattr(value, "__name__", ""))
 @given(st.data(), _roots, st.integers(1, 4))
+@settings(deadline=None)
 def test_one_edit_in_every_step_is_one_finding(
     edit: Callable[[Node], Sequence[Node]], kinds: set[str], data: st.DataObject, roots: list[Node], steps: int
 ) -> None:
@@ -206,6 +210,7 @@ def test_one_edit_in_every_step_is_one_finding(
 
 
 @given(_roots, st.integers(2, 6), st.integers(0, 5))
+@settings(deadline=None)
 def test_a_step_that_is_taken_out_is_the_only_finding(roots: list[Node], steps: int, which: int) -> None:
     numbers = list(range(steps))
     gone = numbers.pop(which % steps)
@@ -215,6 +220,7 @@ def test_a_step_that_is_taken_out_is_the_only_finding(roots: list[Node], steps: 
 
 
 @given(st.lists(_nodes, min_size=2, max_size=5), st.integers(0, 5))
+@settings(deadline=None)
 def test_two_siblings_that_change_places_are_one_finding(roots: list[Node], which: int) -> None:
     place = which % (len(roots) - 1)
     assume(roots[place] != roots[place + 1])
@@ -230,6 +236,7 @@ def test_two_siblings_that_change_places_are_one_finding(roots: list[Node], whic
 
 
 @given(_nodes, st.lists(_leaves, max_size=3), st.lists(_leaves, max_size=3))
+@settings(deadline=None)
 def test_a_subtree_under_another_parent_is_the_only_finding(moving: Node, one: list[Node], other: list[Node]) -> None:
     moving = replace(moving, name="moving", instant=False)
     a, b = node("a", *one), node("b", *other)
@@ -253,6 +260,7 @@ def test_a_pool_may_do_its_work_in_any_order_on_any_thread(roots: list[Node]) ->
 
 
 @given(programs, st.sampled_from(("memory", "queue")))
+@settings(deadline=None)
 def test_a_counter_that_grows_is_the_only_finding(program: Program, name: str) -> None:
     base = replace(program, counters={**program.counters, name: [10, 20, 30]})
     head = replace(program, counters={**program.counters, name: [10, 20, 60]})
@@ -262,6 +270,7 @@ def test_a_counter_that_grows_is_the_only_finding(program: Program, name: str) -
 
 
 @given(programs, programs)
+@settings(deadline=None)
 def test_every_rendering_names_every_finding(one: Program, other: Program) -> None:
     result: Any = diff(one.trace(), other.trace())
 

@@ -56,7 +56,7 @@ def render_text(diff: Diff, *, color: bool, width: int) -> str:
     else:
         lines.append(f"({compared})")
     tree = list(_lines(build_view(diff), "", diff.steps))
-    column = min(max((len(line.stem + line.label) for line in tree), default=0), width // 2) + 2
+    column = min(max((len(line.stem + line.label) for line in tree if line.beside), default=0), width // 2) + 2
     for line in tree:
         label = f"{paint(line.stem, 'same')}{paint(line.label, line.tone)}"
         below = paint(line.below, "same")
