@@ -239,3 +239,21 @@ def test_no_double_is_read_as_another(folder: Path) -> None:
 
     assert [line["args"][""] for line in lines] == values
     assert_law(trace, folder)
+
+
+def test_no_small_argument_is_read_as_another(folder: Path) -> None:
+    """Such as a learning rate, wherever it stands; v52 showed the second of these as 0.0027."""
+    builder = TraceBuilder()
+    track = builder.thread(7, 8, "main", "p")
+    chance = random.Random(1)  # noqa: S311 - the same values every time
+    values = [0.0020946594991533697, 0.00020946594991533697, -1.2345678901234568e-05, 1e-05]
+    values += [chance.choice((-1, 1)) * chance.random() * 10.0 ** -chance.randint(0, 9) for _ in range(60)]
+    for ts, value in enumerate(values):
+        text = f"the text {value:.25f} stays"
+        builder.instant(track, "step", ts, args={"lr": value, "in": [value, {"deep": value, "n": 1}], text: text})
+    trace = builder.build()
+    path = write(trace, folder / "arguments.json")
+    events = [event for event in json.loads(path.read_text())["traceEvents"] if event["ph"] == "i"]
+
+    assert [event["args"] for event in events] == [dict(row.args) for row in trace]
+    assert_law(trace, folder)

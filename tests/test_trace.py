@@ -1,5 +1,6 @@
 """The Trace and its builder: equal content is an equal value, and what cannot be is refused."""
 
+import numpy
 import pytest
 
 from stepscope import TraceError
@@ -86,3 +87,32 @@ def test_a_track_and_a_process_that_cannot_be_are_refused() -> None:
 def test_a_trace_does_not_change() -> None:
     with pytest.raises(AttributeError, match="a Trace does not change: strings cannot be set"):
         built((0,)).strings = ()
+
+
+def test_columns_are_the_traces_own_memory_to_numpy() -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    track = builder.thread(7, 8, "main", "p")
+    rows = [builder.slice(track, "a", 0, 3), builder.slice(track, "b", 5, 30)]
+    plain = builder_of_one_slice().to_columns()
+    builder.count(builder.counter_track(7, "memory", "bytes"), 4, 1.5)
+    builder.flow("sent", rows)
+    trace = builder.build()
+    columns = trace.to_columns()
+    own = {**trace.columns._asdict(), "counters.value": trace.counters.value, "flows.row": trace.flows.row}
+
+    assert list(plain) == ["ts", "dur", "name", "cat", "site", "track", "kind"]
+    assert [name for name in columns if name not in plain] == [
+        "counters.ts", "counters.value", "counters.track", "flows.flow", "flows.row", "flows.name",
+    ]  # fmt: skip
+    for name, column in own.items():
+        address, length = column.buffer_info()
+        for wrapped in (numpy.asarray(columns[name]), numpy.frombuffer(columns[name], dtype=column.typecode)):
+            assert (wrapped.__array_interface__["data"][0], len(wrapped)) == (address, length)
+    assert numpy.asarray(columns["dur"]).sum() == 33
+    assert numpy.asarray(columns["counters.value"]).tolist() == [1.5]
+
+
+def builder_of_one_slice() -> Trace:
+    builder = TraceBuilder(Origin(pid=7))
+    builder.slice(builder.thread(7, 8, "main", "p"), "a", 0, 3)
+    return builder.build()

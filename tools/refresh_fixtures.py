@@ -2,7 +2,8 @@
 
     PYTHONPATH=tests python tools/refresh_fixtures.py
 
-One record stands on a line and keys are sorted, so that a diff shows what torch changed.
+One record stands on a line and keys are sorted, so that a diff shows what torch changed. The answers in averages.json
+are about the events in events.json: with --record, torch runs a small training for new ones first.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch_averages
 import torch_oracle
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / f"torch-{torch_oracle.VERSION}"
@@ -22,6 +24,7 @@ SOURCES: dict[str, Callable[[], Answer]] = {
     "schedules.json": torch_oracle.schedules,
     "transitions.json": torch_oracle.transitions,
     "runs.json": torch_oracle.runs,
+    "averages.json": torch_averages.averages,
 }
 
 
@@ -41,7 +44,9 @@ def main() -> int:
     """Write every fixture and say so; 1 where torch cannot be asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--into", type=Path, default=FIXTURES, metavar="DIR", help="default: %(default)s")
-    into: Path = parser.parse_args().into
+    parser.add_argument("--record", action="store_true", help="record the events of averages.json anew")
+    options = parser.parse_args()
+    into: Path = options.into
     reason = torch_oracle.unavailable()
     if reason is not None:
         print(
@@ -50,7 +55,8 @@ def main() -> int:
         )
         return 1
     into.mkdir(parents=True, exist_ok=True)
-    for name, ask in SOURCES.items():
+    sources = {torch_averages.EVENTS.name: torch_averages.record, **SOURCES} if options.record else SOURCES
+    for name, ask in sources.items():
         answer = ask()
         path = into / name
         path.write_text(render(answer), encoding="utf-8", newline="\n")

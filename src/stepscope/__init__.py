@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stepscope.core import kernels
 from stepscope.model.errors import (
+    AnalysisError,
     CheckError,
     DiffError,
     ExportError,
@@ -32,7 +33,7 @@ from stepscope.session.session import Session
 
 if TYPE_CHECKING:
     from stepscope.analysis.diff import Diff
-    from stepscope.formats.files import write
+    from stepscope.formats.files import read, write
     from stepscope.session.comparison import diff, overlay
     from stepscope.session.handlers import tensorboard_trace_handler, trace_handler
 
@@ -64,9 +65,11 @@ __all__ = [
     "flow_step",
     "instant",
     "overlay",
+    "read",
     "trace_handler",
     "write",
     # what can go wrong
+    "AnalysisError",
     "CheckError",
     "DiffError",
     "ExportError",
@@ -78,11 +81,12 @@ __all__ = [
     "TraceError",
 ]
 
-# What a program needs only to write or compare: importing it would double the time that importing stepscope takes.
+# What a program needs only to write, read or compare: importing it would double the time that importing stepscope takes.
 _ON_DEMAND = {
     "Diff": "stepscope.analysis.diff",
     "diff": "stepscope.session.comparison",
     "overlay": "stepscope.session.comparison",
+    "read": "stepscope.formats.files",
     "tensorboard_trace_handler": "stepscope.session.handlers",
     "trace_handler": "stepscope.session.handlers",
     "write": "stepscope.formats.files",

@@ -23,7 +23,7 @@ from bench.verify import file_holds, file_is
 if TYPE_CHECKING:
     from stepscope import Trace
 
-__all__ = ["EXPORTS", "EXTRA", "HELD", "STEPS"]
+__all__ = ["EXPORTS", "EXTRA", "FEWER", "HELD", "MILLION", "STEPS", "TORCH", "workload"]
 
 MILLION = 1_000_000
 FEWER = 50_000

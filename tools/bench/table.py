@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.averages import AVERAGES
 from bench.exports import EXPORTS, EXTRA, HELD, STEPS
 from bench.peers import PEERS
 from bench.spans import OURS
@@ -118,6 +119,7 @@ ROWS = (
     Row("held", "memory held, a million spans", HELD, 40, {"torch": 10}, unit="MB", gauge=held_bytes),
     Row("extra", "memory besides, while exporting a million", EXTRA, 64, unit="MB", gauge=peak_bytes),
     Row("step", "step() that ends a cycle of a million spans", STEPS, 2, unit="ms"),
+    Row("averages", "key_averages() with percentiles, a slice", AVERAGES, 300, {"torch key_averages": 20}),
     Row("span-python", f"{SPAN}, recording, Python core", _spans("span"), 600, {TORCH_SPAN: 8}, environ=PYTHON),
     Row(
         "idle-python",

@@ -3,13 +3,16 @@
 Integer nanoseconds, stdlib arrays, ids numbered by first appearance: equal content is an equal Trace.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stepscope.core.clock import Clocks
 from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Counters, Flows
 from stepscope.core.values import freeze_args
+
+if TYPE_CHECKING:
+    from array import array
 
 __all__ = ["CUT", "INSTANT", "SLICE", "Origin", "Problem", "Row", "Trace", "Track"]
 
@@ -180,8 +183,35 @@ class Trace:
             f"{len(self.problems)} problems>"
         )
 
+    def to_columns(self) -> dict[str, "array[Any]"]:
+        """The trace's own columns by name, as buffers that numpy and pandas wrap without a copy.
+
+            columns = {name: numpy.asarray(column) for name, column in trace.to_columns().items()}
+            slices = pandas.DataFrame({name: columns[name] for name in ("ts", "dur", "name", "track")}, copy=False)
+            slices["name"] = pandas.Categorical.from_codes(columns["name"], trace.strings)
+            slices.groupby("name", observed=True)["dur"].median()
+
+        Returns:
+            ts, dur: array 'q', ns; ts counts from origin.base_ns. name, cat, site: array 'I', ids into strings.
+            track: array 'I', ids into tracks. kind: array 'B', SLICE or INSTANT, plus CUT. Shape (len(trace),) each.
+            Where there are some: "counters.ts", "counters.value" (array 'd') and "counters.track"; "flows.flow",
+            "flows.row" and "flows.name", as `Counters` and `Flows` have them. A trace does not change: write to none.
+        """
+        columns: dict[str, array[Any]] = self.columns._asdict()
+        for table, values in (("counters", self.counters), ("flows", self.flows)):
+            if any(len(column) for column in values):
+                columns.update((f"{table}.{name}", column) for name, column in values._asdict().items())
+        return columns
+
     def with_metadata(self, metadata: Mapping[str, Any]) -> "Trace":
         """The same trace with other user metadata, as files can hold it; columns are shared."""
+        return self._with(self.origin._replace(metadata=MappingProxyType(freeze_args(metadata))), self.problems)
+
+    def with_problems(self, problems: Iterable[Problem]) -> "Trace":
+        """The same trace with other problems; columns are shared."""
+        return self._with(self.origin, tuple(problems))
+
+    def _with(self, origin: Origin, problems: tuple[Problem, ...]) -> "Trace":
         return Trace(
             self.strings,
             self.tracks,
@@ -189,6 +219,6 @@ class Trace:
             args=self.args,
             counters=self.counters,
             flows=self.flows,
-            origin=self.origin._replace(metadata=MappingProxyType(freeze_args(metadata))),
-            problems=self.problems,
+            origin=origin,
+            problems=problems,
         )

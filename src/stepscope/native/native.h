@@ -21,14 +21,25 @@
 
    and what is done with columns:
 
+       order.c           rows by time, and ties by track             (twin/settle.py)
        settle.c          order, lanes                                (twin/settle.py)
        renumber.c        ids by first appearance                     (twin/settle.py)
        nest.c            parents and own time                        (twin/nest.py)
+       fold.c            rows as events, and what is inside what     (twin/fold.py)
+       group.c           events by key, and their sums               (twin/group.py)
        flows.c           the points of each row                      (twin/flows.py)
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
+       chrome_scan.c     the same read again                         (twin/chrome_read.py)
+       chrome_read.c     what Python makes of that
+       keys.c            numbers for its texts; all three share chrome_read.h
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
        perfetto_input.c  the sequences, rows and annotations they are made from
        perfetto_rows.c   the iterator that hands them out; all three share perfetto.h
+       perfetto_read.c   the scanner of .pftrace packets, as Python sees it (twin/perfetto_read.py)
+       perfetto_scan.c   packets -> columns of TrackEvents
+       perfetto_take.c   the columns as Python gets them
+       perfetto_tables.c what packets refer to: texts, ids, tracks, sequences; these share perfetto_read.h
+       perfetto_pair.c   TrackEvents -> rows                         (twin/perfetto_pair.py)
        counters.c        counter values in both formats              (twin/counters.py)
        trees.c           hashes of call trees                        (twin/trees.py)
        paths.c           times by path and step                      (twin/paths.py) */
@@ -45,6 +56,9 @@
 
 /* The values of a row's kind; core/rows.py says what they mean. */
 enum { ROW_SLICE = 0, ROW_INSTANT = 1, ROW_CUT = 2 };
+
+/* The name of no event, the group of no row; core/groups.py. */
+#define NO_KEY UINT32_MAX
 
 /* An iterator of a file's rows hands out about this much at a time. */
 enum { CHUNK_BYTES = 1 << 20 };
@@ -84,8 +98,8 @@ typedef struct {
 } array_is_t;
 /* Hold an array's buffer; 0, or -1 with an exception set and the buffer not held. */
 int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
-/* The same for reading, with at least `length` items, or as many if `exactly`. */
-int array_for(PyObject *array, array_is_t is, Py_ssize_t length, int exactly, Py_buffer *held);
+/* The same for reading, of that length. */
+int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held);
 /* An attribute of a module, imported; NULL with an exception. */
 PyObject *imported(const char *module, const char *name);
 
@@ -199,13 +213,35 @@ static inline void still_open(open_slices_t *open, int64_t start, int64_t dur) {
         open->depth--;
 }
 
+/* ---- order.c: rows in order ---- */
+
+/* A number that is sorted by a key. */
+typedef struct {
+    uint64_t key;
+    uint32_t row;
+} entry_t;
+
+/* Sort by key, stable: merge neighbouring runs, from one buffer to the other, until one is left. Returns which. */
+entry_t *sort_entries(entry_t *from, entry_t *to, size_t count);
+/* Whether no row has to move. */
+int rows_are_sorted(const columns_t *columns);
+/* Put the columns in order, and note the row that each was; 0, or -1 when there is no memory. Needs no GIL. */
+int sort_rows(columns_t *columns, uint32_t *order);
+
 /* Each part adds its types and functions to the module; 0, or -1 with an exception set. */
 int columns_add(PyObject *module);
+int order_add(PyObject *module);
 int settle_add(PyObject *module);
 int renumber_add(PyObject *module);
 int nest_add(PyObject *module);
+int fold_add(PyObject *module);
+int group_add(PyObject *module);
 int chrome_add(PyObject *module);
+int chrome_read_add(PyObject *module);
 int perfetto_add(PyObject *module);
+int perfetto_read_add(PyObject *module);
+int perfetto_take_add(PyObject *module);
+int perfetto_pair_add(PyObject *module);
 int flows_add(PyObject *module);
 int counters_add(PyObject *module);
 int trees_add(PyObject *module);

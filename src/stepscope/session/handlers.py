@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from stepscope.core.values import legal_text
-from stepscope.formats.files import Format, format_named, make_folder, write_as
+from stepscope.formats.files import Format, format_named, write_as
 from stepscope.model.errors import ExportError, LifecycleError
+from stepscope.model.output import make_folder
 from stepscope.model.trace import Trace
 from stepscope.session.recording import Recording
 from stepscope.session.session import Session

@@ -1,4 +1,4 @@
-"""Recording one cycle after another: prepare, start, stop, and what can be asked of the finished ones.
+"""Recording one cycle after another: prepare, start, stop.
 
 This is torch's _KinetoProfile: the profiler without its schedule. One profile records at a time in a process.
 """
@@ -18,16 +18,14 @@ from stepscope import core
 from stepscope.core import kernels
 from stepscope.core.values import freeze, freeze_args, legal_text
 from stepscope.model.errors import LifecycleError, StepscopeWarning
-from stepscope.model.trace import Trace
 from stepscope.record.drain import drain
 from stepscope.record.where import origin_here
 from stepscope.session.activities import parse_activities, warn_unfilled
+from stepscope.session.reporting import Reporting
 from stepscope.session.session import Session
 from stepscope.session.writer import Writing, write_now
 
 if TYPE_CHECKING:
-    from stepscope.analysis.averages import Averages
-    from stepscope.analysis.events import FunctionEvent
     from stepscope.core.rows import StepMark
 
 __all__ = ["Fate", "Observer", "Recording"]
@@ -74,7 +72,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_Active.forget)
 
 
-class Recording:
+class Recording(Reporting):
     """Cycles recorded by hand: prepare_trace(), start_trace(), stop_trace().
 
     Args:
@@ -227,40 +225,6 @@ class Recording:
                 _Active.owner = None
                 kernels.discard()
 
-    # -- what was recorded -----------------------------------------------------------------------------------
-
-    @property
-    def sessions(self) -> tuple[Session, ...]:
-        """The finished cycles that are kept, oldest first."""
-        return tuple(self._sessions)
-
-    @property
-    def session(self) -> Session | None:
-        """The last finished cycle; None before there is one."""
-        return self._sessions[-1] if self._sessions else None
-
-    @property
-    def trace(self) -> Trace:
-        """The last finished cycle as a value.
-
-        Raises:
-            LifecycleError: no cycle has finished yet.
-        """
-        return self._last().trace
-
-    def export_chrome_trace(self, path: str | os.PathLike[str]) -> None:
-        """Write the last finished cycle as Chrome JSON, compressed if the path ends in .gz; any number of times.
-
-        Raises:
-            LifecycleError: no cycle has finished yet.
-            ExportError: the file cannot be written.
-        """
-        self._export(path, "chrome")
-
-    def export_perfetto_trace(self, path: str | os.PathLike[str]) -> None:
-        """Write the last finished cycle as Perfetto protobuf; otherwise as export_chrome_trace."""
-        self._export(path, "perfetto")
-
     def hand_over(self, writing: Writing) -> None:
         """For handlers: have this written, which without a run means at once.
 
@@ -268,44 +232,6 @@ class Recording:
             ExportError: a file could not be written.
         """
         write_now(writing)
-
-    def events(self) -> "list[FunctionEvent]":
-        """The slices of the last finished cycle, or of every one kept with acc_events, in order of time.
-
-        Raises:
-            LifecycleError: no cycle has finished yet.
-        """
-        from stepscope.analysis.events import function_events
-
-        return [event for trace in self._reported() for event in function_events(trace)]
-
-    def key_averages(self) -> "Averages":
-        """Those slices grouped by name.
-
-        Raises:
-            LifecycleError: no cycle has finished yet.
-        """
-        from stepscope.analysis.averages import key_averages
-
-        return key_averages(self._reported())
-
-    def _export(self, path: str | os.PathLike[str], form: str) -> None:
-        from stepscope.formats.files import format_named, write_as
-
-        write_as(self.trace, path, format_named(form))
-
-    def _last(self) -> Session:
-        if not self._sessions:
-            message = (
-                "no cycle has been recorded, so there is no trace. A cycle ends at the step() behind its last "
-                "active step, and at stop()."
-            )
-            raise LifecycleError(message)
-        return self._sessions[-1]
-
-    def _reported(self) -> list[Trace]:
-        last = self._last()
-        return [session.trace for session in (self._sessions if self.acc_events else [last])]
 
     # -- metadata --------------------------------------------------------------------------------------------
 
