@@ -81,7 +81,7 @@ __all__ = [
     "TraceError",
 ]
 
-# What a program needs only to write, read or compare: importing it would double the time that importing stepscope takes.
+# What a program needs only to write, read or compare: importing it would double what importing stepscope takes.
 _ON_DEMAND = {
     "Diff": "stepscope.analysis.diff",
     "diff": "stepscope.session.comparison",
