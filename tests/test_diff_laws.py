@@ -1,7 +1,9 @@
 """The laws of diff: nothing differs from itself, both directions say the same, and one change is one finding."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from forest import Node, Program, node
-from stepscope import Trace, diff
+from stepscope import Trace, diff, write
 from stepscope.analysis.diff import Diff, Finding
 
 NAMES = ("load", "forward", "conv", "relu", "backward", "grad", "step")
@@ -60,6 +62,7 @@ def plain(findings: Diff | Sequence[Finding]) -> list[Finding]:
 
 
 @given(programs)
+@settings(deadline=None)
 def test_nothing_differs_from_itself(program: Program) -> None:
     trace = program.trace()
     result = diff(trace, trace)
@@ -69,10 +72,23 @@ def test_nothing_differs_from_itself(program: Program) -> None:
 
 
 @given(programs, st.integers(1, 2**22), st.integers(1, 2**22), st.integers(0, 10**9), st.integers(0, 2**60))
+@settings(deadline=None)
 def test_ids_and_times_are_no_difference(program: Program, pid: int, tid: int, start_us: int, base_ns: int) -> None:
     other = program.trace(pid=pid, tid=tid, start_us=start_us, base_ns=base_ns)
 
     assert list(diff(program.trace(), other)) == []
+
+
+@given(programs, st.sampled_from(("json", "json.gz", "pftrace")))
+@settings(max_examples=30, deadline=None)
+def test_the_format_is_no_difference(program: Program, suffix: str) -> None:
+    trace = program.trace()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"trace.{suffix}")
+        write(trace, path)
+
+        assert list(diff(trace, path)) == []
+        assert list(diff([str(path)], [trace, path])) == []
 
 
 def twice(program: Program) -> Trace:
@@ -88,13 +104,14 @@ def twice(program: Program) -> Trace:
 
 
 @given(programs)
+@settings(deadline=None)
 def test_speed_is_no_difference_of_structure(program: Program) -> None:
     """Other threads begin what they do in other steps then."""
     assert list(diff(program.trace(), twice(program), timings=False)) == []
 
 
 @given(programs, programs)
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_both_directions_say_the_same(one: Program, other: Program) -> None:
     there, back = diff(one.trace(), other.trace()), diff(other.trace(), one.trace())
 
@@ -102,6 +119,7 @@ def test_both_directions_say_the_same(one: Program, other: Program) -> None:
 
 
 @given(programs, programs)
+@settings(deadline=None)
 def test_a_difference_is_found_in_both_directions_or_in_none(one: Program, other: Program) -> None:
     for rules in ({}, {"order": "ignore"}, {"timings": False, "args": False}):
         assert bool(diff(one.trace(), other.trace(), **rules)) == bool(diff(other.trace(), one.trace(), **rules))
@@ -109,24 +127,24 @@ def test_a_difference_is_found_in_both_directions_or_in_none(one: Program, other
 
 # ---- one change is one finding ----
 
-Path = tuple[int, ...]
+Place = tuple[int, ...]
 
 
-def paths(roots: Sequence[Node], at: Path = ()) -> Iterator[Path]:
+def paths(roots: Sequence[Node], at: Place = ()) -> Iterator[Place]:
     """Where each slice is: its place among its siblings, and theirs, from the root."""
     for place, one in enumerate(roots):
         yield (*at, place)
         yield from paths(one.inside, (*at, place))
 
 
-def at(roots: Sequence[Node], path: Path) -> Node:
+def at(roots: Sequence[Node], path: Place) -> Node:
     found = roots[path[0]]
     for place in path[1:]:
         found = found.inside[place]
     return found
 
 
-def edited(roots: Sequence[Node], path: Path, edit: Callable[[Node], Sequence[Node]]) -> tuple[Node, ...]:
+def edited(roots: Sequence[Node], path: Place, edit: Callable[[Node], Sequence[Node]]) -> tuple[Node, ...]:
     """The roots with other nodes in the place of one."""
     place = path[0]
     if len(path) == 1:
@@ -187,6 +205,7 @@ EDITS: list[tuple[Callable[[Node], Sequence[Node]], set[str]]] = [
 
 @pytest.mark.parametrize(("edit", "kinds"), EDITS, ids=lambda value: getattr(value, "__name__", ""))
 @given(st.data(), _roots, st.integers(1, 4))
+@settings(deadline=None)
 def test_one_edit_in_every_step_is_one_finding(
     edit: Callable[[Node], Sequence[Node]], kinds: set[str], data: st.DataObject, roots: list[Node], steps: int
 ) -> None:
@@ -206,6 +225,7 @@ def test_one_edit_in_every_step_is_one_finding(
 
 
 @given(_roots, st.integers(2, 6), st.integers(0, 5))
+@settings(deadline=None)
 def test_a_step_that_is_taken_out_is_the_only_finding(roots: list[Node], steps: int, which: int) -> None:
     numbers = list(range(steps))
     gone = numbers.pop(which % steps)
@@ -215,6 +235,7 @@ def test_a_step_that_is_taken_out_is_the_only_finding(roots: list[Node], steps: 
 
 
 @given(st.lists(_nodes, min_size=2, max_size=5), st.integers(0, 5))
+@settings(deadline=None)
 def test_two_siblings_that_change_places_are_one_finding(roots: list[Node], which: int) -> None:
     place = which % (len(roots) - 1)
     assume(roots[place] != roots[place + 1])
@@ -230,6 +251,7 @@ def test_two_siblings_that_change_places_are_one_finding(roots: list[Node], whic
 
 
 @given(_nodes, st.lists(_leaves, max_size=3), st.lists(_leaves, max_size=3))
+@settings(deadline=None)
 def test_a_subtree_under_another_parent_is_the_only_finding(moving: Node, one: list[Node], other: list[Node]) -> None:
     moving = replace(moving, name="moving", instant=False)
     a, b = node("a", *one), node("b", *other)
@@ -242,6 +264,7 @@ def test_a_subtree_under_another_parent_is_the_only_finding(moving: Node, one: l
 
 
 @given(_roots)
+@settings(deadline=None)
 @example([node("relu"), node("conv")])
 def test_a_pool_may_do_its_work_in_any_order_on_any_thread(roots: list[Node]) -> None:
     names = "ThreadPoolExecutor-0_0", "ThreadPoolExecutor-0_1"
@@ -253,6 +276,7 @@ def test_a_pool_may_do_its_work_in_any_order_on_any_thread(roots: list[Node]) ->
 
 
 @given(programs, st.sampled_from(("memory", "queue")))
+@settings(deadline=None)
 def test_a_counter_that_grows_is_the_only_finding(program: Program, name: str) -> None:
     base = replace(program, counters={**program.counters, name: [10, 20, 30]})
     head = replace(program, counters={**program.counters, name: [10, 20, 60]})
@@ -262,6 +286,7 @@ def test_a_counter_that_grows_is_the_only_finding(program: Program, name: str) -
 
 
 @given(programs, programs)
+@settings(deadline=None)
 def test_every_rendering_names_every_finding(one: Program, other: Program) -> None:
     result: Any = diff(one.trace(), other.trace())
 

@@ -114,7 +114,7 @@ Bad = tuple[dict[str, Any], type[Exception], str]
     ("changed", "error", "message"),
     [
         ({"columns": None}, TypeError, "columns: must be a stepscope.core.rows.Columns, not NoneType"),
-        ({"parent": SHORT}, ValueError, r"nesting\.parent has 2 items, but 3 are needed"),
+        ({"parent": SHORT}, ValueError, r"nesting\.parent has 2 items: it must have 3"),
         ({"parent": array("q", [-1, 1, 0])}, ValueError, r"parent\[1\] is 1: it must be -1 or a row before it"),
         ({"parent": array("q", [-2, 0, 0])}, ValueError, r"parent\[0\] is -2"),
         ({"own": array("I", [0, 0, 0])}, TypeError, r"nesting\.own: must be an array of typecode 'q', not 'I'"),
@@ -139,7 +139,7 @@ def test_fold_says_what_is_wrong(changed: dict[str, Any], error: type[Exception]
     ("changed", "error", "message"),
     [
         ({"columns": 5}, TypeError, "columns: must be a stepscope.core.rows.Columns, not int"),
-        ({"above": SHORT}, ValueError, r"folded\.above has 2 items, but 3 are needed"),
+        ({"above": SHORT}, ValueError, r"folded\.above has 2 items: it must have 3"),
         ({"keys": KEYS._replace(name=array("I"))}, ValueError, "row 0: columns.name is 0, but there are 0 of them"),
         (
             {"keys": KEYS._replace(cat=array("b", [0]))},
@@ -147,7 +147,7 @@ def test_fold_says_what_is_wrong(changed: dict[str, Any], error: type[Exception]
             r"keys\.cat: must be an array of typecode 'B', not 'b'",
         ),
         ({"keys": KEYS._replace(track=array("I"))}, ValueError, "row 0: columns.track is 0, but there are 0 of them"),
-        ({"extra": array("I", [0])}, ValueError, r"grouping\.extra has 1 items, but 3 are needed"),
+        ({"extra": array("I", [0])}, ValueError, r"grouping\.extra has 1 items: it must have 3"),
     ],
 )
 def test_group_says_what_is_wrong(changed: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -161,9 +161,9 @@ def test_group_says_what_is_wrong(changed: dict[str, Any], error: type[Exception
     [
         ({"columns": 5}, TypeError, "columns: must be a stepscope.core.rows.Columns, not int"),
         ({"columns": deep(3)._replace(dur=array("q", [1, -1, 1]))}, ValueError, "row 1: columns.dur is negative"),
-        ({"group": array("I", [0])}, ValueError, r"grouped\.group has 1 items, but 3 are needed"),
+        ({"group": array("I", [0])}, ValueError, r"grouped\.group has 1 items: it must have 3"),
         ({"group": array("I", [0, 1, 0])}, ValueError, r"group\[1\] is 1, but there are 1 groups"),
-        ({"own": array("q")}, ValueError, r"folded\.own has 0 items, but 3 are needed"),
+        ({"own": array("q")}, ValueError, r"folded\.own has 0 items: it must have 3"),
         ({"groups": -1}, ValueError, "groups is -1: there are from 0 to as many groups as rows, 3"),
         ({"groups": 4}, ValueError, "groups is 4"),
     ],

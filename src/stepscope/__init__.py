@@ -81,12 +81,12 @@ __all__ = [
     "TraceError",
 ]
 
-# What a program needs only to write or compare: importing it would double the time that importing stepscope takes.
+# What a program needs only to write, read or compare: importing it would double what importing stepscope takes.
 _ON_DEMAND = {
-    "read": "stepscope.formats.files",
     "Diff": "stepscope.analysis.diff",
     "diff": "stepscope.session.comparison",
     "overlay": "stepscope.session.comparison",
+    "read": "stepscope.formats.files",
     "tensorboard_trace_handler": "stepscope.session.handlers",
     "trace_handler": "stepscope.session.handlers",
     "write": "stepscope.formats.files",

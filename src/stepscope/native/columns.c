@@ -63,13 +63,13 @@ int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held) {
     return 0;
 }
 
-int array_for(PyObject *array, array_is_t is, Py_ssize_t length, int exactly, Py_buffer *held) {
+int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held) {
     if (array_get(array, is, 0, held) < 0)
         return -1;
     Py_ssize_t items = held->len / held->itemsize;
-    if (items == length || (!exactly && items > length))
+    if (items == length)
         return 0;
-    PyErr_Format(PyExc_ValueError, "%s.%s has %zd items, but %zd are needed", is.table, is.name, items, length);
+    PyErr_Format(PyExc_ValueError, "%s.%s has %zd items: it must have %zd", is.table, is.name, items, length);
     PyBuffer_Release(held);
     return -1;
 }

@@ -87,8 +87,8 @@ static PyObject *fold_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
         columns_get(tuple, &columns, 0) < 0)
         return NULL;
     size_t rows = (size_t)columns.rows;
-    if (array_for(given[0], PARENT, columns.rows, 1, &parent) < 0 ||
-        array_for(given[1], OWN, columns.rows, 1, &own) < 0 || array_get(given[2], NAMES, 0, &keys) < 0 ||
+    if (array_of_length(given[0], PARENT, columns.rows, &parent) < 0 ||
+        array_of_length(given[1], OWN, columns.rows, &own) < 0 || array_get(given[2], NAMES, 0, &keys) < 0 ||
         array_get(given[3], CATS, 0, &classes) < 0 ||
         columns_ids_below(&columns, columns.name, "name", keys.len / 4) < 0 ||
         columns_ids_below(&columns, columns.cat, "cat", classes.len) < 0 || check_parents(parent.buf, columns.rows) < 0)

@@ -108,9 +108,9 @@ static PyObject *group_rows(PyObject *module, PyObject *args, PyObject *kwargs) 
         !PyArg_ParseTuple(keys_tuple, "OOO;keys: must be a Keys", &given[1], &given[2], &given[3]) ||
         columns_get(tuple, &columns, 0) < 0)
         return NULL;
-    if (array_for(given[0], ABOVE, columns.rows, 1, &above) < 0 || array_get(given[1], NAMES, 0, &keys) < 0 ||
+    if (array_of_length(given[0], ABOVE, columns.rows, &above) < 0 || array_get(given[1], NAMES, 0, &keys) < 0 ||
         array_get(given[2], CATS, 0, &classes) < 0 || array_get(given[3], TRACKS, 0, &places) < 0 ||
-        (given[4] != Py_None && array_for(given[4], EXTRA, columns.rows, 1, &extra) < 0) ||
+        (given[4] != Py_None && array_of_length(given[4], EXTRA, columns.rows, &extra) < 0) ||
         columns_ids_below(&columns, columns.name, "name", keys.len / 4) < 0 ||
         columns_ids_below(&columns, columns.cat, "cat", classes.len) < 0 ||
         columns_ids_below(&columns, columns.track, "track", places.len / 4) < 0)
@@ -269,8 +269,8 @@ static PyObject *sum_groups(PyObject *module, PyObject *args, PyObject *kwargs) 
                      columns.rows);
         goto done;
     }
-    if (array_for(given[0], GROUP, columns.rows, 1, &group) < 0 ||
-        array_for(given[1], OWN, columns.rows, 1, &own) < 0 || check_durations(&columns) < 0)
+    if (array_of_length(given[0], GROUP, columns.rows, &group) < 0 ||
+        array_of_length(given[1], OWN, columns.rows, &own) < 0 || check_durations(&columns) < 0)
         goto done;
     for (int i = 0; i < 3; i++) {
         made[i] = array_new_held('q', groups, &held[i]);

@@ -68,16 +68,28 @@ def render_html(diff: Diff) -> str:
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
-def _items(branch: Branch, steps: int) -> Iterator[str]:
-    """The list items of what is in a branch."""
+def _items(root: Branch, steps: int) -> Iterator[str]:
+    """The list items of a tree. Trees may be deeper than Python's own stack."""
+    todo: list[Iterator[str | Branch]] = [_inside(root, steps)]
+    while todo:
+        for item in todo[-1]:
+            if isinstance(item, Branch):
+                todo.append(_inside(item, steps))
+                break
+            yield item
+        else:
+            todo.pop()
+
+
+def _inside(branch: Branch, steps: int) -> Iterator[str | Branch]:
+    """The list items of what is directly in a branch, and where the branches inside them go."""
     for finding in branch.besides:
         yield f"<li>{_marked(finding, steps)}</li>"
     for inside in branch.branches.values():
         title = "<br>".join(_marked(finding, steps) for finding in inside.findings) or _context(inside)
-        below = list(_items(inside, steps))
-        if below:
+        if inside.besides or inside.branches or (inside.around and inside.around.others):
             yield f"<li><details open><summary>{title}</summary><ul>"
-            yield from below
+            yield inside
             yield "</ul></details></li>"
         else:
             yield f"<li>{title}</li>"

@@ -94,7 +94,7 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     ]
     if tiers[0].full == tiers[1].full:
         return None
-    if tiers[1].full < tiers[0].full:
+    if list(tiers[1].full) < list(tiers[0].full):
         # What is ambiguous must not depend on which side is base.
         other_way = pair_siblings(head, base, (rows[1], rows[0]), ordered=ordered)
         return other_way and _mirrored(other_way)
