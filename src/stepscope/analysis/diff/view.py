@@ -81,8 +81,9 @@ def build_view(diff: Diff) -> Branch:
                 if end < len(where.path):
                     at = at.branch(where.path[end])
         if where.thread:
-            at = at.branch(finding.name)
-            at.around = diff.around.get((where.process, where.thread, (*where.path, finding.name)))
+            name = finding.head if finding.kind == "renamed" else finding.name
+            at = at.branch(name)
+            at.around = diff.around.get((where.process, where.thread, (*where.path, name)))
             at.findings.append(finding)
         else:
             at.besides.append(finding)
