@@ -19,6 +19,7 @@ TESTS = (
     "test_recorder_breaks.py",
     "test_span.py",
     "test_twins.py",
+    "test_tree_twins.py",
     "test_twin_counters.py",
     "test_group_twins.py",
     "test_cores.py",

@@ -16,6 +16,7 @@ from stepscope.core import kernels
 from stepscope.model.errors import (
     AnalysisError,
     CheckError,
+    DiffError,
     ExportError,
     FormatError,
     LifecycleError,
@@ -31,7 +32,9 @@ from stepscope.session.schedule import ProfilerAction, explain, schedule
 from stepscope.session.session import Session
 
 if TYPE_CHECKING:
+    from stepscope.analysis.diff import Diff
     from stepscope.formats.files import read, write
+    from stepscope.session.comparison import diff, overlay
     from stepscope.session.handlers import tensorboard_trace_handler, trace_handler
 
 record_function = kernels.record_function
@@ -51,20 +54,24 @@ __all__ = [
     "supported_activities",
     "tensorboard_trace_handler",
     # and what goes beyond them
+    "Diff",
     "Session",
     "Trace",
     "counter",
+    "diff",
     "explain",
     "flow_end",
     "flow_start",
     "flow_step",
     "instant",
+    "overlay",
     "read",
     "trace_handler",
     "write",
     # what can go wrong
     "AnalysisError",
     "CheckError",
+    "DiffError",
     "ExportError",
     "FormatError",
     "LifecycleError",
@@ -74,8 +81,11 @@ __all__ = [
     "TraceError",
 ]
 
-# What a program needs only to write files: importing it would double the time that importing stepscope takes.
+# What a program needs only to write, read or compare: importing it would double what importing stepscope takes.
 _ON_DEMAND = {
+    "Diff": "stepscope.analysis.diff",
+    "diff": "stepscope.session.comparison",
+    "overlay": "stepscope.session.comparison",
     "read": "stepscope.formats.files",
     "tensorboard_trace_handler": "stepscope.session.handlers",
     "trace_handler": "stepscope.session.handlers",

@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "check": "stepscope.cli.check",
     "convert": "stepscope.cli.convert",
+    "diff": "stepscope.cli.diff",
     "query": "stepscope.cli.query",
     "stats": "stepscope.cli.stats",
     "demo": "stepscope.cli.demo",

@@ -20,15 +20,15 @@ from typing import Any
 
 import click
 
-from stepscope import ExportError, StepscopeWarning, Trace
+from stepscope import StepscopeWarning, Trace
 from stepscope.analysis.average import Average
 from stepscope.analysis.averages import Averages, average_trees
 from stepscope.analysis.grouping import Grouping
 from stepscope.analysis.kinds import DeviceType
 from stepscope.analysis.tree import Tree
 from stepscope.cli.reading import STDIN, read_trace, reading_options
+from stepscope.cli.sessions import is_trace, no_trace
 from stepscope.cli.trouble import Trouble, printable, say
-from stepscope.formats.files import format_of
 
 __all__ = ["command"]
 
@@ -135,18 +135,10 @@ def _newest(folder: Path) -> Path:
     Raises:
         Trouble: there is none.
     """
-    found = [path for path in folder.iterdir() if _is_trace(path)]
+    found = [path for path in folder.iterdir() if is_trace(path)]
     if not found:
-        raise Trouble(f"{folder}: there is no trace in this folder. Give one that a handler has written to, or a file.")
+        raise no_trace(folder)
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
-
-
-def _is_trace(path: Path) -> bool:
-    """Whether its name is that of a file that can be read."""
-    try:
-        return path.is_file() and format_of(path).read is not None
-    except ExportError:
-        return False
 
 
 def _averages(trees: Sequence[Tree], wanted: Sequence[str]) -> Averages:

@@ -6,6 +6,7 @@ Every message says what happened, where, and what to do; only the command line t
 __all__ = [
     "AnalysisError",
     "CheckError",
+    "DiffError",
     "ExportError",
     "FormatError",
     "LifecycleError",
@@ -38,6 +39,10 @@ class FormatError(StepscopeError, ValueError):
 
 class ExportError(StepscopeError, OSError):
     """A file that could not be written; the message names path, reason and fix. No half file is left."""
+
+
+class DiffError(StepscopeError, ValueError):
+    """A comparison that cannot be made: a rule that there is not, or a side without traces."""
 
 
 class AnalysisError(StepscopeError, ValueError):

@@ -40,7 +40,9 @@
        perfetto_take.c   the columns as Python gets them
        perfetto_tables.c what packets refer to: texts, ids, tracks, sequences; these share perfetto_read.h
        perfetto_pair.c   TrackEvents -> rows                         (twin/perfetto_pair.py)
-       counters.c        counter values in both formats              (twin/counters.py) */
+       counters.c        counter values in both formats              (twin/counters.py)
+       trees.c           hashes of call trees                        (twin/trees.py)
+       paths.c           times by path and step                      (twin/paths.py) */
 
 #ifndef STEPSCOPE_NATIVE_H
 #define STEPSCOPE_NATIVE_H
@@ -242,5 +244,7 @@ int perfetto_take_add(PyObject *module);
 int perfetto_pair_add(PyObject *module);
 int flows_add(PyObject *module);
 int counters_add(PyObject *module);
+int trees_add(PyObject *module);
+int paths_add(PyObject *module);
 
 #endif

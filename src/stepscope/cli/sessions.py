@@ -1,0 +1,110 @@
+"""The recorded cycles of a log folder: each once, whatever formats it is there in, and which run it is of.
+
+A run is one execution of a program; it has a cycle, or several, for each of its ranks.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from stepscope import ExportError, Trace
+from stepscope.cli.trouble import Trouble
+from stepscope.formats.files import FORMATS, format_of
+
+__all__ = ["Recorded", "is_trace", "no_trace", "read_sessions"]
+
+
+class Recorded(NamedTuple):
+    """One cycle.
+
+    Attributes:
+        path: the file that it was read from.
+        trace: what was recorded.
+    """
+
+    path: Path
+    trace: Trace
+
+    @property
+    def rank(self) -> int:
+        """Of the process that was recorded."""
+        return self.trace.origin.rank
+
+    @property
+    def run(self) -> tuple[object, ...]:
+        """What the cycles of one rank of one run share: host and pid; a file that does not say is a run of its own."""
+        origin = self.trace.origin
+        return (origin.rank, origin.host, origin.pid) if origin.host and origin.pid else (origin.rank, self.path)
+
+    @property
+    def cycle(self) -> object:
+        """What is the same for two files of one cycle; a trace without an id is nothing but itself."""
+        origin = self.trace.origin
+        return (self.run, origin.trace_id, origin.base_ns) if origin.trace_id else self.path
+
+
+def is_trace(path: Path) -> bool:
+    """Whether its name is that of a file that can be read."""
+    try:
+        return path.is_file() and format_of(path).read is not None
+    except ExportError:
+        return False
+
+
+def no_trace(folder: Path) -> Trouble:
+    """The error for a folder in which there is none."""
+    return Trouble(f"{folder}: there is no trace in this folder. Give one that a handler has written to, or a file.")
+
+
+def read_sessions(folder: Path, read: Callable[[Path], Trace], newest: int | None = None) -> list[Recorded]:
+    """Read the cycles of a folder.
+
+    Args:
+        folder: what a handler has written to, or several in turn.
+        read: how to read a file.
+        newest: how many runs of each rank, the last ones; None for all.
+
+    Returns:
+        By rank, the newest run first, its cycles in the order of time.
+
+    Raises:
+        Trouble: there is none.
+        OSError: the folder cannot be read.
+    """
+    found: dict[object, Recorded] = {}
+    for path in _once(path for path in folder.iterdir() if is_trace(path)):
+        recorded = Recorded(path, read(path))
+        found.setdefault(recorded.cycle, recorded)
+    if not found:
+        raise no_trace(folder)
+    runs: dict[tuple[object, ...], list[Recorded]] = {}
+    for recorded in sorted(found.values(), key=_time):
+        runs.setdefault(recorded.run, []).append(recorded)
+    chosen: list[Recorded] = []
+    for rank in sorted({recorded.rank for recorded in found.values()}):
+        of_rank = [cycles for cycles in runs.values() if cycles[0].rank == rank]
+        of_rank.sort(key=lambda cycles: _time(cycles[-1]), reverse=True)
+        chosen += (recorded for cycles in of_rank[:newest] for recorded in cycles)
+    return chosen
+
+
+def _time(recorded: Recorded) -> tuple[int, str]:
+    """When it was recorded; or, if the file does not say, written."""
+    return recorded.trace.origin.base_ns or recorded.path.stat().st_mtime_ns, recorded.path.name
+
+
+def _once(paths: Iterable[Path]) -> list[Path]:
+    """One file of those that are called alike but for their format: a handler writes a cycle in several."""
+    preferred = list(FORMATS.values())[::-1]  # the protobuf is the smaller one, and read sooner
+    chosen: dict[str, Path] = {}
+    for path in sorted(paths, key=lambda path: (preferred.index(format_of(path)), path.name)):
+        chosen.setdefault(_stem(path), path)
+    return sorted(chosen.values())
+
+
+def _stem(path: Path) -> str:
+    """The name without the ending of its format."""
+    name = path.name.removesuffix(".gz")
+    form = format_of(path)
+    endings = sorted({form.suffix, *form.suffixes}, key=len, reverse=True)
+    return next((name.removesuffix(ending) for ending in endings if name.endswith(ending)), name)
