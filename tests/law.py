@@ -3,6 +3,7 @@
 Expected rows are computed from the Trace, for each format as that format spells it; nothing of the encoders is used.
 """
 
+import gzip
 import json
 import re
 from collections import Counter
@@ -12,7 +13,9 @@ from typing import Any
 
 from perfetto.trace_processor import TraceProcessor
 
+from stepscope import read
 from stepscope.check import HARMLESS_STATS, Engine, find_engine, open_trace, rows
+from stepscope.formats.perfetto_read import decode_perfetto
 from stepscope.model.trace import CUT, Trace
 
 STATS = "select distinct name from stats where value > 0"
@@ -40,7 +43,9 @@ ARGS = "select arg_set_id, key, value_type, string_value, int_value, real_value 
 
 
 def assert_file_is(trace: Trace, path: Path) -> None:
-    """The file holds exactly the trace, and the trace processor has nothing to say about it."""
+    """The file holds exactly the trace: to the trace processor, which has nothing to say about it, and to `read`."""
+    if is_json(path):
+        assert read(path) == trace
     engine = find_engine()
     chrome = is_json(path)
     with open_trace(path, engine=engine) as processor:
@@ -56,6 +61,16 @@ def assert_file_is(trace: Trace, path: Path) -> None:
     assert expected - found == Counter()
     assert counters == Counter(expected_counters(trace, chrome, engine))
     assert flows == Counter(expected_flows(trace, chrome, engine))
+    if not chrome:
+        assert_reads_back(trace, path)
+
+
+def assert_reads_back(trace: Trace, path: Path) -> None:
+    """What our own reader gives is the very trace that was written."""
+    content = path.read_bytes()
+    read = decode_perfetto(gzip.decompress(content) if path.suffix == ".gz" else content, str(path))
+    for name in Trace.__slots__:
+        assert getattr(read, name) == getattr(trace, name), name
 
 
 def is_json(path: Path) -> bool:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 TESTS = (
     "test_native.py",
     "test_recorder.py",
+    "test_recorder_breaks.py",
     "test_span.py",
     "test_twins.py",
     "test_twin_counters.py",
@@ -23,6 +24,11 @@ TESTS = (
     "test_cores.py",
     "test_profile.py",
     "test_handlers.py",
+    "test_chrome_scan.py",
+    "test_chrome_bad.py",
+    "test_twins_read.py",
+    "test_perfetto_bad.py",
+    "test_perfetto_read.py",
 )
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
 
@@ -62,7 +68,9 @@ def main(arguments: list[str]) -> int:
             "STEPSCOPE_CORE": "c",
         }
         tests = [str(copy / "tests" / name) for name in TESTS]
-        pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, *arguments]
+        # What a sanitizer says before it ends the process must not be captured.
+        options = ["-q", "-p", "no:cacheprovider", "--capture=sys"]
+        pytest = [sys.executable, "-m", "pytest", *options, *tests, *arguments]
         return subprocess.run(pytest, cwd=copy, env=environment, check=False).returncode
 
 

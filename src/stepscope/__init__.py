@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stepscope.core import kernels
-    from stepscope.formats.files import write
+    from stepscope.formats.files import read, write
     from stepscope.model.errors import (
         AnalysisError,
         CheckError,
@@ -58,6 +58,7 @@ __all__ = [
     "flow_start",
     "flow_step",
     "instant",
+    "read",
     "trace_handler",
     "write",
     # what can go wrong
@@ -80,6 +81,7 @@ _ON_DEMAND = {
     "profile": "stepscope.session.profile",
     "schedule": "stepscope.session.schedule",
     "supported_activities": "stepscope.session.activities",
+    "read": "stepscope.formats.files",
     "tensorboard_trace_handler": "stepscope.session.handlers",
     "Session": "stepscope.session.session",
     "Trace": "stepscope.model.trace",

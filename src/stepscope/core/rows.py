@@ -5,6 +5,7 @@ nest.
 """
 
 from array import array
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -13,12 +14,14 @@ __all__ = [
     "SLICE",
     "Columns",
     "Counters",
+    "Fed",
     "Flows",
     "Lane",
     "Paired",
     "PairedCounters",
     "PairedFlows",
     "Renumbered",
+    "Scanned",
     "Settled",
     "StepMark",
 ]
@@ -155,7 +158,7 @@ class Paired(NamedTuple):
     columns: Columns
     strings: list[str]
     threads: list[tuple[int, str]]
-    args: dict[int, dict[str, Any]]
+    args: dict[int, Mapping[str, Any]]
     dropped: dict[str, int]
     counters: PairedCounters = PairedCounters.empty()
     flows: PairedFlows = PairedFlows.empty()
@@ -193,3 +196,36 @@ class Renumbered(NamedTuple):
     columns: Columns
     strings: "array[int]"
     tracks: "array[int]"
+
+
+class Fed(NamedTuple):
+    """What a ChromeScanner has met in the bytes that it was fed.
+
+    Attributes:
+        at: where it stopped: at the beginning of what it did not scan.
+        rows: how many plain events there are by now.
+        state: "more": the item there is not whole; "end": behind the end of the array; "damaged": no item begins there.
+        args: array 'q', three numbers for each row with arguments: the row, where its args object begins and ends.
+        unusual: array 'q', three numbers for each item that is not plain: how many rows there were before it, where it
+            begins and ends.
+    """
+
+    at: int
+    rows: int
+    state: str
+    args: "array[int]"
+    unusual: "array[int]"
+
+
+class Scanned(NamedTuple):
+    """The plain events of a Chrome JSON file, in the file's order.
+
+    Attributes:
+        columns: ts in ns as the file counts, which may be below 0; name and cat are ids into texts, track into threads.
+        texts: id -> the inside of a JSON string, as it is written; texts[0] == b"".
+        threads: id -> pid and tid as they are written.
+    """
+
+    columns: Columns
+    texts: list[bytes]
+    threads: list[tuple[int, int]]

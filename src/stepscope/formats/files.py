@@ -4,29 +4,37 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-from stepscope.model.errors import ExportError
+from stepscope.model.errors import ExportError, FormatError
 from stepscope.model.output import write_whole
-from stepscope.model.trace import Trace
+from stepscope.model.trace import Problem, Trace
 
-__all__ = ["FORMATS", "Format", "format_named", "write", "write_as"]
+if TYPE_CHECKING:
+    from stepscope.formats.source import Source
+
+__all__ = ["FORMATS", "Format", "format_named", "read", "read_from", "write", "write_as"]
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write a trace.
+    """One way to write a trace, and to read it.
 
     Attributes:
         name: what handlers and commands call it.
         suffix: how its files end by default; ".gz" may follow.
         suffixes: every ending it is known by.
         encode: trace -> bytes, in pieces.
+        sniff: whether a file that begins with these bytes is of this format.
+        read: the file, and whether to be strict -> trace.
     """
 
     name: str
     suffix: str
     suffixes: tuple[str, ...]
     encode: Callable[[Trace], Iterator[bytes]]
+    sniff: Callable[[bytes], bool]
+    read: Callable[["Source", bool], Trace]
 
 
 def _encode_chrome(trace: Trace) -> Iterator[bytes]:
@@ -41,12 +49,49 @@ def _encode_perfetto(trace: Trace) -> Iterator[bytes]:
     return encode_perfetto(trace)
 
 
+def _sniff_chrome(head: bytes) -> bool:
+    from stepscope.formats.chrome_read import sniff_chrome
+
+    return sniff_chrome(head)
+
+
+def _read_chrome(source: "Source", strict: bool) -> Trace:
+    from stepscope.formats.chrome_read import read_chrome
+
+    return read_chrome(source, strict=strict)
+
+
+def _sniff_perfetto(head: bytes) -> bool:
+    return head[:1] == b"\n"  # field 1 of a Trace, a packet
+
+
+def _read_perfetto(source: "Source", strict: bool) -> Trace:
+    from stepscope.formats.perfetto_read import decode_perfetto
+
+    content = source.rest()
+    if source.damage and strict:
+        message = f"{source.name}: byte {len(content)}: {source.damage}. Pass strict=False to read what is before it."
+        raise FormatError(message)
+    limit = {} if source.max_bytes is None else {"max_bytes": source.max_bytes}
+    trace = decode_perfetto(content, source.name, strict=strict, **limit)
+    if not source.damage:
+        return trace
+    return trace.with_problems(sorted([*trace.problems, Problem("compression", 1, source.damage)]))
+
+
 FORMATS: dict[str, Format] = {
     row.name: row
     for row in (
         # torch's own ending, which is the one the TensorBoard plugin looks for.
-        Format("chrome", ".pt.trace.json", (".json",), _encode_chrome),
-        Format("perfetto", ".pftrace", (".pftrace", ".perfetto-trace"), _encode_perfetto),
+        Format("chrome", ".pt.trace.json", (".json",), _encode_chrome, _sniff_chrome, _read_chrome),
+        Format(
+            "perfetto",
+            ".pftrace",
+            (".pftrace", ".perfetto-trace"),
+            _encode_perfetto,
+            _sniff_perfetto,
+            _read_perfetto,
+        ),
     )
 }
 
@@ -61,6 +106,43 @@ def format_named(name: str) -> Format:
         message = f"no format is called {name!r}; there are {', '.join(map(repr, FORMATS))}"
         raise ValueError(message)
     return FORMATS[name]
+
+
+def read(path: str | os.PathLike[str], *, strict: bool = True, max_bytes: int | None = None) -> Trace:
+    """Read a trace: Chrome JSON or Perfetto protobuf, plain or compressed with gzip, by what is in it, not by its name.
+
+    Args:
+        path: the file.
+        strict: raise where a part of the file is not as it should be. Otherwise what is whole is read, as far as the
+            file makes sense, and what is not is counted in the trace's problems.
+        max_bytes: how many bytes may come out of a compressed file; by default 8 GiB, and no more than 400 times what
+            went in.
+
+    Raises:
+        FormatError: it is no trace; a part of it is damaged, and strict; or it is larger than max_bytes inside.
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        return read_from(file, os.fspath(path), strict=strict, max_bytes=max_bytes)
+
+
+def read_from(file: BinaryIO, name: str, *, strict: bool = True, max_bytes: int | None = None) -> Trace:
+    """As `read`, from an open file; errors call it by the name."""
+    from stepscope.formats.source import Source
+
+    source = Source(file, name, max_bytes)
+    for candidate in FORMATS.values():
+        if candidate.sniff(source.head):
+            return candidate.read(source, strict)
+    message = (
+        f"{name}: byte 0: {_shown(source.head)} is the beginning of no trace. "
+        f"Give a file of Chrome JSON or Perfetto protobuf, plain or compressed with gzip."
+    )
+    raise FormatError(message)
+
+
+def _shown(head: bytes) -> str:
+    return repr(head[:16]) if len(head) <= 16 else f"{head[:16]!r}..."
 
 
 def write(trace: Trace, path: str | os.PathLike[str]) -> Path:

@@ -3,7 +3,7 @@
 Integer nanoseconds, stdlib arrays, ids numbered by first appearance: equal content is an equal Trace.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -205,6 +205,13 @@ class Trace:
 
     def with_metadata(self, metadata: Mapping[str, Any]) -> "Trace":
         """The same trace with other user metadata, as files can hold it; columns are shared."""
+        return self._with(self.origin._replace(metadata=MappingProxyType(freeze_args(metadata))), self.problems)
+
+    def with_problems(self, problems: Iterable[Problem]) -> "Trace":
+        """The same trace with other problems; columns are shared."""
+        return self._with(self.origin, tuple(problems))
+
+    def _with(self, origin: Origin, problems: tuple[Problem, ...]) -> "Trace":
         return Trace(
             self.strings,
             self.tracks,
@@ -212,6 +219,6 @@ class Trace:
             args=self.args,
             counters=self.counters,
             flows=self.flows,
-            origin=self.origin._replace(metadata=MappingProxyType(freeze_args(metadata))),
-            problems=self.problems,
+            origin=origin,
+            problems=problems,
         )

@@ -6,7 +6,9 @@
 #include "span.h"
 
 #define CACHE_BITS 12
-#define MAX_CACHED 4096 /* as in the twin: names built at run time must not fill memory */
+/* As in the twin: names built at run time must not fill memory. */
+#define MAX_CACHED 4096
+#define MAX_SHARED_LENGTH 1000
 
 typedef struct {
     PyObject *key; /* the very str object that was passed; strong */
@@ -51,6 +53,7 @@ static __attribute__((noinline)) PyObject *span_shared(PyObject *name) {
         PyObject *legal = made_legal(name);
         span = legal == NULL ? NULL : span_new(legal, NULL, NULL);
         if (span == NULL) return NULL;
+        if (PyUnicode_GET_LENGTH(name) > MAX_SHARED_LENGTH) return (PyObject *)span;
         if (PyDict_GET_SIZE(spans_by_name) >= MAX_CACHED) PyDict_Clear(spans_by_name);
         if (PyDict_SetItem(spans_by_name, name, (PyObject *)span) < 0) {
             Py_DECREF(span);

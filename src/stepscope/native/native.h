@@ -21,6 +21,7 @@
 
    and what is done with columns:
 
+       order.c           rows by time, and ties by track             (twin/settle.py)
        settle.c          order, lanes                                (twin/settle.py)
        renumber.c        ids by first appearance                     (twin/settle.py)
        nest.c            parents and own time                        (twin/nest.py)
@@ -28,9 +29,17 @@
        group.c           events by key, and their sums               (twin/group.py)
        flows.c           the points of each row                      (twin/flows.py)
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
+       chrome_scan.c     the same read again                         (twin/chrome_read.py)
+       chrome_read.c     what Python makes of that
+       keys.c            numbers for its texts; all three share chrome_read.h
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
        perfetto_input.c  the sequences, rows and annotations they are made from
        perfetto_rows.c   the iterator that hands them out; all three share perfetto.h
+       perfetto_read.c   the scanner of .pftrace packets, as Python sees it (twin/perfetto_read.py)
+       perfetto_scan.c   packets -> columns of TrackEvents
+       perfetto_take.c   the columns as Python gets them
+       perfetto_tables.c what packets refer to: texts, ids, tracks, sequences; these share perfetto_read.h
+       perfetto_pair.c   TrackEvents -> rows                         (twin/perfetto_pair.py)
        counters.c        counter values in both formats              (twin/counters.py) */
 
 #ifndef STEPSCOPE_NATIVE_H
@@ -202,15 +211,35 @@ static inline void still_open(open_slices_t *open, int64_t start, int64_t dur) {
         open->depth--;
 }
 
+/* ---- order.c: rows in order ---- */
+
+/* A number that is sorted by a key. */
+typedef struct {
+    uint64_t key;
+    uint32_t row;
+} entry_t;
+
+/* Sort by key, stable: merge neighbouring runs, from one buffer to the other, until one is left. Returns which. */
+entry_t *sort_entries(entry_t *from, entry_t *to, size_t count);
+/* Whether no row has to move. */
+int rows_are_sorted(const columns_t *columns);
+/* Put the columns in order, and note the row that each was; 0, or -1 when there is no memory. Needs no GIL. */
+int sort_rows(columns_t *columns, uint32_t *order);
+
 /* Each part adds its types and functions to the module; 0, or -1 with an exception set. */
 int columns_add(PyObject *module);
+int order_add(PyObject *module);
 int settle_add(PyObject *module);
 int renumber_add(PyObject *module);
 int nest_add(PyObject *module);
 int fold_add(PyObject *module);
 int group_add(PyObject *module);
 int chrome_add(PyObject *module);
+int chrome_read_add(PyObject *module);
 int perfetto_add(PyObject *module);
+int perfetto_read_add(PyObject *module);
+int perfetto_take_add(PyObject *module);
+int perfetto_pair_add(PyObject *module);
 int flows_add(PyObject *module);
 int counters_add(PyObject *module);
 

@@ -86,7 +86,7 @@ static int begin_read(pairing_t *p, const sealed_thread_t *thread, const record_
 }
 
 static int count_read(pairing_t *p, const record_t *record) {
-    count_t count = {ts_of(p, clamped(p, record->ticks)), 0, record->id};
+    count_t count = {ts_of(p, clamped(p, record->ticks)), 0, p->series[record->id]};
     memcpy(&count.value, &record[1].ticks, sizeof count.value);
     if (list_grow(&p->counts, 1, sizeof count) < 0) return -1;
     ((count_t *)p->counts.items)[p->counts.count++] = count;
@@ -108,14 +108,14 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
     switch (record->kind) {
     case REC_BEGIN:
         return waiting_push(p, p->ids[record->id], row_add(p, p->ids[record->id], ticks, ROW_SLICE));
-    case REC_END: /* of a span whose begin was dropped, if none waits */
-        waiting_end(p, p->ids[record->id], ticks);
+    case REC_END:
+        p->orphans += !waiting_end(p, p->ids[record->id], ticks);
         return 0;
     case REC_INSTANT:
         row_add(p, p->ids[record->id], ticks, ROW_INSTANT);
         return 0;
     case REC_END_SERIAL:
-        waiting_end(p, SERIAL_KEY | record->id, ticks);
+        p->orphans += !waiting_end(p, SERIAL_KEY | record->id, ticks);
         return 0;
     case REC_BEGIN_ARGS:
         return begin_read(p, thread, record, ROW_SLICE);
@@ -211,8 +211,10 @@ int window_read(pairing_t *p, needs_t *needs) {
         const sealed_thread_t *thread = &window->threads[t];
         Py_ssize_t before = p->row;
         p->waiting.count = 0;
+        p->orphans = 0;
         steps_read(p, needs->steps, needs->step_count, thread->tid);
         if (thread_read(p, thread) < 0) return -1;
+        needs->orphans[t] = p->orphans;
         needs->recorded[t] = p->row > before;
         p->track += needs->recorded[t];
     }

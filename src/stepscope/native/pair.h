@@ -28,8 +28,10 @@ typedef struct {
 
 /* What the rows need of Python objects, made while the GIL is held. */
 typedef struct {
-    uint32_t *ids;  /* window's name id -> string id */
-    char *recorded; /* per thread: whether it has rows */
+    uint32_t *ids;     /* window's name id -> string id */
+    uint32_t *series;  /* window's series id -> its place among the series */
+    char *recorded;    /* per thread: whether it has rows */
+    uint64_t *orphans; /* per thread: ends whose begin was dropped */
     step_t *steps;
     size_t step_count;
 } needs_t;
@@ -56,7 +58,8 @@ typedef struct {
     Py_ssize_t row;      /* the next one */
     uint32_t track;      /* the present thread's */
     uint32_t flow_name;  /* the string id for points of flows whose first one is not in the window */
-    const uint32_t *ids; /* a window's name id -> string id */
+    uint64_t orphans;    /* the present thread's */
+    const uint32_t *ids, *series; /* as in needs_t */
     list_t waiting, args, counts, flows; /* of waiting_t, see pair.c, row_args_t, count_t, paired_point_t */
 } pairing_t;
 

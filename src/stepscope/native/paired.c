@@ -30,12 +30,20 @@ enum { FLOW_NAME = 2 };
 static PyObject *strings_of(const window_t *window, uint32_t *ids) {
     PyObject *strings = Py_BuildValue("{s:i,s:i,s:i}", "", 0, "user_annotation", 1, "flow", FLOW_NAME), *name, *number;
     Py_ssize_t place = 0;
-    for (size_t i = 0; strings != NULL && PyDict_Next(window->names, &place, &name, &number); i++) {
+    while (strings != NULL && PyDict_Next(window->names.ids, &place, &name, &number)) {
         int64_t id = string_id(strings, name);
         if (id < 0) Py_CLEAR(strings);
-        ids[i] = (uint32_t)id;
+        ids[PyLong_AsUnsignedLong(number)] = (uint32_t)id;
     }
     return strings;
+}
+
+/* The place of each of a window's series. */
+static void series_places(const window_t *window, uint32_t *series) {
+    PyObject *key, *number;
+    Py_ssize_t place = 0;
+    for (uint32_t i = 0; PyDict_Next(window->series.ids, &place, &key, &number); i++)
+        series[PyLong_AsUnsignedLong(number)] = i;
 }
 
 static int steps_prepare(PyObject *steps, PyObject *strings, needs_t *needs) {
@@ -60,17 +68,21 @@ static int steps_prepare(PyObject *steps, PyObject *strings, needs_t *needs) {
 /* Room for what the rows need; 0, or -1 with an exception. needs_free gives back what there is. */
 static int needs_make(const window_t *window, size_t step_count, needs_t *needs) {
     needs->step_count = step_count;
-    needs->ids = calloc((size_t)PyDict_GET_SIZE(window->names) + 1, sizeof *needs->ids);
+    needs->ids = calloc((size_t)window->names.next + 1, sizeof *needs->ids);
+    needs->series = calloc((size_t)window->series.next + 1, sizeof *needs->series);
     needs->recorded = calloc(window->thread_count + 1, sizeof *needs->recorded);
+    needs->orphans = calloc(window->thread_count + 1, sizeof *needs->orphans);
     needs->steps = calloc(step_count + 1, sizeof *needs->steps);
-    if (needs->ids && needs->recorded && needs->steps) return 0;
+    if (needs->ids && needs->series && needs->recorded && needs->orphans && needs->steps) return 0;
     PyErr_NoMemory();
     return -1;
 }
 
 static void needs_free(needs_t *needs) {
     free(needs->steps);
+    free(needs->orphans);
     free(needs->recorded);
+    free(needs->series);
     free(needs->ids);
 }
 
@@ -104,6 +116,7 @@ static PyObject *args_of(const pairing_t *p) {
     PyObject *args = PyDict_New();
     const row_args_t *items = p->args.items;
     for (size_t i = 0; args != NULL && i < p->args.count; i++) {
+        if (PyDict_GET_SIZE(items[i].args) == 0) continue; /* of instant("x", {}) */
         PyObject *row = PyLong_FromSsize_t(items[i].row);
         if (row == NULL || PyDict_SetItem(args, row, items[i].args) < 0) Py_CLEAR(args);
         Py_XDECREF(row);
@@ -122,13 +135,14 @@ static int dropped_add(PyObject *dropped, PyObject *name, unsigned long long mor
 }
 
 /* {thread's name: how many events it dropped}. */
-static PyObject *dropped_of(const window_t *window) {
+static PyObject *dropped_of(const window_t *window, const needs_t *needs) {
     PyObject *dropped = PyDict_New(), *nameless = PyUnicode_FromString("");
     int failed = dropped == NULL || nameless == NULL;
     if (!failed && window->lost) failed = dropped_add(dropped, nameless, window->lost) < 0;
     for (size_t t = 0; !failed && t < window->thread_count; t++) {
         const sealed_thread_t *thread = &window->threads[t];
-        if (thread->part.dropped) failed = dropped_add(dropped, thread->name, thread->part.dropped) < 0;
+        uint64_t count = thread->part.dropped + needs->orphans[t];
+        if (count) failed = dropped_add(dropped, thread->name, count) < 0;
     }
     if (failed) Py_CLEAR(dropped);
     Py_XDECREF(nameless);
@@ -139,7 +153,7 @@ static PyObject *dropped_of(const window_t *window) {
 static PyObject *counters_of(const pairing_t *p) {
     Py_buffer ts = {0}, value = {0}, series = {0};
     Py_ssize_t count = (Py_ssize_t)p->counts.count;
-    PyObject *names = PyDict_Keys(p->window->series), *arrays[3] = {NULL}, *counters = NULL;
+    PyObject *names = PyDict_Keys(p->window->series.ids), *arrays[3] = {NULL}, *counters = NULL;
     if (names != NULL) arrays[0] = array_new_held('q', count, &ts);
     if (arrays[0] != NULL) arrays[1] = array_new_held('d', count, &value);
     if (arrays[1] != NULL) arrays[2] = array_new_held('I', count, &series);
@@ -224,7 +238,7 @@ static PyObject *paired_of(pairing_t *p, PyObject *steps, needs_t *needs) {
     if ((parts[TEXTS] = PyDict_Keys(strings)) == NULL) goto finish;
     if ((parts[THREADS] = threads_of(p->window, needs)) == NULL) goto finish;
     if ((parts[ARGS] = args_of(p)) == NULL) goto finish;
-    if ((parts[DROPPED] = dropped_of(p->window)) == NULL) goto finish;
+    if ((parts[DROPPED] = dropped_of(p->window, needs)) == NULL) goto finish;
     if ((parts[COUNTERS] = counters_of(p)) == NULL) goto finish;
     if ((parts[FLOWS] = flows_of(p)) == NULL) goto finish;
     paired = PyObject_Vectorcall(paired_type, parts, PARTS, NULL);
@@ -252,6 +266,8 @@ static PyObject *pair(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
     needs_t needs = {0};
     if (needs_make(window, (size_t)PySequence_Fast_GET_SIZE(steps), &needs) == 0) {
         p.ids = needs.ids;
+        p.series = needs.series;
+        series_places(window, needs.series);
         paired = paired_of(&p, steps, &needs);
     }
     Py_DECREF(steps);

@@ -11,7 +11,7 @@
 
 typedef struct {
     PyObject *name, *unit; /* the very objects that were passed, unit may be NULL; strong */
-    uint32_t id, window;   /* id is the series' in that window */
+    uint32_t id, registry; /* id is the series' in that registry */
 } cache_entry_t;
 
 static cache_entry_t cache[1 << CACHE_BITS];
@@ -25,22 +25,27 @@ static inline cache_entry_t *cache_entry(PyObject *name) {
     return &cache[((uint64_t)(uintptr_t)name * 0x9E3779B97F4A7C15u) >> (64 - CACHE_BITS)];
 }
 
-/* The id of a series, which may run Python code; -1: no room, or the window is another one by now. */
-static __attribute__((noinline)) int64_t series_id(PyObject *name, PyObject *unit, PyObject *key) {
+enum { NOBODYS = -2 }; /* the window is another one by now, or an interrupt came: the value is not missed */
+
+/* The id of a series, which may run Python code; -1: no room. */
+static __attribute__((noinline)) int64_t series_made(PyObject *name, PyObject *unit, PyObject *key) {
     uint32_t window = recorder.window;
-    PyObject *none = Py_None;
-    PyObject *series = PyObject_CallFunctionObjArgs(series_of, name, unit ? unit : none, key ? key : none, NULL);
+    uint64_t interrupts = recorder.interrupts;
+    PyObject *series = PyObject_CallFunctionObjArgs(series_of, name, unit ? unit : Py_None, key ? key : Py_None, NULL);
     int64_t id = -1;
-    if (series != NULL && recorder.recording && recorder.window == window) {
-        size_t bytes = 256 + (size_t)PyUnicode_GET_LENGTH(PyTuple_GET_ITEM(series, 0));
-        id = text_id(recorder.series, series, bytes);
-    }
-    PyErr_Clear();
+    if (series == NULL)
+        program_error_clear();
+    else if (!recorder.recording || recorder.window != window)
+        id = NOBODYS;
+    else
+        id = series_id(series);
     Py_XDECREF(series);
-    if (id < 0 || key != NULL) return id;
+    if (recorder.interrupts != interrupts) return NOBODYS;
+    /* Only str: their going runs no code, which could end the window. */
+    if (id < 0 || key != NULL || !PyUnicode_CheckExact(name) || (unit != NULL && !PyUnicode_CheckExact(unit))) return id;
     cache_entry_t *entry = cache_entry(name);
     PyObject *old_name = entry->name, *old_unit = entry->unit;
-    *entry = (cache_entry_t){Py_NewRef(name), Py_XNewRef(unit), (uint32_t)id, window};
+    *entry = (cache_entry_t){Py_NewRef(name), Py_XNewRef(unit), (uint32_t)id, recorder.registry};
     Py_XDECREF(old_name);
     Py_XDECREF(old_unit);
     return id;
@@ -50,7 +55,7 @@ static __attribute__((noinline)) int64_t series_id(PyObject *name, PyObject *uni
 static __attribute__((noinline)) double value_of(PyObject *value) {
     double number = PyFloat_AsDouble(value);
     if (number == -1.0 && PyErr_Occurred()) {
-        PyErr_Clear();
+        program_error_clear();
         number = Py_NAN;
     }
     return number;
@@ -71,13 +76,13 @@ static inline void count(PyObject *name, PyObject *unit, PyObject *key, PyObject
     double number = likely(PyFloat_CheckExact(value)) ? PyFloat_AS_DOUBLE(value) : value_of(value);
     cache_entry_t *entry = cache_entry(name);
     int64_t id;
-    if (likely(key == NULL && entry->name == name && entry->unit == unit && entry->window == recorder.window))
+    if (likely(key == NULL && entry->name == name && entry->unit == unit && entry->registry == recorder.registry))
         id = entry->id;
     else
-        id = series_id(name, unit, key);
+        id = series_made(name, unit, key);
     if (unlikely(buffer == NULL || !recorder.recording)) return;
     if (unlikely(id < 0)) {
-        buffer->part.dropped++;
+        if (id != NOBODYS) buffer->part.dropped++;
         return;
     }
     uint64_t bits;
@@ -89,7 +94,7 @@ static int is_mapping(PyObject *value) {
     const PyNumberMethods *number = Py_TYPE(value)->tp_as_number;
     if (likely(number != NULL && number->nb_float != NULL)) return 0;
     int is = PyDict_Check(value) ? 1 : PyObject_IsInstance(value, mapping_type);
-    if (is < 0) PyErr_Clear();
+    if (is < 0) program_error_clear();
     return is > 0;
 }
 
@@ -126,7 +131,7 @@ static PyObject *counter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
     if (likely(!is_mapping(given[1])))
         count(given[0], given[2], NULL, given[1]);
     else if (count_all(given[0], given[2], given[1]) < 0)
-        PyErr_Clear(); /* the program's mapping may raise anything */
+        program_error_clear(); /* the program's mapping may raise anything */
     Py_RETURN_NONE;
 }
 
@@ -136,7 +141,7 @@ static PyObject *counter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
 static void flow_point(uint64_t flow, span_t *named) {
     buffer_t *buffer = buffer_mine();
     if (buffer == NULL || !recorder.recording) return;
-    if (named != NULL && named->window != recorder.window && span_register(named) < 0) {
+    if (named != NULL && named->registry != recorder.registry && span_register(named) < 0) {
         buffer->part.dropped++;
         return;
     }

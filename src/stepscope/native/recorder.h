@@ -107,36 +107,57 @@ typedef struct {
     chunk_t *first, *last;
     uint32_t chunks;
     uint64_t dropped; /* records */
+    int full;         /* there was no chunk for a record: with policy "stop" none follows */
     payloads_t payloads;
     begun_list_t begun;
 } part_t;
+
+/* Whether a thread has ended: its thread state says so as it goes. */
+typedef struct {
+    int ended, holders;
+} life_t;
 
 /* What one thread records. Written with the GIL held: by its thread, and by the one that ends a span of it. */
 typedef struct buffer {
     record_t *pos, *end;
     part_t part;
-    span_t **open; /* the spans it has open, innermost last; strong references */
+    span_t **open; /* the spans it has open, innermost last; borrowed: each knows how often it is in such lists */
     size_t open_count, open_room;
-    PyObject *thread; /* threading.Thread */
+    PyObject *thread; /* threading.Thread; NULL: the module does not know the thread */
     unsigned long tid;
-    int ended; /* its thread has; set while pruning */
+    life_t *life;
     struct buffer *next;
 } buffer_t;
 
+/* Ids of what records name by them. */
+typedef struct {
+    PyObject *ids; /* dict: key -> id */
+    uint32_t next;
+} registry_t;
+
 typedef struct {
     int recording;
-    uint32_t window;    /* number of the window that is open or was last: a span's id is good in one window */
+    uint32_t window;    /* number of the window that is open or was last */
+    uint32_t registry;  /* in which an id is good: a window's, until names give way in it */
     uint64_t epoch;     /* of the buffers: a thread whose own is older adopts a new one */
-    PyObject *names;    /* dict: str -> id, of the open window */
-    PyObject *series;   /* dict: (counter's name, unit) -> id, of the open window */
+    registry_t names;   /* str -> id, of the open window */
+    registry_t series;  /* (counter's name, unit) -> id, of the open window */
     size_t text_bytes;  /* what names and series take */
     size_t sealed_text_bytes; /* what those of sealed windows take */
     buffer_t *buffers;  /* of the present epoch, the latest first */
     uint64_t lost;      /* spans and threads there was no memory to follow, since the last window */
+    uint64_t interrupts; /* how often one came while the program's values were read */
     int walkers;        /* who goes through the buffers while Python code may run: none is dropped */
 } recorder_t;
 
 extern recorder_t recorder;
+
+/* About what texts take. */
+static inline size_t text_bytes(PyObject *text) { return (size_t)PyUnicode_GET_LENGTH(text) * PyUnicode_KIND(text); }
+static inline size_t name_bytes(PyObject *name) { return 128 + text_bytes(name); }
+static inline size_t series_bytes(PyObject *series) {
+    return 256 + text_bytes(PyTuple_GET_ITEM(series, 0)) + text_bytes(PyTuple_GET_ITEM(series, 1));
+}
 
 int recorder_has_room(size_t bytes); /* whether the budget allows that many more */
 int recorder_recycles(void);         /* whether the oldest records make room for new ones */
@@ -145,15 +166,25 @@ record_t *buffer_grow(buffer_t *buffer); /* room for two records, or NULL, count
 uint32_t payload_add(buffer_t *buffer, PyObject *args);
 PyObject *payload_at(const payloads_t *payloads, uint32_t place); /* borrowed; NULL: NO_PAYLOAD */
 void payload_free(payloads_t *payloads, uint32_t place);
-void part_clear(part_t *part); /* give everything back */
+/* Give everything back; `ours`: it is this process's, not one's that has forked. */
+void part_clear(part_t *part, int ours);
+void budget_reset(void); /* in a forked child: nothing is used, and no window is open */
+void chunk_free(chunk_t *chunk);
+/* The id of a name, or of a series, in the open window; -1 if there is no room for it. */
+__attribute__((noinline)) int64_t name_id(PyObject *name);
+__attribute__((noinline)) int64_t series_id(PyObject *series);
+/* Clear an exception of the program's that a span must not raise; an interrupt comes again. */
+void program_error_clear(void);
 
 /* ---- recycle.c ----------------------------------------------------------------------------------------------- */
 
 /* Note a begin before those of the buffer's records: 0, or -1 without memory. */
 int begun_add(begun_list_t *begun, const record_t *record, int cut);
-/* The oldest chunk there is, emptied but for the spans that begin in it and have not ended, which are noted as begun.
-   NULL: every other thread is down to one chunk. */
-chunk_t *chunk_recycle(buffer_t *mine);
+/* The oldest chunk there is, emptied but for the spans that begin in it and have not ended, which are noted as begun;
+   NULL: there is none. */
+chunk_t *chunk_recycle(void);
+/* Forget the names and series that no record has any more. */
+void registries_compact(void);
 
 /* ---- threads.c ----------------------------------------------------------------------------------------------- */
 
@@ -195,7 +226,8 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     tick_point_t opened, sealed;
-    PyObject *names, *series; /* as the recorder's */
+    uint64_t epoch;
+    registry_t names, series; /* as the recorder's */
     size_t text_bytes;
     uint64_t lost;
     sealed_thread_t *threads;

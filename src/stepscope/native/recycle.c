@@ -59,22 +59,90 @@ static uint64_t record_drop(part_t *part, const record_t *record) {
     }
 }
 
-chunk_t *chunk_recycle(buffer_t *mine) {
-    buffer_t *victim = mine;
-    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next)
-        if (buffer->part.chunks > victim->part.chunks) victim = buffer;
-    part_t *part = &victim->part;
+/* Whose first chunk is the oldest; NULL: nobody has records. */
+static buffer_t *oldest_buffer(void) {
+    buffer_t *oldest = NULL;
+    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
+        const chunk_t *first = buffer->part.first;
+        if (first == NULL) continue;
+        if (first == buffer->part.last) {
+            if (buffer->pos == first->records) continue; /* it is empty */
+            /* Its thread may be in the middle of a record: the clock of tests runs Python code there. */
+            if (ticks_kind == TICKS_PYTHON && buffer != thread_slot.buffer) continue;
+        }
+        if (oldest == NULL || first->records[0].ticks < oldest->part.first->records[0].ticks) oldest = buffer;
+    }
+    return oldest;
+}
+
+chunk_t *chunk_recycle(void) {
+    buffer_t *buffer = oldest_buffer();
+    if (buffer == NULL) return NULL;
+    part_t *part = &buffer->part;
     chunk_t *chunk = part->first;
-    /* Another thread goes on in its last one. */
-    if (chunk == NULL || (chunk == part->last && victim != mine)) return NULL;
-    const record_t *end = chunk == part->last ? victim->pos : chunk->records + chunk->used;
+    const record_t *end = chunk == part->last ? buffer->pos : chunk->records + chunk->used;
     for (const record_t *record = chunk->records; record < end; record += record_length(record))
         part->dropped += record_drop(part, record);
     part->first = chunk->next;
     part->chunks--;
     if (part->first == NULL) {
         part->last = NULL;
-        victim->pos = victim->end = NULL;
+        buffer->pos = buffer->end = NULL;
     }
     return chunk;
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------ */
+
+static void mark(const record_t *record, char *names, char *series) {
+    int named = record->kind != REC_END_SERIAL && (record->kind != REC_FLOW || record[1].id);
+    if (record->kind == REC_COUNTER)
+        series[record->id] = 1;
+    else if (named)
+        names[record->id] = 1;
+}
+
+/* Mark the ids that records have. */
+static void mark_all(char *names, char *series) {
+    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
+        const part_t *part = &buffer->part;
+        for (uint32_t i = 0; i < part->begun.count; i++) mark(part->begun.of[i].record, names, series);
+        for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) {
+            const record_t *end = chunk == part->last ? buffer->pos : chunk->records + chunk->used;
+            for (const record_t *record = chunk->records; record < end; record += record_length(record))
+                mark(record, names, series);
+        }
+    }
+}
+
+/* Keep the keys whose ids are marked; what they take. */
+static size_t registry_keep(registry_t *registry, const char *marked, size_t (*bytes_of)(PyObject *)) {
+    PyObject *kept = PyDict_New(), *key, *number;
+    Py_ssize_t place = 0;
+    size_t bytes = 0;
+    while (kept != NULL && PyDict_Next(registry->ids, &place, &key, &number)) {
+        if (!marked[PyLong_AsUnsignedLong(number)]) continue;
+        bytes += bytes_of(key);
+        if (PyDict_SetItem(kept, key, number) < 0) Py_CLEAR(kept);
+    }
+    if (kept == NULL) { /* no memory: all stay */
+        PyErr_Clear();
+        bytes = 0;
+        for (place = 0; PyDict_Next(registry->ids, &place, &key, &number);) bytes += bytes_of(key);
+    } else {
+        Py_SETREF(registry->ids, kept);
+    }
+    return bytes;
+}
+
+void registries_compact(void) {
+    char *names = calloc(recorder.names.next + 1, 1), *series = calloc(recorder.series.next + 1, 1);
+    if (names != NULL && series != NULL) {
+        mark_all(names, series);
+        recorder.text_bytes = registry_keep(&recorder.names, names, name_bytes);
+        recorder.text_bytes += registry_keep(&recorder.series, series, series_bytes);
+        recorder.registry++; /* spans ask again for their ids */
+    }
+    free(names);
+    free(series);
 }

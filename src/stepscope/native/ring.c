@@ -12,10 +12,10 @@
 
 recorder_t recorder;
 
-/* A thread's first chunk is small, for there may be thousands of threads. Pages are touched by the system when a chunk
-   is made, all at once: touched one by one, by the records, they cost more than the records. */
-#define FIRST_CHUNK_BYTES ((uint32_t)1 << 16)
+/* A thread's first chunks are small, for there may be thousands of threads. Pages are touched by the system when a
+   chunk is made, all at once: touched one by one, by the records, they cost more than the records. */
 #define CHUNK_BYTES ((uint32_t)1 << 20)
+static const uint32_t CHUNK_BYTES_OF[] = {1 << 12, 1 << 16, CHUNK_BYTES}; /* the first, the second, all others */
 #define POOL_CHUNKS 64 /* full-sized ones, kept for the next window rather than given back to the system */
 
 #ifndef MAP_POPULATE
@@ -35,7 +35,7 @@ int recorder_recycles(void) { return recycles; }
 
 /* ---- chunks ----------------------------------------------------------------------------------------------- */
 
-static void chunk_free(chunk_t *chunk) {
+void chunk_free(chunk_t *chunk) {
     chunk_bytes -= chunk->bytes;
     if (chunk->bytes == CHUNK_BYTES && pool_count < POOL_CHUNKS) {
         chunk->next = pool;
@@ -66,9 +66,10 @@ record_t *buffer_grow(buffer_t *buffer) {
     if (part->last != NULL) part->last->used = (uint32_t)(buffer->pos - part->last->records);
     chunk_t *chunk = NULL;
     /* A thread that has dropped a record drops the rest, too: an end would find the wrong begin. */
-    if (recycles || part->dropped == 0) chunk = chunk_new(part->first == NULL ? FIRST_CHUNK_BYTES : CHUNK_BYTES);
-    if (chunk == NULL && recycles) chunk = chunk_recycle(buffer);
+    if (recycles || !part->full) chunk = chunk_new(CHUNK_BYTES_OF[part->chunks < 2 ? part->chunks : 2]);
+    if (chunk == NULL && recycles) chunk = chunk_recycle();
     if (chunk == NULL) {
+        part->full = 1;
         part->dropped++;
         return NULL;
     }
@@ -91,12 +92,12 @@ record_t *buffer_grow(buffer_t *buffer) {
 /* About what frozen arguments take in memory. */
 static size_t value_bytes(PyObject *value) {
     size_t bytes = 32;
-    if (PyUnicode_CheckExact(value)) return bytes + (size_t)PyUnicode_GET_LENGTH(value);
+    if (PyUnicode_CheckExact(value)) return bytes + text_bytes(value);
     if (PyDict_CheckExact(value)) {
         PyObject *key, *item;
         Py_ssize_t place = 0;
         bytes = 256;
-        while (PyDict_Next(value, &place, &key, &item)) bytes += value_bytes(item);
+        while (PyDict_Next(value, &place, &key, &item)) bytes += text_bytes(key) + value_bytes(item);
     } else if (PyList_CheckExact(value)) {
         bytes = 64;
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); i++) bytes += value_bytes(PyList_GET_ITEM(value, i));
@@ -119,9 +120,10 @@ static int payloads_grow(payloads_t *payloads) {
 }
 
 /* Make room in the budget for that many bytes; whether there is. */
-static int room_for_args(buffer_t *buffer, size_t bytes) {
+static int make_room(size_t bytes) {
+    if (bytes > bytes_allowed / 2) return 0; /* not at the price of everything else */
     while (!recorder_has_room(bytes)) {
-        chunk_t *chunk = recycles ? chunk_recycle(buffer) : NULL;
+        chunk_t *chunk = recycles ? chunk_recycle() : NULL;
         if (chunk == NULL) return 0;
         chunk_free(chunk);
     }
@@ -132,7 +134,7 @@ uint32_t payload_add(buffer_t *buffer, PyObject *args) {
     payloads_t *payloads = &buffer->part.payloads;
     size_t bytes = value_bytes(args);
     uint32_t place = NO_PAYLOAD;
-    if (room_for_args(buffer, bytes)) {
+    if (make_room(bytes)) {
         if (payloads->free) {
             place = payloads->free - 1;
             payloads->free = (uint32_t)((uintptr_t)payloads->args[place] >> 1);
@@ -163,24 +165,69 @@ void payload_free(payloads_t *payloads, uint32_t place) {
     Py_DECREF(args); /* plain values: no code of the program's runs */
 }
 
+/* ---- names and series ------------------------------------------------------------------------------------- */
+
+/* The id of a key, which is given one if there is room; -1 if not. Leaves an exception that is on its way alone: a
+   decorated call ends its span with one. */
+static int64_t key_id(registry_t *registry, PyObject *key, size_t bytes) {
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    PyObject *known = PyDict_GetItemWithError(registry->ids, key), *number = NULL;
+    int64_t id = known == NULL ? -1 : PyLong_AsLongLong(known);
+    if (known == NULL && !PyErr_Occurred()) {
+        while (recycles && !recorder_has_room(bytes) && make_room(bytes)) registries_compact();
+        if (registry->next < UINT32_MAX && recorder_has_room(bytes)) number = PyLong_FromUnsignedLong(registry->next);
+        if (number != NULL && PyDict_SetItem(registry->ids, key, number) == 0) {
+            recorder.text_bytes += bytes;
+            id = registry->next++;
+        }
+        Py_XDECREF(number);
+    }
+    PyErr_Clear();
+    PyErr_Restore(kind, error, trace);
+    return id;
+}
+
+int64_t name_id(PyObject *name) { return key_id(&recorder.names, name, name_bytes(name)); }
+
+int64_t series_id(PyObject *series) { return key_id(&recorder.series, series, series_bytes(series)); }
+
+void program_error_clear(void) {
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        recorder.interrupts++;
+        PyErr_SetInterrupt();
+    }
+    PyErr_Clear();
+}
+
 /* ---- a window's part -------------------------------------------------------------------------------------- */
 
-void part_clear(part_t *part) {
+void part_clear(part_t *part, int ours) {
     part_t old = *part;
     *part = (part_t){0};
     for (chunk_t *chunk = old.first, *next; chunk != NULL; chunk = next) {
         next = chunk->next;
-        chunk_free(chunk);
+        if (ours)
+            chunk_free(chunk);
+        else
+            munmap(chunk, chunk->bytes);
     }
     for (uint32_t i = 0; i < old.payloads.count; i++) {
         PyObject *args = old.payloads.args[i];
         if (is_free(args)) continue;
-        args_bytes -= value_bytes(args);
+        if (ours) args_bytes -= value_bytes(args);
         Py_DECREF(args);
     }
-    args_bytes -= old.payloads.room * sizeof *old.payloads.args;
+    if (ours) args_bytes -= old.payloads.room * sizeof *old.payloads.args;
     free(old.payloads.args);
     free(old.begun.of);
+}
+
+void budget_reset(void) {
+    chunk_bytes = args_bytes = 0;
+    recorder.text_bytes = recorder.sealed_text_bytes = 0;
+    Py_CLEAR(recorder.names.ids);
+    Py_CLEAR(recorder.series.ids);
 }
 
 /* ---- the module's part ------------------------------------------------------------------------------------ */

@@ -1,11 +1,7 @@
 /* Settling: rows in their final order, on tracks where they nest; the twin of twin/settle.py settle_rows.
 
-   Rows come thread after thread, each nearly in order. They are sorted as entries, 16 bytes each,
-
-       key u64 | row u32 | -          by ts; then each group of equal ts by (-dur, slices before instants)
-
-   by a stable merge of the runs they come in, and the columns are then permuted in place: they are the caller's no
-   more. The loops here run without the GIL and allocate with PyMem_Raw. */
+   order.c sorts. The columns are permuted in place: they are the caller's no more. The loops here run without the GIL
+   and allocate with PyMem_Raw. */
 
 #include "native.h"
 
@@ -20,31 +16,6 @@ static PyObject *reasons[2];               /* by reason_t */
 typedef enum { OVERLAP, DEPTH } reason_t;
 
 /* ---- order ---- */
-
-typedef struct {
-    uint64_t key;
-    uint32_t row;
-} entry_t;
-
-static uint64_t time_key(const columns_t *columns, Py_ssize_t row) {
-    return (uint64_t)columns->ts[row] ^ (uint64_t)1 << 63;
-}
-
-/* Orders rows of equal ts: the longer first, and a slice before an instant as long. */
-static uint64_t tie_key(const columns_t *columns, Py_ssize_t row) {
-    return (uint64_t)(INT64_MAX - columns->dur[row]) << 1 | (columns->kind[row] & ROW_INSTANT);
-}
-
-/* Whether no row has to move. */
-static int is_sorted(const columns_t *columns) {
-    for (Py_ssize_t row = 1; row < columns->rows; row++) {
-        if (likely(columns->ts[row - 1] < columns->ts[row]))
-            continue;
-        if (columns->ts[row - 1] > columns->ts[row] || tie_key(columns, row - 1) > tie_key(columns, row))
-            return 0;
-    }
-    return 1;
-}
 
 /* The first row of a negative dur, or -1. */
 static Py_ssize_t first_negative(const columns_t *columns) {
@@ -64,99 +35,6 @@ static Py_ssize_t first_negative(const columns_t *columns) {
     return row;
 }
 
-static size_t run_end(const entry_t *entries, size_t at, size_t count) {
-    for (at++; at < count && entries[at - 1].key <= entries[at].key; at++)
-        ;
-    return at;
-}
-
-/* Merge left..middle and middle..end to `to`; of equal keys the left one goes first. */
-static void merge(const entry_t *left, const entry_t *middle, const entry_t *end, entry_t *to) {
-    const entry_t *right = middle;
-    while (left < middle && right < end) {
-        size_t take_right = right->key < left->key;
-        const entry_t *taken = take_right ? right : left;
-        *to++ = *taken;
-        right += take_right;
-        left += 1 - take_right;
-    }
-    memcpy(to, left, (size_t)(middle - left) * sizeof *to);
-    to += middle - left;
-    memcpy(to, right, (size_t)(end - right) * sizeof *to);
-}
-
-/* Sort by key, stable: merge neighbouring runs, from one buffer to the other, until one is left. Returns which. */
-static entry_t *sort_entries(entry_t *from, entry_t *to, size_t count) {
-    while (run_end(from, 0, count) < count) {
-        for (size_t at = 0; at < count;) {
-            size_t middle = run_end(from, at, count);
-            size_t end = middle < count ? run_end(from, middle, count) : count;
-            merge(from + at, from + middle, from + end, to + at);
-            at = end;
-        }
-        entry_t *merged = to;
-        to = from;
-        from = merged;
-    }
-    return from;
-}
-
-/* Put the rows of each ts in order; they are sorted by ts. */
-static void sort_ties(const columns_t *columns, entry_t *entries, entry_t *spare, size_t count) {
-    for (size_t first = 0, end; first < count; first = end) {
-        for (end = first + 1; end < count && entries[end].key == entries[first].key; end++)
-            ;
-        if (end - first == 1)
-            continue;
-        for (size_t at = first; at < end; at++)
-            entries[at].key = tie_key(columns, entries[at].row);
-        entry_t *sorted = sort_entries(entries + first, spare + first, end - first);
-        if (sorted != entries + first)
-            memcpy(entries + first, sorted, (end - first) * sizeof *sorted);
-    }
-}
-
-static void permute_u64(uint64_t *column, const uint32_t *order, size_t rows, uint64_t *spare) {
-    for (size_t at = 0; at < rows; at++)
-        spare[at] = column[order[at]];
-    memcpy(column, spare, rows * sizeof *column);
-}
-
-static void permute_u32(uint32_t *column, const uint32_t *order, size_t rows, uint32_t *spare) {
-    for (size_t at = 0; at < rows; at++)
-        spare[at] = column[order[at]];
-    memcpy(column, spare, rows * sizeof *column);
-}
-
-static void permute_u8(uint8_t *column, const uint32_t *order, size_t rows, uint8_t *spare) {
-    for (size_t at = 0; at < rows; at++)
-        spare[at] = column[order[at]];
-    memcpy(column, spare, rows * sizeof *column);
-}
-
-/* Put the columns in order, and note the row that each was; 0, or -1 when there is no memory. */
-static int sort_columns(columns_t *columns, uint32_t *order) {
-    size_t rows = (size_t)columns->rows;
-    entry_t *entries = PyMem_RawMalloc(2 * rows * sizeof *entries);
-    if (!entries)
-        return -1;
-    for (size_t row = 0; row < rows; row++)
-        entries[row] = (entry_t){time_key(columns, (Py_ssize_t)row), (uint32_t)row};
-    entry_t *sorted = sort_entries(entries, entries + rows, rows);
-    sort_ties(columns, sorted, sorted == entries ? entries + rows : entries, rows);
-    for (size_t at = 0; at < rows; at++)
-        order[at] = sorted[at].row;
-    permute_u64((uint64_t *)columns->ts, order, rows, (uint64_t *)entries);
-    permute_u64((uint64_t *)columns->dur, order, rows, (uint64_t *)entries);
-    permute_u32(columns->name, order, rows, (uint32_t *)entries);
-    permute_u32(columns->cat, order, rows, (uint32_t *)entries);
-    permute_u32(columns->site, order, rows, (uint32_t *)entries);
-    permute_u32(columns->track, order, rows, (uint32_t *)entries);
-    permute_u8(columns->kind, order, rows, (uint8_t *)entries);
-    PyMem_RawFree(entries);
-    return 0;
-}
-
 /* ---- lanes ---- */
 
 /* A slice that cannot stay on its track: why, and the lane's number from 1. */
@@ -165,9 +43,14 @@ typedef struct {
     reason_t reason;
 } moved_t;
 
-/* The slice that each of a track's lanes holds, the last one. */
+/* Until when each of a track's lanes is taken: a tree of minima, so that the first free lane is found without looking at
+   each, which would take hours where a file's slices all overlap.
+
+       until    - | root | 2 nodes | 4 nodes | ... | a leaf for each lane         2 * room of them
+
+   A node is the smaller of its two children; a lane that is not there yet is taken for ever. */
 typedef struct {
-    open_slice_t *lanes;
+    uint64_t *until;
     size_t count, room;
 } lanes_t;
 
@@ -181,7 +64,7 @@ typedef struct {
 
 static void layout_free(layout_t *layout) {
     while (layout->tracks)
-        PyMem_RawFree(layout->of_track[--layout->tracks].lanes);
+        PyMem_RawFree(layout->of_track[--layout->tracks].until);
     PyMem_RawFree(layout->of_track);
     PyMem_RawFree(layout->moved);
     *layout = (layout_t){0};
@@ -213,23 +96,51 @@ static lanes_t *lanes_at(layout_t *layout, size_t place) {
     return &layout->of_track[place];
 }
 
-/* The number of the first lane that is free at the slice's start, now taken by it; 0 when there is no memory. */
-static size_t free_lane(lanes_t *track, open_slice_t slice) {
-    for (size_t lane = 0; lane < track->count; lane++)
-        if (since(track->lanes[lane].start, slice.start) >= (uint64_t)track->lanes[lane].dur) {
-            track->lanes[lane] = slice;
-            return lane + 1;
-        }
-    if (track->count == track->room) {
-        size_t room = track->room ? track->room * 2 : 4;
-        open_slice_t *lanes = PyMem_RawRealloc(track->lanes, room * sizeof *lanes);
-        if (!lanes)
-            return 0;
-        track->lanes = lanes;
-        track->room = room;
+/* Take a lane until a time. */
+static void take_lane(lanes_t *track, size_t lane, uint64_t until) {
+    size_t node = track->room + lane;
+    track->until[node] = until;
+    while (node /= 2) {
+        uint64_t left = track->until[2 * node], right = track->until[2 * node + 1];
+        track->until[node] = left < right ? left : right;
     }
-    track->lanes[track->count++] = slice;
-    return track->count;
+}
+
+/* Make room for twice as many lanes; 0, or -1 when there is no memory. */
+static int grow_lanes(lanes_t *track) {
+    lanes_t grown = {NULL, track->count, track->room ? track->room * 2 : 4};
+    grown.until = PyMem_RawMalloc(2 * grown.room * sizeof *grown.until);
+    if (!grown.until)
+        return -1;
+    memset(grown.until, 0xff, 2 * grown.room * sizeof *grown.until);
+    for (size_t lane = 0; lane < track->count; lane++)
+        take_lane(&grown, lane, track->until[track->room + lane]);
+    PyMem_RawFree(track->until);
+    *track = grown;
+    return 0;
+}
+
+/* The number of the first lane that is free at the slice's start, now taken by it; 0 when there is no memory. Times are
+   counted from INT64_MIN, and an end past 2**64 is that. */
+static size_t free_lane(lanes_t *track, open_slice_t slice) {
+    uint64_t start = since(INT64_MIN, slice.start), end = start + (uint64_t)slice.dur;
+    if (end < start)
+        end = UINT64_MAX;
+    size_t lane = track->count;
+    if (track->room && track->until[1] <= start) {
+        size_t node = 1;
+        while (node < track->room)
+            node = 2 * node + (track->until[2 * node] > start);
+        lane = node - track->room;
+    }
+    /* The start may be the end of time, when lanes that are not there yet seem free. */
+    if (lane >= track->count) {
+        if (track->count == track->room && grow_lanes(track) < 0)
+            return 0;
+        lane = track->count++;
+    }
+    take_lane(track, lane, end);
+    return lane + 1;
 }
 
 /* Move a slice that overlaps to a lane of its track; 0, or -1 when there is no memory. */
@@ -302,7 +213,7 @@ static PyObject *settle_order(columns_t *columns) {
     int sorted, status;
     Py_BEGIN_ALLOW_THREADS
     negative = first_negative(columns);
-    sorted = negative < 0 && is_sorted(columns);
+    sorted = negative < 0 && rows_are_sorted(columns);
     Py_END_ALLOW_THREADS
     if (negative >= 0)
         return PyErr_Format(PyExc_ValueError, "row %zd: columns.dur is negative", negative);
@@ -313,7 +224,7 @@ static PyObject *settle_order(columns_t *columns) {
     if (!order)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    status = sort_columns(columns, held.buf);
+    status = sort_rows(columns, held.buf);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&held);
     if (status < 0) {

@@ -15,40 +15,24 @@ static PyObject *freeze_call, *decorate; /* functions of stepscope.core */
 
 /* ---- recording: what happens seldom ----------------------------------------------------------------------- */
 
-/* A text's id in one of the window's dicts; -1: no room. */
-int64_t text_id(PyObject *ids, PyObject *text, size_t bytes) {
-    PyObject *known = PyDict_GetItemWithError(ids, text);
-    if (known != NULL) return PyLong_AsLongLong(known);
-    int64_t id = PyDict_GET_SIZE(ids);
-    PyObject *number = NULL;
-    if (!PyErr_Occurred() && id < UINT32_MAX && recorder_has_room(bytes)) number = PyLong_FromLongLong(id);
-    if (number == NULL || PyDict_SetItem(ids, text, number) < 0) {
-        id = -1;
-        PyErr_Clear();
-    } else {
-        recorder.text_bytes += bytes;
-    }
-    Py_XDECREF(number);
-    return id;
-}
-
 int span_register(span_t *span) {
-    int64_t id = text_id(recorder.names, span->name, (size_t)PyUnicode_GET_LENGTH(span->name) + 128);
+    int64_t id = name_id(span->name);
     if (id < 0) return -1;
     span->id = (uint32_t)id;
-    span->window = recorder.window;
+    span->registry = recorder.registry;
     return 0;
 }
 
 void record_put_args(buffer_t *buffer, span_t *span, uint16_t kind) {
     uint32_t window = recorder.window;
+    uint64_t interrupts = recorder.interrupts;
     PyObject *args = span_frozen_args(span); /* may run Python code, which may end the window, or fork */
     if (!recorder.recording || recorder.window != window || thread_slot.epoch != recorder.epoch) {
         Py_XDECREF(args);
         return;
     }
     if (args == NULL) {
-        buffer->part.dropped++;
+        buffer->part.dropped += recorder.interrupts == interrupts;
         return;
     }
     uint32_t payload = payload_add(buffer, args);
@@ -99,7 +83,7 @@ PyObject *span_frozen_args(span_t *span) {
     PyErr_Fetch(&kind, &error, &trace);
     PyObject *positional = span->positional == NULL ? Py_None : span->positional;
     PyObject *frozen = PyObject_CallFunctionObjArgs(freeze_call, positional, span->args, NULL);
-    if (frozen == NULL) PyErr_Clear();
+    if (frozen == NULL) program_error_clear();
     PyErr_Restore(kind, error, trace);
     return frozen;
 }
@@ -137,7 +121,8 @@ span_t *span_new(PyObject *name, PyObject *args, PyObject *positional) {
     span->positional = positional;
     span->serial = args == NULL ? 0 : next_serial++;
     span->id = 0;
-    span->window = 0; /* the first window is 1 */
+    span->registry = 0; /* the first is 1 */
+    span->entries = 0;
     span->plain = args != NULL && positional == NULL && args_are_plain(args);
     /* Plain arguments refer to nothing: there is no cycle to find. */
     if (args != NULL && !span->plain) PyObject_GC_Track((PyObject *)span);
@@ -159,6 +144,7 @@ static int span_clear(span_t *self) {
 
 static void span_dealloc(span_t *self) {
     PyObject_GC_UnTrack((PyObject *)self);
+    if (self->entries) open_forget(self);
     Py_DECREF(self->name);
     Py_XDECREF(self->args);
     Py_XDECREF(self->positional);

@@ -17,7 +17,8 @@ struct span {
     PyObject *args;       /* dict, or NULL: it has no arguments, and is the same span as others of its name */
     PyObject *positional; /* the second argument, whose items come before those of args; or NULL */
     uint64_t serial;
-    uint32_t id, window; /* id is the name's in that window */
+    uint32_t id, registry; /* id is the name's in that registry */
+    uint32_t entries;      /* how often it is open */
     int plain;           /* args can be recorded as they are */
 };
 
@@ -40,14 +41,14 @@ static inline int text_is_plain(PyObject *text) {
 
 /* ---- what happens seldom ---------------------------------------------------------------------------------- */
 
-/* The id of a text, or of a counter's (name, unit), among the open window's; -1 if there is no room. */
-__attribute__((noinline)) int64_t text_id(PyObject *ids, PyObject *text, size_t bytes);
 /* Give the span's name an id in the open window; -1 if there is no room: then the event is dropped. */
 __attribute__((noinline)) int span_register(span_t *span);
 /* Record an event of a span with arguments, which stand behind the record: as they are now. */
 __attribute__((noinline)) void record_put_args(buffer_t *buffer, span_t *span, uint16_t kind);
 /* Room for more open spans; -1: no memory. */
 __attribute__((noinline)) int open_grow(buffer_t *buffer);
+/* Forget a span that is open and will never end: nobody holds it any more. */
+void open_forget(span_t *span);
 /* Forget a span that is not the thread's innermost one: it ends before one it contains, as tasks that take turns on a
    thread do, or on another thread than it began on. The buffer of the thread that had it open; NULL: nobody. */
 __attribute__((noinline)) buffer_t *open_take(buffer_t *mine, span_t *span);
@@ -56,11 +57,11 @@ __attribute__((noinline)) buffer_t *open_take(buffer_t *mine, span_t *span);
 
 /* Room for a record of the span and, behind it, one payload; NULL if dropped. */
 static inline record_t *record_room(buffer_t *buffer, span_t *span) {
-    record_t *record = buffer->pos;
-    if (unlikely(span->window != recorder.window) && span_register(span) < 0) {
+    if (unlikely(span->registry != recorder.registry) && span_register(span) < 0) {
         buffer->part.dropped++;
         return NULL;
     }
+    record_t *record = buffer->pos; /* a new name may have taken the chunk */
     return unlikely(record >= buffer->end) ? buffer_grow(buffer) : record;
 }
 
@@ -93,7 +94,8 @@ static inline void span_begin(span_t *span) {
         recorder.lost++;
         return;
     }
-    buffer->open[buffer->open_count++] = (span_t *)Py_NewRef((PyObject *)span);
+    buffer->open[buffer->open_count++] = span;
+    span->entries++;
     if (!recorder.recording) return;
     if (likely(span->args == NULL))
         record_put(buffer, span, REC_BEGIN);
@@ -107,7 +109,7 @@ static inline void span_end(span_t *span) {
     size_t count = buffer->open_count;
     if (likely(count > 0 && buffer->open[count - 1] == span)) {
         buffer->open_count = count - 1;
-        Py_DECREF(span); /* the caller holds it too */
+        span->entries--;
     } else {
         buffer = open_take(buffer, span);
         if (buffer == NULL) return; /* it began before a fork, or without memory */

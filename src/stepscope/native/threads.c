@@ -13,11 +13,11 @@ _Thread_local thread_slot_t thread_slot TLS_MODEL = {NULL, UINT64_MAX};
 
 #define MANY_BUFFERS 64 /* with so many more than after the last time, those of threads that have ended are looked for */
 
-/* Buffers of threads that have ended, for the next ones. They are not freed: a thread may end a span after all that
-   its threading.Thread knows of. */
+/* Buffers of threads that have ended, for the next ones. They are not freed: a thread may end a span after its thread
+   state has said that it goes. */
 static buffer_t *spare;
 static size_t buffer_count, many_buffers = MANY_BUFFERS;
-static PyObject *current_thread, *native_id; /* functions of module threading */
+static PyObject *active_threads, *native_id; /* of module threading: Thread by ident, and a function */
 
 /* ---- open spans ------------------------------------------------------------------------------------------- */
 
@@ -35,24 +35,33 @@ static int open_remove(buffer_t *buffer, span_t *span) {
         if (buffer->open[place] != span) continue;
         buffer->open_count--;
         memmove(&buffer->open[place], &buffer->open[place + 1], (buffer->open_count - place) * sizeof(span_t *));
-        Py_DECREF(span);
+        span->entries--;
         return 1;
     }
     return 0;
 }
 
 buffer_t *open_take(buffer_t *mine, span_t *span) {
-    if (open_remove(mine, span)) return mine;
-    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next)
-        if (open_remove(buffer, span)) return buffer;
-    return NULL;
+    if (span->entries && open_remove(mine, span)) return mine;
+    buffer_t *first = NULL; /* of the threads that have it open; the list has the latest first */
+    if (span->entries)
+        for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next)
+            for (size_t place = 0; place < buffer->open_count; place++)
+                if (buffer->open[place] == span) first = buffer;
+    if (first != NULL) open_remove(first, span);
+    return first;
+}
+
+void open_forget(span_t *span) {
+    for (buffer_t *buffer = recorder.buffers; buffer != NULL && span->entries; buffer = buffer->next)
+        while (span->entries && open_remove(buffer, span)) continue;
 }
 
 /* ---- a thread's buffer ------------------------------------------------------------------------------------ */
 
 void buffer_clear(buffer_t *buffer) {
     buffer->pos = buffer->end = NULL;
-    part_clear(&buffer->part);
+    part_clear(&buffer->part, 1);
 }
 
 part_t buffer_hand_over(buffer_t *buffer) {
@@ -63,31 +72,81 @@ part_t buffer_hand_over(buffer_t *buffer) {
     return part;
 }
 
-static void buffer_retire(buffer_t *buffer) {
-    buffer_clear(buffer);
-    while (buffer->open_count) {
-        span_t *span = buffer->open[--buffer->open_count];
-        Py_DECREF(span); /* its arguments may run Python code when they go */
-    }
-    Py_CLEAR(buffer->thread);
-    buffer->next = spare;
-    spare = buffer;
+static void life_leave(life_t *life) {
+    if (life != NULL && --life->holders == 0) PyMem_RawFree(life);
 }
 
-static buffer_t *buffer_new(PyObject *thread, unsigned long tid) {
-    buffer_t *buffer = spare;
-    if (buffer != NULL) {
-        spare = buffer->next;
-        buffer_clear(buffer);
-    } else if ((buffer = calloc(1, sizeof *buffer)) == NULL) {
+/* The thread state goes, and with it what it holds. */
+static void life_end(PyObject *capsule) {
+    life_t *life = PyCapsule_GetPointer(capsule, NULL);
+    life->ended = 1;
+    life_leave(life);
+}
+
+/* Whether the calling thread lives: held by its thread state, and by a buffer; NULL with an exception. */
+static life_t *life_new(void) {
+    PyObject *state = PyThreadState_GetDict(); /* borrowed */
+    life_t *life = state == NULL ? NULL : PyMem_RawMalloc(sizeof *life);
+    if (life == NULL) {
+        PyErr_NoMemory();
         return NULL;
     }
-    buffer->thread = Py_NewRef(thread);
+    *life = (life_t){0, 1};
+    PyObject *capsule = PyCapsule_New(life, NULL, life_end);
+    if (capsule == NULL) {
+        PyMem_RawFree(life);
+        return NULL;
+    }
+    life->holders++;
+    int failed = PyDict_SetItemString(state, "stepscope", capsule) < 0;
+    Py_DECREF(capsule);
+    if (!failed) return life;
+    life_leave(life);
+    return NULL;
+}
+
+static void buffer_retire(buffer_t *buffer) {
+    buffer_clear(buffer);
+    while (buffer->open_count) buffer->open[--buffer->open_count]->entries--;
+    life_leave(buffer->life);
+    buffer->life = NULL;
+    PyObject *thread = buffer->thread;
+    buffer->thread = NULL;
+    buffer->next = spare;
+    spare = buffer;
+    Py_XDECREF(thread); /* may run Python code as it goes */
+}
+
+/* A buffer for the calling thread, whose Thread object and native id these are; NULL with an exception. */
+static buffer_t *buffer_new(PyObject *thread, unsigned long tid) {
+    life_t *life = life_new();
+    buffer_t *buffer = spare;
+    if (life == NULL) return NULL;
+    if (buffer != NULL) {
+        spare = buffer->next;
+        buffer_clear(buffer); /* its thread may have ended spans after all */
+        while (buffer->open_count) buffer->open[--buffer->open_count]->entries--;
+    } else if ((buffer = calloc(1, sizeof *buffer)) == NULL) {
+        life_leave(life);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    buffer->life = life;
+    buffer->thread = Py_XNewRef(thread);
     buffer->tid = tid;
     buffer->next = recorder.buffers;
     recorder.buffers = buffer;
     buffer_count++;
     return buffer;
+}
+
+/* The calling thread's Thread object, borrowed; NULL: there is none, and asking module threading would make one that
+   stays for ever. */
+static PyObject *thread_known(void) {
+    PyObject *ident = PyLong_FromUnsignedLong(PyThread_get_thread_ident());
+    PyObject *thread = ident == NULL ? NULL : PyDict_GetItemWithError(active_threads, ident);
+    Py_XDECREF(ident);
+    return thread;
 }
 
 buffer_t *buffer_adopt(void) {
@@ -97,19 +156,11 @@ buffer_t *buffer_adopt(void) {
         buffers_prune();
         many_buffers = 2 * buffer_count + MANY_BUFFERS;
     }
-    uint64_t epoch = recorder.epoch; /* asking for the thread may run Python code */
-    PyObject *thread = PyObject_CallNoArgs(current_thread), *number = NULL;
-    buffer_t *buffer = NULL;
-    if (thread != NULL) number = PyObject_CallNoArgs(native_id);
+    PyObject *thread = thread_known();
+    PyObject *number = PyErr_Occurred() ? NULL : PyObject_CallNoArgs(native_id);
     unsigned long tid = number == NULL ? 0 : PyLong_AsUnsignedLong(number);
-    if (!PyErr_Occurred() && epoch == recorder.epoch) {
-        if (thread_slot.epoch == epoch)
-            buffer = thread_slot.buffer; /* that code has adopted it */
-        else
-            buffer = buffer_new(thread, tid);
-    }
-    if (buffer != NULL) thread_slot = (thread_slot_t){buffer, epoch};
-    Py_XDECREF(thread);
+    buffer_t *buffer = PyErr_Occurred() ? NULL : buffer_new(thread, tid);
+    if (buffer != NULL) thread_slot = (thread_slot_t){buffer, recorder.epoch};
     Py_XDECREF(number);
     PyErr_Clear();
     PyErr_Restore(kind, error, trace);
@@ -118,26 +169,12 @@ buffer_t *buffer_adopt(void) {
 
 /* ---- all buffers ------------------------------------------------------------------------------------------ */
 
-static int thread_is_alive(PyObject *thread) {
-    PyObject *answer = PyObject_CallMethod(thread, "is_alive", NULL);
-    int alive = answer == NULL ? -1 : PyObject_IsTrue(answer);
-    Py_XDECREF(answer);
-    if (alive < 0) PyErr_Clear();
-    return alive != 0;
-}
-
-/* Asking runs Python code, and other threads, which may add buffers: so first all are asked, then some are taken
-   out. */
 void buffers_prune(void) {
-    if (recorder.walkers) return;
-    recorder.walkers++;
-    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next)
-        buffer->ended = !thread_is_alive(buffer->thread);
-    recorder.walkers--;
     buffer_t *ended = NULL;
+    if (recorder.walkers) return;
     for (buffer_t **link = &recorder.buffers; *link != NULL;) {
         buffer_t *buffer = *link;
-        if (!buffer->ended) {
+        if (!buffer->life->ended || buffer->open_count) { /* another thread may end what it has open */
             link = &buffer->next;
         } else {
             *link = buffer->next;
@@ -158,9 +195,6 @@ void buffers_reset(void) {
     recorder.buffers = NULL;
     recorder.recording = 0;
     recorder.epoch++;
-    Py_CLEAR(recorder.names);
-    Py_CLEAR(recorder.series);
-    recorder.text_bytes = 0;
     recorder.walkers = 0;
     buffer_count = 0;
     while (buffer != NULL) {
@@ -168,6 +202,7 @@ void buffers_reset(void) {
         buffer_retire(buffer);
         buffer = next;
     }
+    budget_reset();
 }
 
 /* ---- the module's part ------------------------------------------------------------------------------------ */
@@ -182,8 +217,8 @@ static PyMethodDef functions[] = {
 };
 
 int threads_add(PyObject *module) {
-    Py_XSETREF(current_thread, imported("threading", "current_thread"));
-    if (current_thread == NULL) return -1;
+    Py_XSETREF(active_threads, imported("threading", "_active"));
+    if (active_threads == NULL || !PyDict_Check(active_threads)) return -1;
     Py_XSETREF(native_id, imported("threading", "get_native_id"));
     if (native_id == NULL) return -1;
     return PyModule_AddFunctions(module, functions);

@@ -16,14 +16,15 @@ static int busy;
 /* ---- a sealed window -------------------------------------------------------------------------------------- */
 
 static void window_dealloc(window_t *window) {
+    int ours = window->epoch == recorder.epoch;
     for (size_t i = 0; i < window->thread_count; i++) {
         Py_XDECREF(window->threads[i].name);
-        part_clear(&window->threads[i].part);
+        part_clear(&window->threads[i].part, ours);
     }
     free(window->threads);
-    Py_XDECREF(window->names);
-    Py_XDECREF(window->series);
-    recorder.sealed_text_bytes -= window->text_bytes;
+    Py_XDECREF(window->names.ids);
+    Py_XDECREF(window->series.ids);
+    if (ours) recorder.sealed_text_bytes -= window->text_bytes;
     PyObject_Free(window);
 }
 
@@ -38,6 +39,7 @@ PyTypeObject Window_Type = {
 
 /* The thread's name now, as str; "" if it does not say. */
 static PyObject *thread_name(PyObject *thread) {
+    if (thread == Py_None) return PyUnicode_FromString("");
     PyObject *name = PyObject_GetAttrString(thread, "name");
     PyObject *text = name == NULL ? NULL : PyObject_Str(name);
     Py_XDECREF(name);
@@ -68,12 +70,13 @@ static window_t *window_new(void) {
     window->thread_count = count;
     window->text_bytes = recorder.text_bytes;
     window->lost = recorder.lost;
-    recorder.names = recorder.series = NULL;
+    window->epoch = recorder.epoch;
+    recorder.names = recorder.series = (registry_t){NULL, 0};
     recorder.sealed_text_bytes += recorder.text_bytes;
     recorder.text_bytes = 0;
     recorder.lost = 0;
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) { /* the latest first */
-        PyObject *thread = Py_NewRef(buffer->thread);
+        PyObject *thread = Py_NewRef(buffer->thread ? buffer->thread : Py_None);
         threads[--count] = (sealed_thread_t){buffer->tid, thread, buffer_hand_over(buffer)};
     }
     return window;
@@ -100,61 +103,84 @@ static int busy_enter(void) {
     return 0;
 }
 
-/* Note the spans that the buffers' threads have open, without their arguments, of which `with_args` gets those that
-   have some; 0, or -1 with an exception. Runs no Python code: no thread records in between. */
-static int open_spans_note(PyObject *with_args) {
+/* Where the begin of a span with arguments is noted. */
+typedef struct {
+    buffer_t *buffer;
+    uint32_t place;
+} noted_t;
+
+/* Note the spans that the buffers' threads have open, without their arguments. `with_args` gets those that have some,
+   and `noted`, which grows, where each is; 0, or -1 with an exception. Runs no Python code: no thread records in
+   between. */
+static int open_spans_note(PyObject *with_args, noted_t **noted) {
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
+        begun_list_t *begun = &buffer->part.begun;
         for (size_t i = 0; i < buffer->open_count; i++) {
             span_t *span = buffer->open[i];
             record_t begin[2] = {{opened.ticks, 0, REC_BEGIN, 0}, {span->serial, NO_PAYLOAD, REC_PAYLOAD, 0}};
             if (span->args != NULL) begin->kind = REC_BEGIN_ARGS;
-            if (span->window != recorder.window && span_register(span) < 0) {
+            if (span->registry != recorder.registry && span_register(span) < 0) {
                 buffer->part.dropped++;
                 continue;
             }
             begin->id = span->id;
-            if (begun_add(&buffer->part.begun, begin, 1) < 0) {
+            if (begun_add(begun, begin, 1) < 0) {
                 PyErr_NoMemory();
                 return -1;
             }
-            if (span->args != NULL && PyList_Append(with_args, (PyObject *)span) < 0) return -1;
+            if (span->args == NULL) continue;
+            size_t count = (size_t)PyList_GET_SIZE(with_args);
+            if ((count & (count - 1)) == 0) { /* it is full at each power of two */
+                noted_t *grown = realloc(*noted, (count ? 2 * count : 1) * sizeof *grown);
+                if (grown == NULL) {
+                    PyErr_NoMemory();
+                    return -1;
+                }
+                *noted = grown;
+            }
+            (*noted)[count] = (noted_t){buffer, begun->count - 1};
+            if (PyList_Append(with_args, (PyObject *)span) < 0) return -1;
         }
     }
     return 0;
 }
 
-/* Give arguments to the begin of the span with that serial, if it is still there. */
-static void open_span_give(uint64_t serial, PyObject *args) {
-    for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
-        begun_list_t *begun = &buffer->part.begun;
-        for (uint32_t i = 0; i < begun->count; i++) {
-            record_t *begin = begun->of[i].record;
-            if (begin->kind != REC_BEGIN_ARGS || begin[1].ticks != serial || begin[1].id != NO_PAYLOAD) continue;
-            uint32_t payload = payload_add(buffer, Py_NewRef(args)); /* may take begins away to make room */
-            if (i < begun->count && begun->of[i].record[1].ticks == serial)
-                begun->of[i].record[1].id = payload;
-            else
-                payload_free(&buffer->part.payloads, payload);
-            return;
-        }
+static int is_begin_of(const begun_list_t *begun, uint32_t place, uint64_t serial) {
+    return place < begun->count && begun->of[place].record->kind == REC_BEGIN_ARGS &&
+           begun->of[place].record[1].ticks == serial && begun->of[place].record[1].id == NO_PAYLOAD;
+}
+
+/* Give arguments to the begin of the span with that serial, if it is still there: the place is where it was, and spans
+   that have ended since have only brought it nearer to the front. */
+static void open_span_give(noted_t noted, uint64_t serial, PyObject *args) {
+    begun_list_t *begun = &noted.buffer->part.begun;
+    uint32_t payload = payload_add(noted.buffer, Py_NewRef(args)); /* may take begins away to make room */
+    for (uint32_t place = noted.place + 1; payload != NO_PAYLOAD && place-- > 0;) {
+        if (!is_begin_of(begun, place, serial)) continue;
+        begun->of[place].record[1].id = payload;
+        return;
     }
+    payload_free(&noted.buffer->part.payloads, payload);
 }
 
 static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
     if (busy_enter() < 0) return NULL;
     PyObject *names = PyDict_New(), *series = PyDict_New(), *with_args = PyList_New(0), *tick = NULL;
+    noted_t *noted = NULL;
     recorder.walkers++;
     recorder.recording = 0;
     if (names == NULL || series == NULL || with_args == NULL) goto finish;
-    Py_XSETREF(recorder.names, Py_NewRef(names));
-    Py_XSETREF(recorder.series, Py_NewRef(series));
+    Py_XSETREF(recorder.names.ids, Py_NewRef(names));
+    Py_XSETREF(recorder.series.ids, Py_NewRef(series));
+    recorder.names.next = recorder.series.next = 0;
     recorder.text_bytes = 0;
     recorder.window++;
+    recorder.registry++;
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) buffer_clear(buffer);
     opened = ticks_point();
     tick = PyLong_FromUnsignedLongLong(opened.ticks);
     if (tick == NULL) goto finish;
-    if (open_spans_note(with_args) < 0) {
+    if (open_spans_note(with_args, &noted) < 0) {
         Py_CLEAR(tick);
         goto finish;
     }
@@ -162,10 +188,11 @@ static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ig
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(with_args); i++) {
         span_t *span = (span_t *)PyList_GET_ITEM(with_args, i);
         PyObject *args = span_frozen_args(span); /* may run Python code */
-        if (args != NULL) open_span_give(span->serial, args);
+        if (recorder.recording && args != NULL) open_span_give(noted[i], span->serial, args);
         Py_XDECREF(args);
     }
 finish:
+    free(noted);
     Py_XDECREF(with_args);
     Py_XDECREF(series);
     Py_XDECREF(names);

@@ -1,5 +1,6 @@
 """Where a trace was recorded: host, process, rank, and the clocks."""
 
+import functools
 import os
 import sys
 from collections.abc import Mapping
@@ -60,12 +61,14 @@ def _process() -> str:
     return legal_text(script.rpartition("/")[2] or "python")
 
 
+@functools.cache
 def _host() -> str:
     import socket
 
     return legal_text(socket.gethostname())
 
 
+@functools.cache
 def _version() -> str:
     from importlib import metadata
 

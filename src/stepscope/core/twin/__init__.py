@@ -1,12 +1,15 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.perfetto import perfetto_rows
+from stepscope.core.twin.perfetto_pair import pair_events
+from stepscope.core.twin.perfetto_read import TrackEventScanner
 from stepscope.core.twin.points import counter, flow_end, flow_start, flow_step, instant
 from stepscope.core.twin.recorder import (
     CLOCK,
@@ -21,13 +24,15 @@ from stepscope.core.twin.recorder import (
     use_ticks,
     use_tsc,
 )
-from stepscope.core.twin.settle import renumber_rows, settle_rows
+from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
 from stepscope.core.twin.span import Span, record_function
 
 __all__ = [
     "CLOCK",
+    "ChromeScanner",
     "SealedWindow",
     "Span",
+    "TrackEventScanner",
     "chrome_counters",
     "chrome_rows",
     "counter",
@@ -39,10 +44,13 @@ __all__ = [
     "group_rows",
     "instant",
     "limit",
+    "json_value_end",
     "nest_rows",
     "now",
     "open_window",
+    "order_ties",
     "pair",
+    "pair_events",
     "perfetto_counters",
     "perfetto_rows",
     "record_function",

@@ -4,7 +4,7 @@ Ends are matched to the innermost open begin of the same span, not to the top of
 on a thread end out of order, and what overlaps is laid out later.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Paired, PairedCounters, PairedFlows, StepMark
@@ -55,7 +55,7 @@ class _Pairing:
         self.columns = Columns.empty()
         self.strings: dict[str, int] = {"": 0, CATEGORY: 1, FLOW: 2}
         self.threads: list[tuple[int, str]] = []
-        self.args: dict[int, dict[str, Any]] = {}
+        self.args: dict[int, Mapping[str, Any]] = {}
         self.open: list[tuple[Any, int]] = []
         self.dropped: dict[str, int] = {}
         self.counters = PairedCounters.empty()

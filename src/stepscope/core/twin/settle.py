@@ -6,11 +6,12 @@ a lane of its own, where it adopts nobody. What is nested deeper than Perfetto d
 
 from array import array
 from collections import defaultdict
+from heapq import heappop, heappush
 
 from stepscope.core.rows import INSTANT, Columns, Lane, Renumbered, Settled
 from stepscope.core.twin.nest import still_open
 
-__all__ = ["renumber_rows", "settle_rows"]
+__all__ = ["order_ties", "renumber_rows", "settle_rows"]
 
 # The trace processor's limit: deeper slices are dropped there, and counted as errors.
 MAX_DEPTH = 512
@@ -31,13 +32,13 @@ def settle_rows(columns: Columns, tick_ns: int) -> Settled:
     ts, dur = columns.ts, columns.dur
     lanes: dict[int, Lane] = {}
     open_slices: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    lane_ends: defaultdict[int, list[int]] = defaultdict(list)
+    overlapping: defaultdict[int, _Lanes] = defaultdict(_Lanes)
     for row, (start, track, kind) in enumerate(zip(ts, columns.track, columns.kind, strict=True)):
         stack = still_open(open_slices[track], start, dur[row])
         end = start + dur[row]
         if stack and end > stack[-1][0]:
             if end - stack[-1][0] > tick_ns:
-                lanes[row] = Lane("overlap", _free_lane(lane_ends[track], start, end))
+                lanes[row] = Lane("overlap", overlapping[track].take(start, end))
                 continue
             end = stack[-1][0]
             dur[row] = end - start
@@ -48,14 +49,48 @@ def settle_rows(columns: Columns, tick_ns: int) -> Settled:
     return Settled(columns, order if moved else None, lanes)
 
 
-def _free_lane(ends: list[int], start: int, end: int) -> int:
-    """The first lane that is free at `start`, now taken until `end`."""
-    for lane, taken_until in enumerate(ends):
-        if taken_until <= start:
-            ends[lane] = end
-            return lane + 1
-    ends.append(end)
-    return len(ends)
+class _Lanes:
+    """The lanes of one track, numbered from 1."""
+
+    def __init__(self) -> None:
+        self._free: list[int] = []  # heaps: looking at each lane would take hours where a file's slices all overlap
+        self._taken: list[tuple[int, int]] = []  # until when, and the lane
+
+    def take(self, start: int, end: int) -> int:
+        """The first lane that is free at `start`, now taken until `end`; starts do not go back."""
+        while self._taken and self._taken[0][0] <= start:
+            heappush(self._free, heappop(self._taken)[1])
+        lane = heappop(self._free) if self._free else len(self._taken) + 1
+        heappush(self._taken, (end, lane))
+        return lane
+
+
+def order_ties(columns: Columns) -> "array[int] | None":
+    """Sort rows that begin and last alike on several tracks by track, in place.
+
+    Which one came first no file keeps that has one packet sequence a track. Tracks count by their first row, so that
+    the order is the same when the rows come track after track.
+
+    Args:
+        columns: settled and on their lanes. Clamping may have made some shorter than what stands behind them.
+
+    Returns:
+        The place that each row had; None: no row has moved.
+    """
+    keys = list(map(_place_in_time, columns.ts, columns.dur, columns.kind))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    rank = {track: number for number, track in enumerate(dict.fromkeys(map(columns.track.__getitem__, order)))}
+    if len(rank) > 1:
+        order.sort(key=lambda row: (keys[row], rank[columns.track[row]]))
+    if order == list(range(len(order))):
+        return None
+    for column in columns:
+        column[:] = array(column.typecode, map(column.__getitem__, order))
+    return array("I", order)
+
+
+def _place_in_time(ts: int, dur: int, kind: int) -> tuple[int, int, int]:
+    return ts, -dur, kind & INSTANT
 
 
 def renumber_rows(columns: Columns) -> Renumbered:

