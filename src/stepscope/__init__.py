@@ -13,11 +13,13 @@ with profile(schedule=schedule(wait=1, warmup=1, active=3, repeat=2),
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stepscope.analysis.diff import Diff
     from stepscope.core import kernels
     from stepscope.formats.files import read, write
     from stepscope.model.errors import (
         AnalysisError,
         CheckError,
+        DiffError,
         ExportError,
         FormatError,
         LifecycleError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     )
     from stepscope.model.trace import Trace
     from stepscope.session.activities import ProfilerActivity, supported_activities
+    from stepscope.session.comparison import diff, overlay
     from stepscope.session.handlers import tensorboard_trace_handler, trace_handler
     from stepscope.session.profile import profile
     from stepscope.session.schedule import ProfilerAction, explain, schedule
@@ -50,20 +53,24 @@ __all__ = [
     "supported_activities",
     "tensorboard_trace_handler",
     # and what goes beyond them
+    "Diff",
     "Session",
     "Trace",
     "counter",
+    "diff",
     "explain",
     "flow_end",
     "flow_start",
     "flow_step",
     "instant",
+    "overlay",
     "read",
     "trace_handler",
     "write",
     # what can go wrong
     "AnalysisError",
     "CheckError",
+    "DiffError",
     "ExportError",
     "FormatError",
     "LifecycleError",
@@ -82,6 +89,9 @@ _ON_DEMAND = {
     "schedule": "stepscope.session.schedule",
     "supported_activities": "stepscope.session.activities",
     "read": "stepscope.formats.files",
+    "Diff": "stepscope.analysis.diff",
+    "diff": "stepscope.session.comparison",
+    "overlay": "stepscope.session.comparison",
     "tensorboard_trace_handler": "stepscope.session.handlers",
     "Session": "stepscope.session.session",
     "Trace": "stepscope.model.trace",
@@ -90,6 +100,7 @@ _ON_DEMAND = {
     "write": "stepscope.formats.files",
     "AnalysisError": "stepscope.model.errors",
     "CheckError": "stepscope.model.errors",
+    "DiffError": "stepscope.model.errors",
     "ExportError": "stepscope.model.errors",
     "FormatError": "stepscope.model.errors",
     "LifecycleError": "stepscope.model.errors",

@@ -6,6 +6,7 @@ Every message says what happened, where, and what to do; only the command line t
 __all__ = [
     "AnalysisError",
     "CheckError",
+    "DiffError",
     "ExportError",
     "FormatError",
     "LifecycleError",
@@ -42,6 +43,10 @@ class ExportError(StepscopeError, OSError):
 
 class AnalysisError(StepscopeError, ValueError):
     """Something was asked of traces that they do not hold; the message says how to record it."""
+
+
+class DiffError(StepscopeError, ValueError):
+    """A comparison that cannot be made: a rule that there is not, or a side without traces."""
 
 
 class CheckError(StepscopeError, RuntimeError):

@@ -40,7 +40,9 @@
        perfetto_take.c   the columns as Python gets them
        perfetto_tables.c what packets refer to: texts, ids, tracks, sequences; these share perfetto_read.h
        perfetto_pair.c   TrackEvents -> rows                         (twin/perfetto_pair.py)
-       counters.c        counter values in both formats              (twin/counters.py) */
+       counters.c        counter values in both formats              (twin/counters.py)
+       trees.c           hashes of call trees                        (twin/trees.py)
+       paths.c           times by path and step                      (twin/paths.py) */
 
 #ifndef STEPSCOPE_NATIVE_H
 #define STEPSCOPE_NATIVE_H
@@ -98,6 +100,8 @@ typedef struct {
 int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
 /* The same for reading, of that length. */
 int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held);
+/* The same for reading, with at least `length` items, or as many if `exactly`. */
+int array_for(PyObject *array, array_is_t is, Py_ssize_t length, int exactly, Py_buffer *held);
 /* An attribute of a module, imported; NULL with an exception. */
 PyObject *imported(const char *module, const char *name);
 
@@ -242,5 +246,7 @@ int perfetto_take_add(PyObject *module);
 int perfetto_pair_add(PyObject *module);
 int flows_add(PyObject *module);
 int counters_add(PyObject *module);
+int trees_add(PyObject *module);
+int paths_add(PyObject *module);
 
 #endif

@@ -7,6 +7,7 @@ from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
+from stepscope.core.twin.paths import time_paths
 from stepscope.core.twin.perfetto import perfetto_rows
 from stepscope.core.twin.perfetto_pair import pair_events
 from stepscope.core.twin.perfetto_read import TrackEventScanner
@@ -26,6 +27,7 @@ from stepscope.core.twin.recorder import (
 )
 from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
 from stepscope.core.twin.span import Span, record_function
+from stepscope.core.twin.trees import hash_trees
 
 __all__ = [
     "CLOCK",
@@ -42,6 +44,7 @@ __all__ = [
     "flow_step",
     "fold_rows",
     "group_rows",
+    "hash_trees",
     "instant",
     "limit",
     "json_value_end",
@@ -59,6 +62,7 @@ __all__ = [
     "settle_rows",
     "sum_groups",
     "thread_id",
+    "time_paths",
     "tsc_in_use",
     "use_ticks",
     "use_tsc",

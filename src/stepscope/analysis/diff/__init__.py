@@ -1,0 +1,21 @@
+"""Diff: what one trace does that another does not, and what it does more slowly.
+
+    rules       what counts as a difference; rules for names        finding     one difference
+    words       names as they are compared                          identity    who is who: processes and threads
+    run         one trace, ready: trees, hashes, steps              steps       which step is which
+    align       two lists, paired in order                          siblings    what became of each child
+    structure   the trees of two runs: changes                      gather      changes -> findings
+    values      counters and flows                                  samples     times by path and step
+    ranktest    more than chance?                                   timing      slower and faster
+    outliers    one call out of line                                loss        what cannot be known
+    compare     all of it, in order                                 result      the Diff
+
+Files import from those above them only.
+"""
+
+from stepscope.analysis.diff.compare import compare
+from stepscope.analysis.diff.finding import KINDS, Evidence, Finding, Where
+from stepscope.analysis.diff.result import Diff
+from stepscope.analysis.diff.rules import NAME_RULES, NameRule, Rules
+
+__all__ = ["KINDS", "NAME_RULES", "Diff", "Evidence", "Finding", "NameRule", "Rules", "Where", "compare"]

@@ -1,0 +1,191 @@
+"""Alignment: which of two lists of siblings are the same ones, in order.
+
+Three tiers of likeness: whole subtrees, their shapes, names. Small lists are aligned exactly; long ones are cut at what
+occurs once in both, or along their longest common subsequence, and the pieces are aligned then. The result does not
+depend on which list comes first.
+
+Source: Myers, "An O(ND) Difference Algorithm" (1986); patience diff, by Cohen.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["Tiers", "align"]
+
+# What a pair is worth by the tier in which its members are equal. Two that are not equal at all, but in one place, are
+# worth something too: they are no pair, but perhaps one of them is the other's new name.
+WORTH = (5, 4, 3)
+IN_ONE_PLACE = 1
+# Aligned exactly up to this many pairs of members: a hundred by a hundred.
+MAX_CELLS = 10_000
+# The longest edit script that is looked for; its cost grows with the square.
+MAX_EDITS = 400
+
+Pairs = list[tuple[int, int]]
+
+
+class Tiers(NamedTuple):
+    """A list of siblings: what they are in each tier."""
+
+    full: Sequence[int]
+    shape: Sequence[int]
+    name: Sequence[int]
+
+
+class _Piece(NamedTuple):
+    """A stretch of both lists: base[i:i_end] and head[j:j_end]."""
+
+    i: int
+    i_end: int
+    j: int
+    j_end: int
+
+
+def align(base: Tiers, head: Tiers) -> Pairs:
+    """Pair the members of two lists.
+
+    Returns:
+        (place in base, place in head) of each pair, both rising.
+    """
+    if list(head.full) < list(base.full):
+        return [(i, j) for j, i in align(head, base)]
+    pairs: Pairs = []
+    todo = [_Piece(0, len(base.full), 0, len(head.full))]
+    while todo:
+        piece = _trim(base, head, todo.pop(), pairs)
+        if piece.i == piece.i_end or piece.j == piece.j_end:
+            continue
+        if (piece.i_end - piece.i) * (piece.j_end - piece.j) <= MAX_CELLS:
+            pairs += _align_exactly(base, head, piece)
+            continue
+        anchors = _anchors(base, head, piece)
+        pairs += anchors
+        if anchors:
+            todo += _between(piece, anchors)
+    return sorted(pairs)
+
+
+def _trim(base: Tiers, head: Tiers, piece: _Piece, pairs: Pairs) -> _Piece:
+    """Pair what is equal at both ends."""
+    i, i_end, j, j_end = piece
+    left, right = base.full, head.full
+    while i < i_end and j < j_end and left[i] == right[j]:
+        pairs.append((i, j))
+        i, j = i + 1, j + 1
+    while i < i_end and j < j_end and left[i_end - 1] == right[j_end - 1]:
+        i_end, j_end = i_end - 1, j_end - 1
+        pairs.append((i_end, j_end))
+    return _Piece(i, i_end, j, j_end)
+
+
+def _align_exactly(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
+    """The pairs of a piece that are worth most together."""
+    i0, i_end, j0, j_end = piece
+    others = list(zip(head.full[j0:j_end], head.shape[j0:j_end], head.name[j0:j_end], strict=True))
+    best = [[0] * (len(others) + 1)]
+    for full, shape, name in zip(base.full[i0:i_end], base.shape[i0:i_end], base.name[i0:i_end], strict=True):
+        above, row = best[-1], [0]
+        for at, other in enumerate(others):
+            worth = IN_ONE_PLACE
+            if name == other[2]:
+                worth = WORTH[0] if full == other[0] else WORTH[1] if shape == other[1] else WORTH[2]
+            row.append(max(above[at + 1], row[at], above[at] + worth))
+        best.append(row)
+    pairs: Pairs = []
+    i, j = i_end - i0, j_end - j0
+    while i and j:
+        score = best[i][j]
+        if score == best[i - 1][j]:
+            i -= 1
+        elif score == best[i][j - 1]:
+            j -= 1
+        else:
+            i, j = i - 1, j - 1
+            if base.name[i0 + i] == head.name[j0 + j]:
+                pairs.append((i0 + i, j0 + j))
+    return pairs
+
+
+def _anchors(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
+    """Pairs to cut a long piece at; none if there is nothing to go by."""
+    for tier in range(3):
+        if anchors := _unique(base[tier], head[tier], piece):
+            return anchors
+    for tier in (0, 2):
+        if anchors := _common(base[tier], head[tier], piece):
+            return anchors
+    return []
+
+
+def _unique(left: Sequence[int], right: Sequence[int], piece: _Piece) -> Pairs:
+    """The longest rising run of what occurs once in both."""
+    i0, i_end, j0, j_end = piece
+    once = {value for value, count in Counter(left[i0:i_end]).items() if count == 1}
+    once &= {value for value, count in Counter(right[j0:j_end]).items() if count == 1}
+    place = {value: j for j, value in enumerate(right[j0:j_end], j0) if value in once}
+    found = [(i, place[value]) for i, value in enumerate(left[i0:i_end], i0) if value in once]
+    ends: list[int] = []
+    last: list[int] = []
+    before: list[int] = []
+    for at, (_, j) in enumerate(found):
+        length = bisect_left(ends, j)
+        before.append(last[length - 1] if length else -1)
+        if length == len(ends):
+            ends.append(j)
+            last.append(at)
+        else:
+            ends[length], last[length] = j, at
+    run: Pairs = []
+    at = last[-1] if last else -1
+    while at >= 0:
+        run.append(found[at])
+        at = before[at]
+    return run[::-1]
+
+
+def _common(left: Sequence[int], right: Sequence[int], piece: _Piece) -> Pairs:
+    """The longest common subsequence of a piece, if few edits lead from one to the other."""
+    i0, i_end, j0, j_end = piece
+    n, m = i_end - i0, j_end - j0
+    reach = {1: 0}
+    trail: list[dict[int, int]] = []
+    for edits in range(min(n + m, MAX_EDITS) + 1):
+        trail.append(dict(reach))
+        for diagonal in range(-edits, edits + 1, 2):
+            down = diagonal == -edits or (diagonal != edits and reach[diagonal - 1] < reach[diagonal + 1])
+            i = reach[diagonal + 1] if down else reach[diagonal - 1] + 1
+            while i < n and i - diagonal < m and left[i0 + i] == right[j0 + i - diagonal]:
+                i += 1
+            reach[diagonal] = i
+            if i >= n and i - diagonal >= m:
+                return _walk_back(trail, (n, m), (i0, j0))
+    return []
+
+
+def _walk_back(trail: list[dict[int, int]], end: tuple[int, int], start: tuple[int, int]) -> Pairs:
+    """The equal members along the way that `_common` has found."""
+    pairs: Pairs = []
+    i, j = end
+    for edits in range(len(trail) - 1, -1, -1):
+        reach, diagonal = trail[edits], i - j
+        down = diagonal == -edits or (diagonal != edits and reach[diagonal - 1] < reach[diagonal + 1])
+        came = diagonal + 1 if down else diagonal - 1
+        i_before = reach[came] if edits else 0
+        j_before = i_before - came if edits else 0
+        while i > i_before and j > j_before:
+            i, j = i - 1, j - 1
+            pairs.append((start[0] + i, start[1] + j))
+        i, j = i_before, j_before
+    return pairs[::-1]
+
+
+def _between(piece: _Piece, anchors: Pairs) -> list[_Piece]:
+    """What is left of a piece between its anchors."""
+    pieces = []
+    i, j = piece.i, piece.j
+    for i_next, j_next in [*anchors, (piece.i_end, piece.j_end)]:
+        pieces.append(_Piece(i, i_next, j, j_next))
+        i, j = i_next + 1, j_next + 1
+    return pieces

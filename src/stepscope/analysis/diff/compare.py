@@ -1,0 +1,192 @@
+"""The comparison, from traces to a Diff: who is who, which step is which, then structure, values and times."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from stepscope.analysis.diff.finding import KINDS, Finding, Where
+from stepscope.analysis.diff.gather import gather
+from stepscope.analysis.diff.identity import Group, Naming, identify
+from stepscope.analysis.diff.loss import limits_of
+from stepscope.analysis.diff.outliers import find_outliers
+from stepscope.analysis.diff.ranktest import median
+from stepscope.analysis.diff.result import Around, Diff
+from stepscope.analysis.diff.rules import Rules
+from stepscope.analysis.diff.run import Run
+from stepscope.analysis.diff.samples import Samples, sample_times
+from stepscope.analysis.diff.steps import StepPairs, align_steps
+from stepscope.analysis.diff.structure import Change, Structure, compare_trees
+from stepscope.analysis.diff.timing import Unsure, compare_times
+from stepscope.analysis.diff.values import compare_counters, compare_flows
+from stepscope.analysis.diff.words import Words
+from stepscope.model.errors import DiffError
+from stepscope.model.trace import Trace
+
+__all__ = ["compare"]
+
+_Sides = tuple[list[Run], list[Run]]
+
+
+def compare(base: Sequence[Trace], head: Sequence[Trace], rules: Rules) -> Diff:
+    """Compare the runs of two sides.
+
+    Args:
+        base: at least one trace.
+        head: at least one trace.
+        rules: what counts as a difference.
+
+    Raises:
+        DiffError: a side has no trace.
+    """
+    for side, traces in (("base", base), ("head", head)):
+        if not traces:
+            message = f"{side} has no trace. A side is one trace, or a list of traces of repeated runs."
+            raise DiffError(message)
+    words = Words(rules)
+    naming = identify(base, head, words)
+    sides: _Sides = (
+        [Run(trace, groups, words) for trace, groups in zip(base, naming.tracks[0], strict=True)],
+        [Run(trace, groups, words) for trace, groups in zip(head, naming.tracks[1], strict=True)],
+    )
+    processes = [{group.process for run in side for group in run.groups} for side in sides]
+    common = sorted(processes[0] & processes[1])
+    steps = {process: align_steps(process, *sides) for process in common}
+    findings = [*_processes(processes), *_threads(sides, common, naming)]
+    for process, pairs in steps.items():
+        findings += _steps(process, pairs)
+    changes, flows = _structure(sides, steps, naming)
+    findings += gather(changes)
+    findings += flows
+    findings += compare_counters(*sides)
+    samples = sample_times(sides, {process: pairs.pairs for process, pairs in steps.items()}, changes)
+    unsure: list[Unsure] = []
+    judged = 0
+    if rules.timings:
+        times = compare_times(samples, rules, words.texts)
+        findings += times.findings
+        findings += find_outliers(samples, rules, words.texts, times.paths)
+        unsure, judged = times.unsure, times.judged
+    chosen = sorted(_chosen(findings, rules), key=_order)
+    return Diff(
+        tuple(chosen),
+        tuple(one for one in unsure if _is_chosen((*one.where.path, one.name), rules)),
+        limits_of(base, head),
+        rules=rules,
+        runs=(len(base), len(head)),
+        steps=sum(len(pairs.pairs) for pairs in steps.values()),
+        judged=judged,
+        around=_surroundings(chosen, samples, words, timings=rules.timings),
+    )
+
+
+def _processes(processes: Sequence[set[str]]) -> Iterator[Finding]:
+    for name in sorted(processes[0] ^ processes[1]):
+        missing = name in processes[0]
+        yield Finding("missing" if missing else "new", "process", Where(), name, int(missing), int(not missing))
+
+
+def _threads(sides: _Sides, common: Sequence[str], naming: Naming) -> Iterator[Finding]:
+    """Threads that only one side has, or that have another name."""
+    threads = [{group for run in side for group in run.groups if group.thread} for side in sides]
+    for process, thread in sorted(threads[0] ^ threads[1]):
+        if process in common:
+            missing = (process, thread) in threads[0]
+            kind = "missing" if missing else "new"
+            yield Finding(kind, "thread", Where(process), thread, int(missing), int(not missing))
+    for process, one, other in naming.renamed:
+        yield Finding("renamed", "thread", Where(process), one, one, other, unit="name")
+
+
+def _steps(process: str, pairs: StepPairs) -> Iterator[Finding]:
+    for kind, numbers, counts in (("missing", pairs.missing, (1, 0)), ("new", pairs.new, (0, 1))):
+        if numbers:
+            name = f"ProfilerStep#{numbers[0]}" if len(numbers) == 1 else "ProfilerStep#*"
+            yield Finding(kind, "step", Where(process, steps=tuple(numbers)), name, *counts, len(numbers))
+
+
+def _structure(
+    sides: _Sides, steps: dict[str, StepPairs], naming: Naming
+) -> tuple[list[tuple[Run, Run, list[Change]]], list[Finding]]:
+    """The changes of each run of head, and flows that come more or less often.
+
+    A run of head is compared with the run of base that it differs least from: what base does in any of its runs is
+    known.
+    """
+    found: list[tuple[Run, Run, list[Change]]] = []
+    flows: dict[Finding, int] = {}
+    for process, pairs in steps.items():
+        runs = [[run for run in side if any(group.process == process for group in run.groups)] for side in sides]
+        groups = _common_groups(runs, process)
+        for head in runs[1]:
+            candidates: list[tuple[Run, Structure, list[Finding]]] = []
+            for base in runs[0]:
+                structure = compare_trees(base, head, groups, pairs.pairs, naming.free)
+                counted = compare_flows(process, (base, head), structure.gone, pairs.pairs)
+                candidates.append((base, structure, counted))
+                if not structure.changes and not counted:
+                    break
+            base, structure, counted = min(candidates, key=lambda one: len(one[1].changes) + len(one[2]))
+            found.append((base, head, structure.changes))
+            for finding in counted:
+                flows[finding] = flows.get(finding, 0) + 1
+    return found, [replace(finding, count=count) for finding, count in flows.items()]
+
+
+def _common_groups(runs: Sequence[Sequence[Run]], process: str) -> list[Group]:
+    groups = [{group for run in side for group in run.groups if group.process == process} for side in runs]
+    return sorted(group for group in groups[0] & groups[1] if group.thread)
+
+
+def _chosen(findings: Iterable[Finding], rules: Rules) -> Iterator[Finding]:
+    for finding in findings:
+        others = finding.where_base.path if finding.where_base else ()
+        shown = (finding.head,) if finding.kind == "renamed" else ()
+        if _is_chosen((*finding.where.path, *others, finding.name, *shown), rules):
+            yield finding
+
+
+def _is_chosen(names: Iterable[str], rules: Rules) -> bool:
+    """Whether a finding of these names, from the root to its own, is wanted."""
+    texts = list(names)
+
+    def matches(patterns: Iterable[str]) -> bool:
+        return any(fnmatchcase(text, pattern) for pattern in patterns for text in texts)
+
+    return not matches(rules.ignore) and (not rules.only or matches(rules.only))
+
+
+def _order(finding: Finding) -> tuple[object, ...]:
+    where = finding.where
+    return (
+        where.process,
+        where.thread,
+        where.path,
+        list(KINDS).index(finding.kind),
+        finding.name,
+        repr(finding.base),
+        repr(finding.head),
+        where.steps,
+    )
+
+
+def _surroundings(
+    findings: Iterable[Finding], samples: Samples, words: Words, *, timings: bool
+) -> dict[tuple[str, str, tuple[str, ...]], Around]:
+    """What is around each finding: how many others there are beside it, and the times above it."""
+    wanted: set[tuple[str, str, tuple[str, ...]]] = set()
+    for finding in findings:
+        where = finding.where
+        if where.thread:
+            wanted |= {(where.process, where.thread, where.path[:end]) for end in range(len(where.path) + 1)}
+    table, cells = samples
+    children: dict[int, int] = {}
+    for above in table.above:
+        children[above] = children.get(above, 0) + 1
+    found = {}
+    for process, thread, path in wanted:
+        number = table.find(Group(process, thread), [words.number(text) for text in path])
+        if number is not None:
+            times = [median([cell.total for cell in side.get(number, ())]) / 1000 for side in cells]
+            known = timings and all(number in side for side in cells)
+            found[process, thread, path] = Around(children.get(number, 0), *(times if known else (None, None)))
+    return found

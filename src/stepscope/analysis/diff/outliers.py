@@ -1,0 +1,81 @@
+"""Outliers: one call that takes many times what its own kind takes, in one step, on one side only."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from stepscope.analysis.diff.finding import Finding, Where
+from stepscope.analysis.diff.ranktest import median
+from stepscope.analysis.diff.rules import Rules
+from stepscope.analysis.diff.run import OUTSIDE
+from stepscope.analysis.diff.samples import Cell, Samples
+
+__all__ = ["find_outliers"]
+
+# Fewer steps than this do not say what is usual.
+MIN_CELLS = 5
+# What more than this share of the steps have is not out of line.
+MAX_SHARE = 0.1
+
+
+class _Outlier(NamedTuple):
+    """The longest call of a path: its side, its cell, by how many ns it is too long, and what is usual."""
+
+    side: int
+    cell: Cell
+    excess: float
+    usual: float
+
+
+def find_outliers(samples: Samples, rules: Rules, texts: Sequence[str], skip: set[int]) -> list[Finding]:
+    """Find the calls that are far out of line; what is so only through a child is not one.
+
+    Args:
+        samples: of both sides.
+        rules: how far.
+        texts: what the numbers of names stand for.
+        skip: paths that are slower or faster anyway.
+    """
+    table, (base, head) = samples
+    explained: dict[tuple[int, int, int, int], float] = {}
+    findings = []
+    for path in range(len(table.above) - 1, -1, -1):
+        compared = path in base and path in head and path not in skip
+        found = _outlier(base[path], head[path], rules) if compared else None
+        if found is None:
+            continue
+        around = table.above[path]
+        place = found.side, found.cell.run, found.cell.step
+        inside = explained.get((path, *place), 0.0)
+        if around >= 0:
+            key = (around, *place)
+            explained[key] = explained.get(key, 0.0) + max(found.excess, inside)
+        if inside < found.excess / 2:
+            findings.append(_finding(samples, path, found, texts))
+    return findings
+
+
+def _outlier(base: Sequence[Cell], head: Sequence[Cell], rules: Rules) -> _Outlier | None:
+    """The longest call of a path, if it is far out of line, on one side, in few steps."""
+    cells = [*base, *head]
+    if len(cells) < MIN_CELLS:
+        return None
+    usual = median([cell.total / cell.calls for cell in cells])
+    longest = [max(side, key=lambda cell: cell.longest) for side in (base, head)]
+    side = 1 if longest[1].longest > longest[0].longest else 0
+    most, other = longest[side], longest[side ^ 1]
+    excess = most.longest - usual
+    far = most.longest >= rules.outlier_ratio * usual and excess >= rules.outlier_us * 1000
+    alike = sum(cell.longest > most.longest / 2 for cell in (base, head)[side])
+    alone = other.longest <= most.longest / 2 and alike <= max(1, MAX_SHARE * len((base, head)[side]))
+    return _Outlier(side, most, excess, usual) if far and alone else None
+
+
+def _finding(samples: Samples, path: int, found: _Outlier, texts: Sequence[str]) -> Finding:
+    table, cells = samples
+    group = table.group_of(path)
+    names = tuple(texts[name] for name in table.path_of(path)[:-1])
+    steps = () if found.cell.step == OUTSIDE else (found.cell.step,)
+    times = [round(max(cell.longest for cell in side[path]) / 1000, 3) for side in cells]
+    note = f"one call in {('base', 'head')[found.side]}; usually {found.usual / 1000:.1f} us"
+    where = Where(group.process, group.thread, names, steps)
+    return Finding("outlier", "slice", where, texts[table.name[path]], times[0], times[1], unit="us", note=note)

@@ -1,0 +1,184 @@
+"""The rules of a comparison: what counts as a difference, and what in a name belongs to one run only."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from stepscope.model.errors import DiffError
+
+__all__ = ["NAME_RULES", "NameRule", "Rules"]
+
+
+@dataclass(frozen=True)
+class NameRule:
+    """What is replaced in names before they are compared.
+
+    Attributes:
+        name: what it is called, to leave it out by.
+        pattern: a regular expression.
+        replacement: as re.sub takes it.
+        of: which names: "any" (and text in arguments), "slice" (and instants, flows, counters), "thread" or "process".
+    """
+
+    name: str
+    pattern: str
+    replacement: str
+    of: str = "any"
+
+
+_TEMPORARY = r"(?:/private)?(?:/tmp|/var/tmp|/var/folders/[^/\s]+/[^/\s]+)/[^\s'\",;:)\]}>]+"
+NAME_RULES = (
+    NameRule("step", r"\AProfilerStep#\d+\Z", "ProfilerStep#*", "slice"),
+    NameRule("uuid", r"(?i)\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", "<uuid>"),
+    NameRule("address", r"\b0x[0-9a-fA-F]{4,}\b", "<address>"),
+    NameRule("temporary path", _TEMPORARY, "<temporary path>"),
+    NameRule("temporary path of Windows", r"\b[A-Za-z]:\\(?:[^\\\s'\"]+\\)*Te?mp\\[^\s'\",;)]+", "<temporary path>"),
+    NameRule("hexadecimal id", r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{16,}\b", "<id>"),
+    NameRule("long number", r"(?<![\w.])\d{9,}(?![\w.])", "<number>"),
+    NameRule("process or thread id", r"\b(pid|tid|port)([ =:#]{1,2})\d+\b", r"\1\2*"),
+    # ThreadPoolExecutor-0_3, Thread-12 (run), asyncio_0: numbers of threads are given in order of need.
+    NameRule("number of a thread", r"\d+", "*", "thread"),
+)
+# Arguments that tools number anew in each run.
+RUN_ARGS = (
+    "External id",
+    "Ev Idx",
+    "Record function id",
+    "Sequence number",
+    "Fwd thread id",
+    "correlation",
+    "Python id",
+    "Python parent id",
+)
+PLACES = ("any", "slice", "thread", "process")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What counts as a difference.
+
+    Attributes:
+        order: "keep", or "ignore" for programs whose siblings come in any order. Pools and lanes always do.
+        timings: whether times are compared.
+        ratio, step_us: slower or faster is at least this many times, and by this many us of a step's time.
+        alpha: how likely a difference of times may be by chance, at most.
+        outlier_ratio, outlier_us: an outlier is a call that takes this many times the usual, and this much longer.
+        counter_tolerance: by what share a counter's first, last, largest and mean value may differ.
+        args, categories: whether arguments and categories are compared.
+        ignore_args: patterns of arguments that are not.
+        names: rules for names besides NAME_RULES, which come after them; pairs (pattern, replacement) will do.
+        without_names: names of those NAME_RULES that are left out.
+        ignore, only: patterns of names, as fnmatch has them: findings at or below such a name are left out, or are
+            the only ones.
+    """
+
+    order: str = "keep"
+    timings: bool = True
+    ratio: float = 1.25
+    step_us: float = 50.0
+    alpha: float = 0.01
+    outlier_ratio: float = 10.0
+    outlier_us: float = 1000.0
+    counter_tolerance: float = 0.1
+    args: bool = True
+    categories: bool = True
+    ignore_args: tuple[str, ...] = RUN_ARGS
+    names: tuple[NameRule, ...] = ()
+    without_names: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, rules: Mapping[str, Any]) -> "Rules":
+        """Rules by name, as a call of diff() or a table of a file has them.
+
+        Raises:
+            DiffError: there is no such rule, or it cannot have this value.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in rules:
+            if name not in known:
+                message = f"there is no rule {name!r} for a diff. Rules are {', '.join(known)}."
+                raise DiffError(message)
+        made: dict[str, Any] = {
+            name: _tuple_of(name, value) if name in _TUPLES else value for name, value in rules.items()
+        }
+        if "names" in made:
+            made["names"] = tuple(map(_name_rule, made["names"]))
+        found = cls(**made)
+        found._check()
+        return found
+
+    @property
+    def name_rules(self) -> tuple[NameRule, ...]:
+        """All rules for names, in the order in which they are applied."""
+        return self.names + tuple(rule for rule in NAME_RULES if rule.name not in self.without_names)
+
+    def _check(self) -> None:
+        if self.order not in ("keep", "ignore"):
+            message = f'order must be "keep" or "ignore", got {self.order!r}.'
+            raise DiffError(message)
+        for name in ("timings", "args", "categories"):
+            if not isinstance(getattr(self, name), bool):
+                message = f"{name} must be true or false, got {getattr(self, name)!r}."
+                raise DiffError(message)
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+                message = f"{name} must be a number from {least:g} to {most:g}, got {value!r}."
+                raise DiffError(message)
+        for name in self.without_names:
+            if name not in {rule.name for rule in NAME_RULES}:
+                known = ", ".join(repr(rule.name) for rule in NAME_RULES)
+                message = f"without_names has {name!r}, but there is no such rule. Rules are {known}."
+                raise DiffError(message)
+
+
+_TUPLES = ("ignore_args", "names", "without_names", "ignore", "only")
+_MANY = 1e15
+_RANGES = {
+    "ratio": (1.0, _MANY),
+    "step_us": (0.0, _MANY),
+    "alpha": (1e-9, 0.5),
+    "outlier_ratio": (1.0, _MANY),
+    "outlier_us": (0.0, _MANY),
+    "counter_tolerance": (0.0, _MANY),
+}
+
+
+def _tuple_of(name: str, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        message = f"{name} must be a list, got {value!r}. Write [{value!r}]."
+        raise DiffError(message)
+    items = tuple(value)
+    wrong = [item for item in items if name != "names" and not isinstance(item, str)]
+    if wrong:
+        message = f"{name} must be a list of text, got {wrong[0]!r} in it."
+        raise DiffError(message)
+    return items
+
+
+def _name_rule(given: Any) -> NameRule:
+    """A rule of a pair or of itself, if its pattern and replacement can be used."""
+    if isinstance(given, NameRule):
+        rule = given
+    else:
+        if isinstance(given, str) or not isinstance(given, Iterable) or not _is_pair(pair := tuple(given)):
+            message = f"names has {given!r}. A rule is a NameRule, or a pattern and what replaces it."
+            raise DiffError(message)
+        rule = NameRule(pair[0], *pair)
+    if rule.of not in PLACES:
+        message = f"the rule {rule.name!r} is of {rule.of!r}. It can be of {', '.join(PLACES)}."
+        raise DiffError(message)
+    try:
+        re.sub(rule.pattern, rule.replacement, "")
+        re.compile(rule.pattern)
+    except re.error as error:
+        message = f"the rule {rule.name!r}: {rule.pattern!r} cannot be used: {error}."
+        raise DiffError(message) from error
+    return rule
+
+
+def _is_pair(items: tuple[Any, ...]) -> bool:
+    return len(items) == 2 and all(isinstance(item, str) for item in items)

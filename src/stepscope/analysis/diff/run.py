@@ -1,0 +1,196 @@
+"""A run: one trace, made ready to be compared: its trees, hashes, steps, and the times of its paths."""
+
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from stepscope.analysis.diff.identity import Group
+from stepscope.analysis.diff.words import Words
+from stepscope.core import kernels
+from stepscope.core.trees import Labels, PathIds, PathTimes, Trees
+from stepscope.model.nesting import nest
+from stepscope.model.trace import CUT, INSTANT, Trace
+
+__all__ = ["OUTSIDE", "Run"]
+
+_STEP = re.compile(r"ProfilerStep\s*#\s*(\d+)\Z")
+# The number of no step: what is before, between and after them, and a process that has none.
+OUTSIDE = -1
+
+
+class Run:
+    """One trace as the comparison reads it.
+
+    Attributes:
+        trace: the trace.
+        words: of all traces.
+        groups: the group of each track.
+        names: array 'I', per row: the number of its name, doubled, plus 1 for an instant.
+        parent: as kernels.hash_trees takes it: steps are set apart from what is around them.
+        trees: hashes and sizes.
+        steps: process -> step's number -> its row; in order of time.
+        stepping: the groups that have steps.
+        roots: group -> step's number -> rows; in order of time.
+    """
+
+    def __init__(self, trace: Trace, groups: Sequence[Group], words: Words) -> None:
+        self.trace = trace
+        self.words = words
+        self.groups = groups
+        columns = trace.columns
+        parent, self._own = nest(trace)
+        self._keys = words.keys_of(trace)
+        doubled = [2 * key for key in self._keys]
+        self.names = array("I", map(doubled.__getitem__, columns.name))
+        if any(columns.kind.tobytes().translate(None, bytes((0, CUT)))):
+            for row, kind in enumerate(columns.kind):
+                self.names[row] += kind & INSTANT
+        self.steps, self.stepping = self._find_steps(parent)
+        for rows in self.steps.values():
+            for row in rows.values():
+                if parent[row] >= 0:
+                    parent[row] = -2 - parent[row]
+        self.parent = parent
+        hashes = [words.hash_of(words.texts[key]) for key in self._keys]
+        cats = [words.hash_of(text) if words.rules.categories else 0 for text in trace.strings]
+        labels = Labels(array("Q", hashes), array("Q", cats), words.args_of(trace))
+        self.trees: Trees = kernels.hash_trees(columns, parent, labels, ordered=words.rules.order == "keep")
+        self._order, self._place = self._by_track()
+        self._root_steps: dict[int, int] = {}
+        self.roots = self._find_roots()
+
+    def children(self, row: int) -> list[int]:
+        """The rows directly inside one, in order of time."""
+        order, size, parent = self._order, self.trees.size, self.parent
+        at = self._place[row] + 1
+        end = at + size[row] - 1
+        found = []
+        while at < end:
+            inside = order[at]
+            if parent[inside] == row:
+                found.append(inside)
+            at += size[inside]
+        return found
+
+    def above(self, row: int) -> Iterator[int]:
+        """A row, then the rows around it, outwards."""
+        while row >= 0:
+            yield row
+            row = self.parent[row]
+
+    def step_of(self, row: int) -> int:
+        """The number of a row's step, or OUTSIDE."""
+        *_, root = self.above(row)
+        return self._root_steps[root]
+
+    def group_of(self, row: int) -> Group:
+        """The group of a row's track."""
+        return self.groups[self.trace.columns.track[row]]
+
+    def besides_name(self, row: int) -> tuple[str, int, dict[str, Any]]:
+        """What a row is besides its name and what is inside it: category, kind and arguments."""
+        trace = self.trace
+        cat = trace.strings[trace.columns.cat[row]] if self.words.rules.categories else ""
+        return cat, trace.columns.kind[row] & INSTANT, self.args_of(row)
+
+    def args_of(self, row: int) -> dict[str, Any]:
+        """What of a row's arguments is compared."""
+        args = self.trace.args.get(row)
+        return self.words.compared(args) if args and self.words.rules.args else {}
+
+    def path_of(self, row: int) -> tuple[int, ...]:
+        """The numbers of the names from the root to a row."""
+        columns = self.trace.columns
+        return tuple(self._keys[columns.name[at]] for at in self.above(row))[::-1]
+
+    @cached_property
+    def whole_steps(self) -> dict[str, list[int]]:
+        """The numbers of the steps that the recorded window did not cut, of each process."""
+        kind = self.trace.columns.kind
+        return {
+            process: [number for number, row in rows.items() if not kind[row] & CUT]
+            for process, rows in self.steps.items()
+        }
+
+    def path_times(self, group_numbers: Mapping[Group, int]) -> tuple[PathTimes, list[int]]:
+        """Times by path and step.
+
+        Returns:
+            The times, whose steps are places in the list of step numbers that follows.
+        """
+        numbers = sorted(set(self._root_steps.values()))
+        place = {number: at for at, number in enumerate(numbers)}
+        steps = array("I", bytes(4 * len(self.trace)))
+        for row, number in self._root_steps.items():
+            steps[row] = place[number]
+        groups = array("I", (group_numbers[group] for group in self.groups))
+        ids = PathIds(self._keys, groups, steps)
+        return kernels.time_paths(self.trace.columns, self._own, self.parent, ids), numbers
+
+    def _find_steps(self, parent: "array[int]") -> tuple[dict[str, dict[int, int]], frozenset[Group]]:
+        """The first slice of each step's number, of each process, and the groups that they are of."""
+        numbers = {at: int(found[1]) for at, text in enumerate(self.trace.strings) if (found := _STEP.match(text))}
+        steps: dict[str, dict[int, int]] = {}
+        if not numbers:
+            return steps, frozenset()
+        columns = self.trace.columns
+        taken: set[int] = set()
+        for row, name in enumerate(columns.name):
+            if name in numbers and not columns.kind[row] & INSTANT:
+                rows = steps.setdefault(self.groups[columns.track[row]].process, {})
+                if numbers[name] not in rows and not any(above in taken for above in self._around(parent, row)):
+                    rows[numbers[name]] = row
+                    taken.add(row)
+        return steps, frozenset(self.groups[columns.track[row]] for row in taken)
+
+    @staticmethod
+    def _around(parent: "array[int]", row: int) -> Iterator[int]:
+        while (row := parent[row]) >= 0:
+            yield row
+
+    def _by_track(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Rows in order of track, and where each is in it."""
+        tracks = self.trace.columns.track
+        by_track: list[list[int]] = [[] for _ in self.trace.tracks]
+        if len({*tracks}) <= 1:
+            return range(len(tracks)), range(len(tracks))
+        for row, track in enumerate(tracks):
+            by_track[track].append(row)
+        order = array("I", (row for rows in by_track for row in rows))
+        place = array("I", bytes(4 * len(tracks)))
+        for at, row in enumerate(order):
+            place[row] = at
+        return order, place
+
+    def _find_roots(self) -> dict[Group, dict[int, list[int]]]:
+        """Put each root into the step that it begins in."""
+        columns = self.trace.columns
+        own_step = {row: number for rows in self.steps.values() for number, row in rows.items()}
+        edges = {process: self._edges(rows) for process, rows in self.steps.items()}
+        found: dict[Group, dict[int, list[int]]] = {
+            group: {} for group, track in zip(self.groups, self.trace.tracks, strict=True) if track.kind != "counter"
+        }
+        for row, above in enumerate(self.parent):
+            if above >= 0:
+                continue
+            group = self.groups[columns.track[row]]
+            number = own_step.get(row)
+            if number is None:
+                number = _step_at(columns.ts[row], *edges[group.process]) if group.process in edges else OUTSIDE
+            self._root_steps[row] = number
+            found[group].setdefault(number, []).append(row)
+        return found
+
+    def _edges(self, rows: Mapping[int, int]) -> tuple[list[int], list[int], list[int]]:
+        """Steps by time: where they begin, where they end, their numbers."""
+        columns = self.trace.columns
+        spans = sorted((columns.ts[row], columns.ts[row] + columns.dur[row], number) for number, row in rows.items())
+        return [span[0] for span in spans], [span[1] for span in spans], [span[2] for span in spans]
+
+
+def _step_at(ts: int, starts: list[int], ends: list[int], numbers: list[int]) -> int:
+    at = bisect_right(starts, ts) - 1
+    return numbers[at] if at >= 0 and ts < ends[at] else OUTSIDE

@@ -1,0 +1,214 @@
+"""Siblings: what became of each child of one parent, or of each root of one thread.
+
+In this order: the same one, in its place; reordered; wrapped or unwrapped; renamed. What is left is there on one side
+only.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from stepscope.analysis.diff.align import Tiers, align
+from stepscope.analysis.diff.run import Run
+
+__all__ = ["Siblings", "Wrapper", "pair_siblings"]
+
+Pairs = list[tuple[int, int]]
+# Rows of base and of head.
+_Rows = tuple[Sequence[int], Sequence[int]]
+
+
+class Wrapper(NamedTuple):
+    """A slice between a parent and what were its children.
+
+    Attributes:
+        row: of the slice; in head if it was wrapped around, in base if it was taken away.
+        inside: rows of the other side that it is around.
+    """
+
+    row: int
+    inside: list[int]
+
+
+class Siblings(NamedTuple):
+    """Two lists of siblings, compared.
+
+    Attributes:
+        same: (row of base, row of head) of what has the same name and differs inside, or in arguments or category.
+        reordered: pairs of one name that are not in the order of the others; those that differ are in `same` too.
+        renamed: pairs.
+        wrapped: slices of head around rows of base.
+        unwrapped: slices of base around rows of head.
+        removed, added: rows that only base, or head, has.
+    """
+
+    same: Pairs
+    reordered: Pairs
+    renamed: Pairs
+    wrapped: list[Wrapper]
+    unwrapped: list[Wrapper]
+    removed: list[int]
+    added: list[int]
+
+
+class _Rest:
+    """The rows of both sides that have not been paired."""
+
+    def __init__(self, base: Run, head: Run, rows: _Rows) -> None:
+        self.runs = base, head
+        self.rows = [dict.fromkeys(side) for side in rows]
+
+    def take(self, one: int, other: int) -> tuple[int, int]:
+        del self.rows[0][one], self.rows[1][other]
+        return one, other
+
+    def pair_by(self, key: Callable[[Run, int, int], object]) -> Pairs:
+        """Pair what has one key, in order; None is no key. A key is of a run, a side and a row."""
+        waiting: dict[object, list[int]] = {}
+        for row in reversed(self.rows[1]):
+            waiting.setdefault(key(self.runs[1], 1, row), []).append(row)
+        waiting.pop(None, None)
+        pairs = []
+        for row in list(self.rows[0]):
+            same = waiting.get(key(self.runs[0], 0, row))
+            if same:
+                pairs.append(self.take(row, same.pop()))
+        return pairs
+
+
+def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblings | None:
+    """Compare two lists of siblings.
+
+    Args:
+        base: the run of the first.
+        head: the run of the second.
+        rows: of base and of head.
+        ordered: whether their order counts.
+
+    Returns:
+        None if nothing is different.
+    """
+    tiers = [
+        Tiers(*([column[row] for row in side] for column in (run.trees.full, run.trees.shape, run.names)))
+        for run, side in zip((base, head), rows, strict=True)
+    ]
+    if tiers[0].full == tiers[1].full:
+        return None
+    if not ordered:
+        tiers, rows = _sorted(tiers, rows)
+        if tiers[0].full == tiers[1].full:
+            return None
+    rest = _Rest(base, head, rows)
+    reordered: Pairs = []
+    pairs: Pairs = []
+    gaps: dict[tuple[int, int], int] = {}
+    if ordered:
+        places = align(*tiers)
+        pairs = [rest.take(rows[0][i], rows[1][j]) for i, j in places]
+        gaps = _gaps(rows, places)
+    for key in (_full, _shape, _name):
+        found = rest.pair_by(key)
+        pairs += found
+        reordered += found if ordered else []
+    wrapped, unwrapped = _wrappers(rest, by_name=False)
+    renamed = rest.pair_by(lambda run, side, row: _inner(run, row, gaps.get((side, row))))
+    more_wrapped, more_unwrapped = _wrappers(rest, by_name=True)
+    renamed += _renamed_leaves(rest, gaps, ordered=ordered)
+    same = [(one, other) for one, other in pairs if base.trees.full[one] != head.trees.full[other]]
+    left = [list(side) for side in rest.rows]
+    return Siblings(same, reordered, renamed, wrapped + more_wrapped, unwrapped + more_unwrapped, *left)
+
+
+def _sorted(tiers: list[Tiers], rows: _Rows) -> tuple[list[Tiers], _Rows]:
+    """Both lists in the order of their hashes, which is the same whatever happened first."""
+    orders = [sorted(range(len(tier.full)), key=tier.full.__getitem__) for tier in tiers]
+    sorted_tiers = [
+        Tiers(*([column[at] for at in order] for column in tier)) for tier, order in zip(tiers, orders, strict=True)
+    ]
+    return sorted_tiers, ([rows[0][at] for at in orders[0]], [rows[1][at] for at in orders[1]])
+
+
+def _full(run: Run, _: int, row: int) -> object:
+    return run.trees.full[row]
+
+
+def _shape(run: Run, _: int, row: int) -> object:
+    return run.trees.shape[row]
+
+
+def _name(run: Run, _: int, row: int) -> object:
+    return run.names[row]
+
+
+def _inner(run: Run, row: int, gap: int | None) -> object:
+    """What a row that may be renamed is known by: its place and what is inside it."""
+    inside = run.trees.inner[row]
+    return (gap, inside) if inside else None
+
+
+def _gaps(rows: _Rows, places: Pairs) -> dict[tuple[int, int], int]:
+    """Behind how many pairs each row stands, by side and row."""
+    gaps: dict[tuple[int, int], int] = {}
+    for side in (0, 1):
+        taken, before = {pair[side] for pair in places}, 0
+        for at, row in enumerate(rows[side]):
+            gaps[side, row] = before
+            before += at in taken
+    return gaps
+
+
+def _wrappers(rest: _Rest, *, by_name: bool) -> tuple[list[Wrapper], list[Wrapper]]:
+    """Rows of one side around rows of the other: at least half of what is in them, and of what they are around."""
+    found: tuple[list[Wrapper], list[Wrapper]] = ([], [])
+    for at, side in ((0, 1), (1, 0)):
+        for row in list(rest.rows[side]):
+            if not rest.rows[side ^ 1]:
+                break
+            if inside := _inside(rest, row, side, by_name=by_name):
+                found[at].append(Wrapper(row, inside))
+                del rest.rows[side][row]
+                for other in inside:
+                    del rest.rows[side ^ 1][other]
+    return found
+
+
+def _inside(rest: _Rest, row: int, side: int, *, by_name: bool) -> list[int]:
+    """Rows of the other side that are inside this one; none if they are too few for it to be their wrapper."""
+    run, other_run = rest.runs[side], rest.runs[side ^ 1]
+    if not run.trees.inner[row]:
+        return []
+    children = run.children(row)
+    inside: list[int] = []
+    for key in (_shape, _name):
+        if key is _name and not inside and not by_name:
+            return []
+        waiting: dict[object, list[int]] = {}
+        for other in reversed([other for other in rest.rows[side ^ 1] if other not in inside]):
+            waiting.setdefault(key(other_run, side ^ 1, other), []).append(other)
+        still = []
+        for child in children:
+            same = waiting.get(key(run, side, child))
+            if same:
+                inside.append(same.pop())
+            else:
+                still.append(child)
+        children = still
+    return sorted(inside) if len(inside) >= len(children) else []
+
+
+def _renamed_leaves(rest: _Rest, gaps: dict[tuple[int, int], int], *, ordered: bool) -> Pairs:
+    """Rows with nothing inside, with equal arguments and category, of which there are as many in one place."""
+    places: dict[int, tuple[list[int], list[int]]] = {}
+    for side in (0, 1):
+        for row in rest.rows[side]:
+            if not rest.runs[side].trees.inner[row]:
+                places.setdefault(gaps.get((side, row), 0), ([], []))[side].append(row)
+    pairs: Pairs = []
+    for left, right in places.values():
+        if len(left) != len(right) or (not ordered and len(left) > 1):
+            continue
+        pairs += [
+            rest.take(one, other)
+            for one, other in zip(left, right, strict=True)
+            if rest.runs[0].besides_name(one) == rest.runs[1].besides_name(other)
+        ]
+    return pairs

@@ -1,0 +1,235 @@
+"""Structure: the call trees of two runs, and every change between them.
+
+Equal subtrees cost nothing. What is on one side only is looked for elsewhere on the other side, so that what has moved
+is one change; what is left has come, gone, or is called more or less often.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from stepscope.analysis.diff.identity import Group
+from stepscope.analysis.diff.run import OUTSIDE, Run
+from stepscope.analysis.diff.siblings import Siblings, pair_siblings
+from stepscope.analysis.diff.words import canonical
+from stepscope.model.trace import INSTANT
+
+__all__ = ["Change", "Structure", "compare_trees"]
+
+# How many names an order of siblings shows.
+MAX_SHOWN = 8
+
+
+class Change(NamedTuple):
+    """One change in one place of one step.
+
+    Attributes:
+        kind, what, name, base, head, unit: as a Finding has them.
+        rows: of base and of head; none where it is not.
+        key: what changes must share to be one finding, besides kind, place and name.
+    """
+
+    kind: str
+    what: str
+    name: int
+    base: Any
+    head: Any
+    unit: str
+    rows: tuple[tuple[int, ...], tuple[int, ...]]
+    key: Any = None
+
+
+class Structure(NamedTuple):
+    """How two runs differ.
+
+    Attributes:
+        changes: in no particular order.
+        gone: rows whose subtrees are accounted for: of base and of head. Flows from and to there are no finding.
+    """
+
+    changes: list[Change]
+    gone: tuple[set[int], set[int]]
+
+
+class _Level(NamedTuple):
+    """Siblings to be compared: rows of base and of head."""
+
+    base: Sequence[int]
+    head: Sequence[int]
+    ordered: bool
+
+
+class _Left(NamedTuple):
+    """A row that only one side has, and how often its name is among its siblings of base and of head."""
+
+    row: int
+    counts: tuple[int, int]
+    level: int
+
+
+def compare_trees(
+    base: Run, head: Run, groups: Sequence[Group], steps: Sequence[tuple[int, int]], free: frozenset[Group]
+) -> Structure:
+    """Compare the trees of one process.
+
+    Args:
+        base: the run that is known.
+        head: the run to compare with it.
+        groups: its threads that both sides have.
+        steps: pairs of step numbers.
+        free: groups whose order is free.
+    """
+    comparison = _Comparison(base, head, dict(steps))
+    for group in groups:
+        ordered = base.words.rules.order == "keep" and group not in free
+        roots = base.roots.get(group, {}), head.roots.get(group, {})
+        stepped = group in base.stepping and group in head.stepping
+        for one, other in steps if stepped else ():
+            comparison.add_level(roots[0].get(one, ()), roots[1].get(other, ()), ordered=ordered)
+        # A thread that does not step goes on while another does: where a step ends is nothing to it.
+        rest = [(OUTSIDE, OUTSIDE), *(() if stepped else steps)]
+        both = [sorted(row for pair in rest for row in roots[side].get(pair[side], ())) for side in (0, 1)]
+        comparison.add_level(*both, ordered=ordered)
+    comparison.run()
+    return Structure(comparison.changes, comparison.gone)
+
+
+class _Comparison:
+    """Two runs while they are compared."""
+
+    def __init__(self, base: Run, head: Run, steps: Mapping[int, int]) -> None:
+        self.runs = base, head
+        self.steps = steps
+        self.changes: list[Change] = []
+        self.gone: tuple[set[int], set[int]] = (set(), set())
+        self.todo: list[_Level] = []
+        self.left: tuple[list[_Left], list[_Left]] = ([], [])
+        self.levels = 0
+
+    def add_level(self, base: Sequence[int], head: Sequence[int], *, ordered: bool) -> None:
+        self.todo.append(_Level(base, head, ordered))
+
+    def run(self) -> None:
+        """Compare all levels, then what they have left over."""
+        self.todo.reverse()
+        while self.todo:
+            level = self.todo.pop()
+            siblings = pair_siblings(*self.runs, (level.base, level.head), ordered=level.ordered)
+            if siblings:
+                self._take(level, siblings)
+        self._find_moved()
+        self._count_left(0)
+        self._count_left(1)
+
+    def _take(self, level: _Level, siblings: Siblings) -> None:
+        base, head = self.runs
+        ordered = base.words.rules.order == "keep"
+        for one, other in siblings.renamed:
+            names = base.names[one] >> 1, head.names[other] >> 1
+            one_text, other_text = (base.words.texts[name] for name in names)
+            self._change("renamed", ((one,), (other,)), names[0], (one_text, other_text, "name"), names[1])
+        if siblings.reordered:
+            self._reordered(level, siblings.reordered)
+        for one, other in siblings.same + siblings.renamed:
+            self._compare_rows(one, other)
+            inside = base.children(one), head.children(other)
+            if inside[0] or inside[1]:
+                self.add_level(*inside, ordered=ordered)
+        for row, inside_of in siblings.wrapped:
+            self._change("wrapped", ((), (row,)), head.names[row] >> 1, (0, 1, "calls"))
+            self.add_level(inside_of, head.children(row), ordered=ordered)
+        for row, inside_of in siblings.unwrapped:
+            self._change("unwrapped", ((row,), ()), base.names[row] >> 1, (1, 0, "calls"))
+            self.add_level(base.children(row), inside_of, ordered=ordered)
+        counts = [Counter(run.names[row] for row in rows) for run, rows in zip(self.runs, level[:2], strict=True)]
+        for side, rows in enumerate((siblings.removed, siblings.added)):
+            run = self.runs[side]
+            for row in rows:
+                name = run.names[row]
+                self.left[side].append(_Left(row, (counts[0][name], counts[1][name]), self.levels))
+        self.levels += 1
+
+    def _change(
+        self,
+        kind: str,
+        rows: tuple[tuple[int, ...], tuple[int, ...]],
+        name: int,
+        values: tuple[Any, Any, str],
+        key: Any = None,
+    ) -> None:
+        side = 1 if rows[1] else 0
+        what = "instant" if self.runs[side].trace.columns.kind[rows[side][0]] & INSTANT else "slice"
+        self.changes.append(Change(kind, what, name, *values, rows, key))
+
+    def _reordered(self, level: _Level, pairs: Sequence[tuple[int, int]]) -> None:
+        """One change for all siblings that are out of order."""
+        base, _head = self.runs
+        places = level.base.index(pairs[0][0]), level.head.index(pairs[0][1])
+        shown = []
+        for run, rows in zip(self.runs, level[:2], strict=True):
+            names = [run.words.texts[run.names[row] >> 1] for row in rows[min(places) : max(places) + 1]]
+            shown.append((*names[:MAX_SHOWN], "...") if len(names) > MAX_SHOWN else tuple(names))
+        firsts = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
+        values = (shown[0], shown[1], "order")
+        self._change("reordered", firsts, base.names[pairs[0][0]] >> 1, values, (*shown,))
+
+    def _compare_rows(self, one: int, other: int) -> None:
+        """Compare two rows that are one in all but what is inside them."""
+        base, head = self.runs
+        name = base.names[one] >> 1
+        left, right = base.besides_name(one), head.besides_name(other)
+        if left[0] != right[0]:
+            self._change("category", ((one,), (other,)), name, (left[0], right[0], "category"), (left[0], right[0]))
+        keys = [key for key in sorted({**left[2], **right[2]}) if _differs(left[2], right[2], key)]
+        if keys:
+            values = tuple({key: args[key] for key in keys if key in args} for args in (left[2], right[2]))
+            self._change("args", ((one,), (other,)), name, (values[0], values[1], "args"), tuple(keys))
+
+    def _find_moved(self) -> None:
+        """Pair what only one side has with the same elsewhere in the same step on the other side."""
+        base, head = self.runs
+        waiting: dict[tuple[int, int, int], list[_Left]] = {}
+        for left in reversed(self.left[1]):
+            key = head.trees.full[left.row], head.names[left.row], head.step_of(left.row)
+            waiting.setdefault(key, []).append(left)
+        stay: list[_Left] = []
+        moved: set[int] = set()
+        for left in self.left[0]:
+            step = base.step_of(left.row)
+            same = waiting.get((base.trees.full[left.row], base.names[left.row], self.steps.get(step, step)))
+            if not same:
+                stay.append(left)
+                continue
+            other = same.pop()
+            moved.add(other.row)
+            paths = self._shown_path(base, left.row), self._shown_path(head, other.row)
+            self._change("moved", ((left.row,), (other.row,)), base.names[left.row] >> 1, (*paths, "path"), paths)
+            self.gone[0].add(left.row)
+            self.gone[1].add(other.row)
+        self.left = stay, [left for left in self.left[1] if left.row not in moved]
+
+    @staticmethod
+    def _shown_path(run: Run, row: int) -> tuple[str, ...]:
+        return (run.group_of(row).thread, *(run.words.texts[name] for name in run.path_of(row)[:-1]))
+
+    def _count_left(self, side: int) -> None:
+        """One change for each name that one side has more of among the children of one parent."""
+        run = self.runs[side]
+        by_name: dict[tuple[int, int], list[_Left]] = {}
+        for left in self.left[side]:
+            by_name.setdefault((left.level, run.names[left.row]), []).append(left)
+            self.gone[side].add(left.row)
+        for (_, name), found in by_name.items():
+            rows = tuple(left.row for left in found)
+            counts = found[0].counts
+            if counts[side ^ 1]:
+                kind = ("fewer", "more")[side]
+            elif name & 1:
+                kind = ("missing", "new")[side]
+            else:
+                kind = ("removed", "added")[side]
+            self._change(kind, ((), rows) if side else (rows, ()), name >> 1, (*counts, "calls"))
+
+
+def _differs(left: Mapping[str, Any], right: Mapping[str, Any], key: str) -> bool:
+    return key not in left or key not in right or canonical(left[key]) != canonical(right[key])

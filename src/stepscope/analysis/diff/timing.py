@@ -1,0 +1,180 @@
+"""Times: which paths are slower or faster by more than noise, and which of them are the cause.
+
+Each step of each run is a sample. A path is judged by the time in itself, and by what of its whole time its own
+children do not explain: what is slower only through a child is context. A difference must be large (Rules.ratio,
+Rules.step_us) and more than chance: unlikely by the rank-sum test even among all paths that were looked at, or unlikely
+for this path alone and three times its noise.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from stepscope.analysis.diff.finding import Evidence, Finding, Where
+from stepscope.analysis.diff.ranktest import median, noise_of, rank_test, samples_needed
+from stepscope.analysis.diff.rules import Rules
+from stepscope.analysis.diff.run import OUTSIDE
+from stepscope.analysis.diff.samples import Cell, Samples
+
+__all__ = ["Timings", "Unsure", "compare_times"]
+
+CLEAR = 3.0
+
+
+class Unsure(NamedTuple):
+    """A difference of times that may be chance, because there are too few samples to tell.
+
+    Attributes:
+        where, name: of what.
+        base_us, head_us: the medians.
+        base_more, head_more: how many more samples would do, at least.
+    """
+
+    where: Where
+    name: str
+    base_us: float
+    head_us: float
+    base_more: int
+    head_more: int
+
+
+class Timings(NamedTuple):
+    """The outcome.
+
+    Attributes:
+        findings: slower and faster.
+        unsure: what cannot be told.
+        paths: those of the findings.
+        judged: how many paths were looked at.
+    """
+
+    findings: list[Finding]
+    unsure: list[Unsure]
+    paths: set[int]
+    judged: int
+
+
+class _Judged(NamedTuple):
+    """What is known of a path, in ns.
+
+    Attributes:
+        verdict: "slower", "faster", "same" or "unsure".
+        base, head: medians.
+        evidence: of the test, if there was one.
+    """
+
+    verdict: str
+    base: float
+    head: float
+    evidence: Evidence
+
+
+def compare_times(samples: Samples, rules: Rules, texts: Sequence[str]) -> Timings:
+    """Find what is slower or faster.
+
+    Args:
+        samples: of both sides.
+        rules: how large a difference must be, and how unlikely by chance.
+        texts: what the numbers of names stand for.
+    """
+    table, (base, head) = samples
+    both = [path for path in range(len(table.above)) if path in base and path in head]
+    findings: list[Finding] = []
+    unsure: list[Unsure] = []
+    paths: set[int] = set()
+    # What children explain of the shift of each path's whole time.
+    explained = [0.0] * len(table.above)
+    for path in range(len(table.above) - 1, -1, -1):
+        around = table.above[path]
+        left, right = base.get(path, []), head.get(path, [])
+        share = explained[path]
+        shift = _a_step(right) - _a_step(left)
+        if not left or not right:
+            share = shift
+        else:
+            scale = _scale(left, right)
+            found = _judge_path((left, right), scale, explained[path], (rules, len(both)))
+            if scale != (1.0, 1.0):
+                share = shift
+            if found is not None:
+                share = shift
+                judged, note = found
+                where = _where(samples, path, texts)
+                name = texts[table.name[path]]
+                times = round(judged.base / 1000, 3), round(judged.head / 1000, 3)
+                if judged.verdict == "unsure":
+                    more = samples_needed(len(left), len(right), rules.alpha)
+                    unsure.append(Unsure(where, name, *times, *more))
+                else:
+                    paths.add(path)
+                    findings.append(
+                        Finding(judged.verdict, "slice", where, name, *times, 1, "us", None, judged.evidence, note)
+                    )
+        if around >= 0:
+            explained[around] += share
+    return Timings(findings, unsure, paths, len(both))
+
+
+def _a_step(cells: Sequence[Cell]) -> float:
+    """The usual time of a path in a step, in ns."""
+    return median([cell.total for cell in cells])
+
+
+def _scale(left: Sequence[Cell], right: Sequence[Cell]) -> tuple[float, float]:
+    """What to multiply times of each side by: more calls are a finding of their own, not slower ones."""
+    calls = median([cell.calls for cell in left]), median([cell.calls for cell in right])
+    fewest = min(calls)
+    return fewest / calls[0], fewest / calls[1]
+
+
+def _judge_path(
+    cells: tuple[Sequence[Cell], Sequence[Cell]], scale: tuple[float, float], explained: float, by: tuple[Rules, int]
+) -> tuple[_Judged, str] | None:
+    """Judge a path by its own time, then by what of its whole time its children do not explain; None: the same."""
+    own = [[cell.own * factor for cell in side] for side, factor in zip(cells, scale, strict=True)]
+    total = [[cell.total * factor for cell in side] for side, factor in zip(cells, scale, strict=True)]
+    of_own = _judge(own[0], own[1], *by)
+    is_leaf = all(cell.own == cell.total for side in cells for cell in side)
+    if of_own.verdict != "same":
+        return of_own, "" if is_leaf else "in itself"
+    if is_leaf or scale != (1.0, 1.0):
+        return None
+    of_total = _judge(total[0], total[1], *by)
+    if of_total.verdict == "same":
+        return None
+    shift = of_total.head - of_total.base
+    rest = shift - explained
+    least = max(by[0].step_us * 1000, (by[0].ratio - 1) * min(of_total.base, of_total.head))
+    if abs(rest) >= least and (rest > 0) == (shift > 0):
+        return of_total, "in all"
+    return None
+
+
+def _judge(base: Sequence[float], head: Sequence[float], rules: Rules, looked_at: int) -> _Judged:
+    """Judge two sets of times, in ns."""
+    left, right = median(base), median(head)
+    shift, noise = abs(right - left), max(noise_of(base), noise_of(head))
+    ratio = max(right, 1.0) / max(left, 1.0)
+    few = Evidence(round(ratio, 4), _share(base, head), 1.0, len(base), len(head))
+    if max(ratio, 1 / ratio) < rules.ratio or shift < rules.step_us * 1000:
+        return _Judged("same", left, right, few)
+    p = rank_test(base, head)
+    evidence = Evidence(few.ratio, few.noise, p, len(base), len(head))
+    if p <= rules.alpha / looked_at or (p <= rules.alpha and shift >= CLEAR * noise):
+        return _Judged("slower" if right > left else "faster", left, right, evidence)
+    if samples_needed(len(base), len(head), rules.alpha) != (0, 0):
+        return _Judged("unsure", left, right, evidence)
+    return _Judged("same", left, right, evidence)
+
+
+def _share(base: Sequence[float], head: Sequence[float]) -> float:
+    """The larger noise of both, as a share of the median."""
+    return round(max(noise_of(side) / max(median(side), 1.0) for side in (base, head)), 4)
+
+
+def _where(samples: Samples, path: int, texts: Sequence[str]) -> Where:
+    """Where a path is, with the steps of head."""
+    table, cells = samples
+    group = table.group_of(path)
+    names = tuple(texts[name] for name in table.path_of(path)[:-1])
+    steps = {cell.step for cell in cells[1][path]} - {OUTSIDE}
+    return Where(group.process, group.thread, names, tuple(sorted(steps)))

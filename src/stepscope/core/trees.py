@@ -1,0 +1,75 @@
+"""What the kernels of comparison hand over: the hashes of call trees, and times by path and step."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from array import array
+
+__all__ = ["Labels", "PathIds", "PathTimes", "Trees"]
+
+
+class Labels(NamedTuple):
+    """What tells a row from another in a tree's hash.
+
+    Attributes:
+        names, cats: array 'Q', a hash per string id.
+        args: array 'Q', a hash per row, 0 for a row without arguments; shape (rows,).
+    """
+
+    names: "array[int]"
+    cats: "array[int]"
+    args: "array[int]"
+
+
+class Trees(NamedTuple):
+    """The hashes of each row's subtree; shape (rows,) each.
+
+    Attributes:
+        full: array 'Q', of names, categories, arguments and kinds of the row and all below it.
+        shape: array 'Q', of names and kinds alone.
+        inner: array 'Q', as shape, of what is below the row without itself; 0 where nothing is.
+        size: array 'I', rows of the subtree, with what is set apart.
+    """
+
+    full: "array[int]"
+    shape: "array[int]"
+    inner: "array[int]"
+    size: "array[int]"
+
+
+class PathIds(NamedTuple):
+    """What rows are called, and where and when they are.
+
+    Attributes:
+        keys: array 'I', per string id; rows whose names have one key, below one path, have one path.
+        groups: array 'I', per track; roots of one group and one key have one path.
+        steps: array 'I', per row; read at roots, all below them is in their step.
+    """
+
+    keys: "array[int]"
+    groups: "array[int]"
+    steps: "array[int]"
+
+
+class PathTimes(NamedTuple):
+    """Rows by path, and their times by path and step. A path is a row's name below those around it.
+
+    Attributes:
+        path, step: array 'I', per row; shape (rows,).
+        above: array 'q', the path around each path, or -1 - its track's group; shape (paths,).
+        key: array 'I', what each path is called; shape (paths,).
+        cell_path, cell_step: array 'I', one cell for each path in each step that it is in; shape (cells,).
+        calls, total, own, longest: array 'q', the number of slices of a cell, and ns: their sum, what of it is not in
+            other slices, and the longest one. Sums end at 2**63 - 1. Instants are in no cell.
+    """
+
+    path: "array[int]"
+    step: "array[int]"
+    above: "array[int]"
+    key: "array[int]"
+    cell_path: "array[int]"
+    cell_step: "array[int]"
+    calls: "array[int]"
+    total: "array[int]"
+    own: "array[int]"
+    longest: "array[int]"
