@@ -8,16 +8,20 @@ with profile(schedule=schedule(wait=1, warmup=1, active=3, repeat=2),
         with record_function("forward"):
             ...
         prof.step()
+
+PYTEST_DONT_REWRITE: the plugin for pytest is in here, and pytest would warn where stepscope is imported before it.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stepscope.analysis.budget import Budget
     from stepscope.analysis.diff import Diff
     from stepscope.core import kernels
     from stepscope.formats.files import read, write
     from stepscope.model.errors import (
         AnalysisError,
+        BudgetError,
         CheckError,
         DiffError,
         ExportError,
@@ -53,6 +57,7 @@ __all__ = [
     "supported_activities",
     "tensorboard_trace_handler",
     # and what goes beyond them
+    "Budget",
     "Diff",
     "Session",
     "Trace",
@@ -69,6 +74,7 @@ __all__ = [
     "write",
     # what can go wrong
     "AnalysisError",
+    "BudgetError",
     "CheckError",
     "DiffError",
     "ExportError",
@@ -99,6 +105,8 @@ _ON_DEMAND = {
     "trace_handler": "stepscope.session.handlers",
     "write": "stepscope.formats.files",
     "AnalysisError": "stepscope.model.errors",
+    "Budget": "stepscope.analysis.budget",
+    "BudgetError": "stepscope.model.errors",
     "CheckError": "stepscope.model.errors",
     "DiffError": "stepscope.model.errors",
     "ExportError": "stepscope.model.errors",

@@ -5,6 +5,7 @@ Every message says what happened, where, and what to do; only the command line t
 
 __all__ = [
     "AnalysisError",
+    "BudgetError",
     "CheckError",
     "DiffError",
     "ExportError",
@@ -47,6 +48,10 @@ class AnalysisError(StepscopeError, ValueError):
 
 class DiffError(StepscopeError, ValueError):
     """A comparison that cannot be made: a rule that there is not, or a side without traces."""
+
+
+class BudgetError(StepscopeError, AssertionError):
+    """A trace holds more than it may; the message shows the calls."""
 
 
 class CheckError(StepscopeError, RuntimeError):
