@@ -225,6 +225,44 @@ def test_ranks_are_told_apart_where_asked() -> None:
     assert averages.table().splitlines()[1].split()[-1] == "Rank"
 
 
+def test_steps_are_told_apart_where_asked() -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    track = builder.thread(7, 8, "main", "p")
+    for ts, dur, name in ((0, 1, "work"), (10, 20, "ProfilerStep#4"), (11, 5, "work"), (40, 10, "ProfilerStep#5")):
+        builder.slice(track, name, ts * 1000, dur * 1000)
+    trace = builder.build()
+    averages = key_averages([trace, trace], group_by_step=True)
+
+    assert [(row.key, row.step, row.count, row.total_ns, row.step_share) for row in averages] == [
+        ("work", -1, 2, 2_000, 0.0),
+        ("ProfilerStep*", 4, 2, 40_000, 1.0),
+        ("work", 4, 2, 10_000, 0.25),
+        ("ProfilerStep*", 5, 2, 20_000, 1.0),
+    ]
+    lines = averages.table(sort_by="step").splitlines()
+    assert [line.split()[-1] for line in (lines[1], *lines[3:7])] == ["Step", "5", "4", "4", "--"]
+    assert [row.step for row in Events([trace]).key_averages(group_by_step=True)] == [-1, 4, 4, 5]
+
+
+def test_markdown_is_the_same_table_and_shows_names_as_they_are() -> None:
+    builder = TraceBuilder(Origin(pid=7))
+    track = builder.thread(7, 8, "main", "p")
+    builder.slice(track, "a|b `c` *d* <e> [f](g) " + "long" * 30 + "\n", 0, 3_000)
+    builder.slice(track, "x", 5_000, 1_000, cut=True)
+
+    assert key_averages([builder.build()]).markdown(sort_by="cpu_time_total", time_unit="us").splitlines() == [
+        "| Name | Self CPU % | Self CPU | CPU total % | CPU total | CPU time avg | # of Calls |",
+        "| :-- | --: | --: | --: | --: | --: | --: |",
+        r"| a\|b \`c\` \*d\* \<e\> \[f\](g) "
+        + "long" * 30
+        + r"\\n | 75.00% | 3.000us | 75.00% | 3.000us | 3.000us | 1 |",
+        "| x | 25.00% | 1.000us | 25.00% | 1.000us | 1.000us | 1 |",
+        "",
+        "- Self CPU time total: 4.000us",
+        "- 1 cut: 'x' was open at the edge of what was recorded",
+    ]
+
+
 def test_what_rows_cannot_be_told_apart_by_is_said() -> None:
     with pytest.warns(StepscopeWarning, match="has input shapes or overload names or stacks: rows are not") as said:
         averages = key_averages([steps_of_two_kinds()], True, 5, True)

@@ -79,7 +79,7 @@ def test_error_of_the_package_is_one_message_and_exit_code_2(
 
     result = stepscope("demo")
 
-    assert (result.exit_code, result.output) == (2, "Error: no input.\n    Bring some.\n")
+    assert (result.exit_code, result.output) == (2, "stepscope: no input.\n    Bring some.\n")
 
 
 def test_starting_the_command_line_imports_no_command() -> None:
@@ -231,7 +231,7 @@ def test_engine_that_is_named_and_does_not_work_is_trouble_before_training(
     result = stepscope("demo", "--log", str(tmp_path / "log"))
 
     assert result.exit_code == 2
-    assert result.output == "Error: STEPSCOPE_TRACE_PROCESSOR names an engine that is not there.\n"
+    assert result.output == "stepscope: STEPSCOPE_TRACE_PROCESSOR names an engine that is not there.\n"
     assert not (tmp_path / "log").exists()
 
 
@@ -242,7 +242,7 @@ def test_folder_that_cannot_be_made_is_told_without_a_traceback(tmp_path: Path) 
     result = stepscope("demo", "--log", str(tmp_path / "file" / "log"))
 
     assert result.exit_code == 2
-    assert f"Error: {tmp_path / 'file'}" in result.stderr
+    assert f"stepscope: {tmp_path / 'file'}" in result.stderr
     assert "Traceback" not in result.output
 
 

@@ -151,10 +151,13 @@ def test_arrays_that_are_too_short_or_of_another_kind_are_refused() -> None:
     parent, own = twin.nest_rows(columns)
     labels, times = plain_labels(columns), tables(columns)
     refused: tuple[tuple[Callable[[], Any], str], ...] = (
-        (lambda: native.hash_trees(columns, parent[:2], labels, ordered=True), "hash_trees.parent has 2 items, but 3"),
+        (
+            lambda: native.hash_trees(columns, parent[:2], labels, ordered=True),
+            "hash_trees.parent has 2 items: it must have 3",
+        ),
         (lambda: native.hash_trees(columns, parent, labels._replace(names=array("Q", [1])), ordered=True), "name"),
         (lambda: native.hash_trees(columns, parent, labels._replace(cats=array("Q")), ordered=True), "cat"),
-        (lambda: native.time_paths(columns, own[:1], parent, times), "time_paths.own has 1 items, but 3"),
+        (lambda: native.time_paths(columns, own[:1], parent, times), "time_paths.own has 1 items: it must have 3"),
         (lambda: native.time_paths(columns, own, parent, times._replace(keys=array("I"))), "name"),
         (lambda: native.time_paths(columns, own, parent, times._replace(groups=array("I"))), "track"),
     )

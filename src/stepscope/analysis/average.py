@@ -13,7 +13,10 @@ from stepscope.analysis.events import FunctionEvent
 from stepscope.analysis.kinds import DeviceType
 from stepscope.analysis.units import Formatted
 
-__all__ = ["Average", "InStep"]
+__all__ = ["NO_STEP", "Average", "InStep"]
+
+# The step of what is in none.
+NO_STEP = -1
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Average(Formatted):
         durations: array 'q' each, ns of every event, in order of length.
         first: the first one of them; None for a sum over keys.
         input_shapes, overload_name, stack: as torch has them: set where rows are grouped by them.
-        thread, rank: the thread's name and the process's rank, where rows are grouped by them.
+        thread, rank, step: the thread's name, the process's rank and the step's number, where rows are grouped by them.
         steps: step number -> what began in it.
         steps_ns: how long the steps took that `steps` is of.
     """
@@ -59,6 +62,7 @@ class Average(Formatted):
     stack: list[str] = field(default_factory=list)
     thread: str | None = None
     rank: int | None = None
+    step: int = NO_STEP
     steps: dict[int, InStep] = field(default_factory=dict, repr=False)
     steps_ns: int = field(default=0, repr=False)
 

@@ -11,7 +11,7 @@ from stepscope.analysis.average import Average
 from stepscope.analysis.grouping import Grouping, group_events
 from stepscope.analysis.report import Exporter, Report
 from stepscope.analysis.stacks import has_stacks
-from stepscope.analysis.table import SORTABLE, SORTABLE_AVERAGES, Look
+from stepscope.analysis.table import SORTABLE, SORTABLE_AVERAGES, Look, render_markdown
 from stepscope.analysis.tree import Tree
 from stepscope.model.errors import StepscopeWarning
 from stepscope.model.trace import Problem, Trace
@@ -36,7 +36,8 @@ class Averages(Report, list[Average]):
         self.problems = tuple(problems)
         self._by = by or Grouping()
         self._export = export
-        more = [name for name, asked in (("rank", self._by.rank), ("thread", self._by.thread)) if asked]
+        asked = (("rank", self._by.rank), ("thread", self._by.thread), ("step", self._by.step))
+        more = [name for name, is_asked in asked if is_asked]
         self._sortable = (*SORTABLE, *SORTABLE_AVERAGES, *more)
 
     @property
@@ -99,8 +100,44 @@ class Averages(Report, list[Average]):
             per_step,
             self._by.rank,
             self._by.thread,
+            self._by.step,
         )
         return self._table(sort_by, look)
+
+    def markdown(
+        self,
+        sort_by: str | None = None,
+        row_limit: int = 100,
+        *,
+        time_unit: str | None = None,
+        stats: bool = False,
+        per_step: bool = False,
+    ) -> str:
+        """The same as a table of Markdown, and its footer as a list; arguments are those of `table`.
+
+        Raises:
+            AttributeError: rows have no such attribute to sort by.
+            ValueError: there is no such unit.
+        """
+        look = Look(
+            row_limit,
+            max_name_column_width=None,
+            time_unit=time_unit,
+            stats=stats,
+            per_step=per_step,
+            by_rank=self._by.rank,
+            by_thread=self._by.thread,
+            by_step=self._by.step,
+        )
+        return self._table(sort_by, look, render_markdown)
+
+    def sorted_by(self, sort_by: str | None) -> list[Average]:
+        """The rows, largest first by an attribute; None keeps their order.
+
+        Raises:
+            AttributeError: rows have no such attribute to sort by.
+        """
+        return list(self._sorted(sort_by))
 
     def _why_no_stacks(self) -> str:
         if self._by.stack_n > 0:
@@ -116,6 +153,7 @@ def key_averages(
     *,
     group_by_thread: bool = False,
     group_by_rank: bool = False,
+    group_by_step: bool = False,
 ) -> Averages:
     """Group the events of traces by name, and by what else is asked for.
 
@@ -126,11 +164,17 @@ def key_averages(
         group_by_overload_name: tell the overloads of an operator apart.
         group_by_thread: tell threads apart.
         group_by_rank: tell ranks apart.
+        group_by_step: tell steps apart; what is in none has the step -1.
 
-    Source: torch.profiler.profile.key_averages of torch 2.13; the last two are ours.
+    Source: torch.profiler.profile.key_averages of torch 2.13; the last three are ours.
     """
     by = Grouping(
-        group_by_input_shape, group_by_stack_n, group_by_overload_name, thread=group_by_thread, rank=group_by_rank
+        group_by_input_shape,
+        group_by_stack_n,
+        group_by_overload_name,
+        thread=group_by_thread,
+        rank=group_by_rank,
+        step=group_by_step,
     )
     return average_trees([Tree(trace) for trace in traces], by)
 

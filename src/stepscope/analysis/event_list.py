@@ -89,9 +89,15 @@ class Events(Report, Sequence[FunctionEvent]):
         *,
         group_by_thread: bool = False,
         group_by_rank: bool = False,
+        group_by_step: bool = False,
     ) -> Averages:
         """The events grouped by name, as `analysis.averages.key_averages`."""
         by = Grouping(
-            group_by_input_shapes, group_by_stack_n, group_by_overload_name, thread=group_by_thread, rank=group_by_rank
+            group_by_input_shapes,
+            group_by_stack_n,
+            group_by_overload_name,
+            thread=group_by_thread,
+            rank=group_by_rank,
+            step=group_by_step,
         )
         return average_trees(self.trees, by, self._export)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from stepscope.analysis.average import Average, InStep
+from stepscope.analysis.average import NO_STEP, Average, InStep
 from stepscope.analysis.events import FunctionEvent, flat_shapes, flops_in
 from stepscope.analysis.stacks import CALL_STACK, frames_in, is_left_out
 from stepscope.analysis.tree import Amount, Tree
@@ -20,7 +20,7 @@ class Grouping(NamedTuple):
     """What events go by besides their name, and what torch always tells apart: device or not, annotation or not.
 
     Attributes:
-        input_shape, overload_name, thread, rank: whether they go by it.
+        input_shape, overload_name, thread, rank, step: whether they go by it.
         stack_n: how many of the innermost calls around them they go by.
     """
 
@@ -29,11 +29,12 @@ class Grouping(NamedTuple):
     overload_name: bool = False
     thread: bool = False
     rank: bool = False
+    step: bool = False
 
 
-# What rows go by beyond a name: shapes as text, the overload's name, calls.
-_Trait = tuple[str, str, tuple[str, ...]]
-_PLAIN: _Trait = ("", "", ())
+# What rows go by beyond a name: shapes as text, the overload's name, calls, the step's number.
+_Trait = tuple[str, str, tuple[str, ...], int]
+_PLAIN: _Trait = ("", "", (), NO_STEP)
 
 
 class _Numbers:
@@ -66,13 +67,13 @@ def group_events(trees: Iterable[Tree], by: Grouping) -> list[Average]:
         _add_times(part, rows)
         _add_amounts(part, rows)
         _add_steps(part, rows)
-    steps_ns: defaultdict[int | None, int] = defaultdict(int)
+    steps_ns: defaultdict[tuple[int | None, int], int] = defaultdict(int)
     for tree in known:
-        steps_ns[tree.trace.origin.rank if by.rank else None] += sum(
-            tree.trace.columns.dur[step.row] for step in tree.steps
-        )
+        rank = tree.trace.origin.rank if by.rank else None
+        for step in tree.steps:
+            steps_ns[rank, step.number if by.step else NO_STEP] += tree.trace.columns.dur[step.row]
     for average in averages:
-        average.steps_ns = steps_ns[average.rank]
+        average.steps_ns = steps_ns[average.rank, average.step]
     return averages
 
 
@@ -113,6 +114,8 @@ def _average_of(part: _Part, row: int, by: Grouping, numbers: _Numbers, averages
             average.thread = event.thread_name
         if by.rank:
             average.rank = rank
+        if by.step:
+            average.step = _step_number(tree, row)
         averages.append(average)
     return averages[number]
 
@@ -172,21 +175,27 @@ def _add_steps(part: _Part, rows: Sequence[Average]) -> None:
 
 def _traits(tree: Tree, by: Grouping, known: dict[_Trait, int]) -> "array[int] | None":
     """A number a row for all that it goes by besides its name; None if that is nothing."""
-    if not (by.input_shape or by.overload_name or by.stack_n > 0):
+    if not (by.input_shape or by.overload_name or by.stack_n > 0 or by.step):
         return None
     numbers = array("I", [0]) * len(tree.trace)
     stacks = _top_of_stacks(tree, by.stack_n) if by.stack_n > 0 else None
-    rows: Iterable[int] = tree.trace.args if stacks is None else tree.rows
+    rows: Iterable[int] = tree.trace.args if stacks is None and not by.step else tree.rows
     for row in rows:
         args: Mapping[str, Any] = tree.trace.args.get(row, {})
         trait = (
             str(flat_shapes(args)) if by.input_shape and "Input Dims" in args else "",
             str(args.get("Overload name", "")) if by.overload_name else "",
             stacks[row] if stacks is not None else (),
+            _step_number(tree, row) if by.step else NO_STEP,
         )
         if trait != _PLAIN:
             numbers[row] = known.setdefault(trait, len(known))
     return numbers
+
+
+def _step_number(tree: Tree, row: int) -> int:
+    place = tree.step_of[row]
+    return tree.steps[place - 1].number if place else NO_STEP
 
 
 def _top_of_stacks(tree: Tree, depth: int) -> list[tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """What can be done with a list of events and with one of averages alike: torch's EventList."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from stepscope.analysis.average import Average
@@ -15,6 +15,7 @@ from stepscope.model.trace import Problem
 __all__ = ["Exporter", "Report"]
 
 Exporter = Callable[[str | os.PathLike[str]], None]
+Renderer = Callable[[Sequence[Any], Look, Iterable[str]], str]
 
 
 class Report:
@@ -31,12 +32,16 @@ class Report:
     def _rows(self) -> Sequence[Any]:
         raise NotImplementedError
 
-    def _table(self, sort_by: str | None, look: Look) -> str:
+    def _table(self, sort_by: str | None, look: Look, render: Renderer = render) -> str:
+        problems = (f"{each.count} {each.kind}: {each.example}" for each in self.problems)
+        return render(self._sorted(sort_by), look, problems)
+
+    def _sorted(self, sort_by: str | None) -> Sequence[Any]:
         rows = self._rows()
-        if sort_by is not None:
-            attribute = sort_key(sort_by, self._sortable)
-            rows = sorted(rows, key=lambda row: getattr(row, attribute), reverse=True)
-        return render(rows, look, (f"{each.count} {each.kind}: {each.example}" for each in self.problems))
+        if sort_by is None:
+            return rows
+        attribute = sort_key(sort_by, self._sortable)
+        return sorted(rows, key=lambda row: getattr(row, attribute), reverse=True)
 
     def table(  # noqa: PLR0917 - torch's signature
         self,

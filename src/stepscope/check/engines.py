@@ -183,26 +183,29 @@ def engine_or_none(*, download: bool = True) -> Engine | None:
         return None
 
 
-def open_trace(path: str | PathLike[str], *, engine: Engine | None = None) -> TraceProcessor:
+def open_trace(
+    path: str | PathLike[str], *, engine: Engine | None = None, stream: io.BufferedReader | None = None
+) -> TraceProcessor:
     """Load a trace file and return perfetto's client for it: .query(sql), .close(), or `with`.
 
     Args:
         path: Chrome JSON or .pftrace, plain or gzip; fed to the engine piece by piece.
         engine: the engine to use; find_engine() chooses one by default.
+        stream: the file, if it is open already; it is left open.
 
     Raises:
         CheckError: no engine, no such file, an empty file, or the engine refused it or died of it.
     """
     try:
-        with Path(path).open("rb") as stream:
+        with contextlib.nullcontext(stream) if stream else Path(path).open("rb") as file:
             # Zero bytes are an empty list of packets to the engine, but nobody meant to write that.
-            if not stream.peek(1):
+            if not file.peek(1):
                 raise CheckError(f"{path}: the file is empty")
             engine = engine or find_engine()
             client = _start(engine.name, engine.path, str(path))
             with contextlib.ExitStack() as unless_loaded:
                 unless_loaded.callback(client.close)
-                client.load(stream)
+                client.load(file)
                 unless_loaded.pop_all()
             return client
     except OSError as error:

@@ -1,6 +1,7 @@
 """check(): load a file, count what is in it, name every statistic not known to be harmless."""
 
 from dataclasses import dataclass, field
+from io import BufferedReader
 from os import PathLike
 from pathlib import Path
 
@@ -36,7 +37,9 @@ PROCESSES = """
         FROM slice JOIN process_track ON process_track.id = slice.track_id
     )
 """
-STATS = "SELECT name, SUM(value) FROM stats WHERE value > 0 GROUP BY name ORDER BY name"
+COUNTERS = "SELECT COUNT(DISTINCT track_id) FROM counter"
+FLOWS = "SELECT COUNT(*) FROM flow"
+STATS = "SELECT name, SUM(value), MAX(description) FROM stats WHERE value > 0 GROUP BY name ORDER BY name"
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ class Report:
     """Every statistic above zero, summed over its indices."""
     problems: tuple[str, ...]
     """The names in stats that are not in HARMLESS_STATS."""
+    counters: int = 0
+    """Counters that have a value."""
+    flows: int = 0
+    """Arrows from one slice to another."""
+    descriptions: dict[str, str] = field(default_factory=dict, hash=False)
+    """What the engine says of those statistics, where it says anything."""
 
     @property
     def ok(self) -> bool:
@@ -66,20 +75,24 @@ class Report:
         return not self.problems
 
 
-def check(path: str | PathLike[str], *, engine: Engine | None = None) -> Report:
+def check(path: str | PathLike[str], *, engine: Engine | None = None, stream: BufferedReader | None = None) -> Report:
     """Load a trace file in Perfetto's trace processor and report what arrived.
 
     Args:
         path: Chrome JSON or .pftrace, plain or gzip.
         engine: the engine to use; find_engine() chooses one by default.
+        stream: the file, if it is open already; it is left open.
 
     Raises:
         CheckError: no engine, no such file, or the engine refused the file.
     """
     engine = engine or find_engine()
-    with open_trace(path, engine=engine) as trace:
-        stats = {str(name): int(value) for name, value in rows(trace, STATS)}
-        slices, threads, processes = (int(rows(trace, sql)[0][0]) for sql in (SLICES, THREADS, PROCESSES))
+    with open_trace(path, engine=engine, stream=stream) as trace:
+        said = [(str(name), int(value), str(description or "")) for name, value, description in rows(trace, STATS)]
+        slices, threads, processes, counters, flows = (
+            int(rows(trace, sql)[0][0]) for sql in (SLICES, THREADS, PROCESSES, COUNTERS, FLOWS)
+        )
+    stats = {name: value for name, value, _ in said}
     return Report(
         path=Path(path),
         engine=engine,
@@ -88,4 +101,7 @@ def check(path: str | PathLike[str], *, engine: Engine | None = None) -> Report:
         processes=processes,
         stats=stats,
         problems=tuple(name for name in stats if name not in HARMLESS_STATS),
+        counters=counters,
+        flows=flows,
+        descriptions={name: description for name, _, description in said if description},
     )

@@ -1,28 +1,31 @@
 """The command line: it reads arguments, prints, and turns errors into exit codes.
 
-0: done. 1: a file did not pass its check. 2: trouble; the message says what, where and what to do.
+0: done. 1: something was found, such as a file that did not pass its check. 2: trouble; one message on stderr says
+what, where and what to do. As for any tool of Unix 130 is Ctrl-C, and 141 a pipe that nobody reads any more.
 """
 
+import contextlib
+import os
+import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 import click
 
 from stepscope import StepscopeError
+from stepscope.cli.trouble import BROKEN_PIPE, INTERRUPTED, Trouble, worded
 
 __all__ = ["COMMANDS", "main"]
 
 # Commands by name; each module's `command` is one. They are imported when asked for: a command may
 # need much that the others do not.
 COMMANDS = {
+    "check": "stepscope.cli.check",
+    "convert": "stepscope.cli.convert",
+    "query": "stepscope.cli.query",
+    "stats": "stepscope.cli.stats",
     "demo": "stepscope.cli.demo",
 }
-
-
-class _Trouble(click.ClickException):
-    """An error of the package, as the command line says it: one message, no traceback."""
-
-    exit_code = 2
 
 
 class _Group(click.Group):
@@ -38,10 +41,22 @@ class _Group(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, ValueError):  # replaced by something simpler, or closed
+                stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         try:
-            return super().invoke(ctx)
-        except StepscopeError as error:
-            raise _Trouble(str(error)) from error
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # What is left in the buffer would be written, and fail, once more at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            ctx.exit(BROKEN_PIPE)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except (StepscopeError, OSError) as error:
+            raise Trouble(worded(error)) from error
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:

@@ -1,4 +1,4 @@
-"""Files: which formats there are, and writing a trace in one of them."""
+"""Files: which formats there are, how one is told by its content, and reading and writing a trace in them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from stepscope.model.trace import Problem, Trace
 if TYPE_CHECKING:
     from stepscope.formats.source import Source
 
-__all__ = ["FORMATS", "Format", "format_named", "read", "read_from", "write", "write_as"]
+__all__ = ["FORMATS", "Format", "format_named", "format_of", "read", "read_from", "write", "write_as"]
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Format:
         suffix: how its files end by default; ".gz" may follow.
         suffixes: every ending it is known by.
         encode: trace -> bytes, in pieces.
-        sniff: whether a file that begins with these bytes is of this format.
-        read: the file, and whether to be strict -> trace.
+        sniff: whether a file that begins with these bytes is of this format; None for one that is not read.
+        read: the file, and whether to be strict -> trace; None for one that is not read.
     """
 
     name: str
     suffix: str
     suffixes: tuple[str, ...]
     encode: Callable[[Trace], Iterator[bytes]]
-    sniff: Callable[[bytes], bool]
-    read: Callable[["Source", bool], Trace]
+    sniff: Callable[[bytes], bool] | None = None
+    read: Callable[["Source", bool], Trace] | None = None
 
 
 def _encode_chrome(trace: Trace) -> Iterator[bytes]:
@@ -79,6 +79,18 @@ def _read_perfetto(source: "Source", strict: bool) -> Trace:
     return trace.with_problems(sorted([*trace.problems, Problem("compression", 1, source.damage)]))
 
 
+def _encode_folded(trace: Trace) -> Iterator[bytes]:
+    from stepscope.formats.folded import encode_folded
+
+    return encode_folded(trace)
+
+
+def _encode_speedscope(trace: Trace) -> Iterator[bytes]:
+    from stepscope.formats.speedscope import encode_speedscope
+
+    return encode_speedscope(trace)
+
+
 FORMATS: dict[str, Format] = {
     row.name: row
     for row in (
@@ -92,6 +104,9 @@ FORMATS: dict[str, Format] = {
             _sniff_perfetto,
             _read_perfetto,
         ),
+        # For flame graphs: they have no room for all that is in a trace, so there is no way back.
+        Format("folded", ".folded", (".folded", ".collapsed"), _encode_folded),
+        Format("speedscope", ".speedscope.json", (".speedscope.json",), _encode_speedscope),
     )
 }
 
@@ -106,6 +121,23 @@ def format_named(name: str) -> Format:
         message = f"no format is called {name!r}; there are {', '.join(map(repr, FORMATS))}"
         raise ValueError(message)
     return FORMATS[name]
+
+
+def format_of(path: str | os.PathLike[str]) -> Format:
+    """The format that a path's ending names: the longest one, with or without .gz behind it.
+
+    Raises:
+        ExportError: it names none.
+    """
+    name = os.fspath(path).removesuffix(".gz")
+    endings = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
+    for suffix in sorted(endings, key=len, reverse=True):
+        if name.endswith(suffix):
+            return endings[suffix]
+    message = (
+        f"{os.fspath(path)}: the ending names no format. Use one of {', '.join(endings)}, each with or without .gz."
+    )
+    raise ExportError(message)
 
 
 def read(path: str | os.PathLike[str], *, strict: bool = True, max_bytes: int | None = None) -> Trace:
@@ -132,7 +164,7 @@ def read_from(file: BinaryIO, name: str, *, strict: bool = True, max_bytes: int 
 
     source = Source(file, name, max_bytes)
     for candidate in FORMATS.values():
-        if candidate.sniff(source.head):
+        if candidate.sniff and candidate.read and candidate.sniff(source.head):
             return candidate.read(source, strict)
     message = (
         f"{name}: byte 0: {_shown(source.head)} is the beginning of no trace. "
@@ -151,13 +183,7 @@ def write(trace: Trace, path: str | os.PathLike[str]) -> Path:
     Raises:
         ExportError: the ending names no format, or the file cannot be written.
     """
-    name = os.fspath(path).removesuffix(".gz")
-    for candidate in FORMATS.values():
-        if name.endswith(candidate.suffixes):
-            return write_as(trace, path, candidate)
-    endings = ", ".join(suffix for row in FORMATS.values() for suffix in row.suffixes)
-    message = f"{os.fspath(path)}: the ending names no format. Use one of {endings}, each with or without .gz."
-    raise ExportError(message)
+    return write_as(trace, path, format_of(path))
 
 
 def write_as(trace: Trace, path: str | os.PathLike[str], form: Format, *, exclusive: bool = False) -> Path:

@@ -42,12 +42,12 @@ class ExportError(StepscopeError, OSError):
     """A file that could not be written; the message names path, reason and fix. No half file is left."""
 
 
-class AnalysisError(StepscopeError, ValueError):
-    """Something was asked of traces that they do not hold; the message says how to record it."""
-
-
 class DiffError(StepscopeError, ValueError):
     """A comparison that cannot be made: a rule that there is not, or a side without traces."""
+
+
+class AnalysisError(StepscopeError, ValueError):
+    """Something was asked of traces that they do not hold; the message says how to record it."""
 
 
 class BudgetError(StepscopeError, AssertionError):

@@ -74,17 +74,6 @@ int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer
     return -1;
 }
 
-int array_for(PyObject *array, array_is_t is, Py_ssize_t length, int exactly, Py_buffer *held) {
-    if (array_get(array, is, 0, held) < 0)
-        return -1;
-    Py_ssize_t items = held->len / held->itemsize;
-    if (items == length || (!exactly && items > length))
-        return 0;
-    PyErr_Format(PyExc_ValueError, "%s.%s has %zd items, but %zd are needed", is.table, is.name, items, length);
-    PyBuffer_Release(held);
-    return -1;
-}
-
 /* 0, or -1 with an exception set: two columns that are to be written share memory. */
 static int check_apart(const columns_t *columns) {
     for (int a = 0; a < COLUMNS; a++)

@@ -100,8 +100,6 @@ typedef struct {
 int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
 /* The same for reading, of that length. */
 int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held);
-/* The same for reading, with at least `length` items, or as many if `exactly`. */
-int array_for(PyObject *array, array_is_t is, Py_ssize_t length, int exactly, Py_buffer *held);
 /* An attribute of a module, imported; NULL with an exception. */
 PyObject *imported(const char *module, const char *name);
 

@@ -194,7 +194,8 @@ static PyObject *time_paths(PyObject *module, PyObject *args, PyObject *kwargs) 
     for (; held < 5; held++) {
         int by_row = held != 2 && held != 3;
         PyObject *array = held < 2 ? given[held] : PyTuple_GET_ITEM(ids, held - 2);
-        if (array_for(array, IS[held], by_row ? columns.rows : 0, by_row, &buffers[held]) < 0)
+        if ((by_row ? array_of_length(array, IS[held], columns.rows, &buffers[held])
+                    : array_get(array, IS[held], 0, &buffers[held])) < 0)
             goto done;
     }
     if (columns_ids_below(&columns, columns.name, "name", buffers[2].len / 4) < 0 ||

@@ -64,7 +64,9 @@ static int hold_inputs(PyObject *parent, PyObject *labels, const columns_t *colu
     for (; *held < 4; ++*held) {
         PyObject *array = *held ? PyTuple_GET_ITEM(labels, *held - 1) : parent;
         int by_row = *held == 0 || *held == 3;
-        if (array_for(array, IS[*held], by_row ? columns->rows : 0, by_row, &buffers[*held]) < 0)
+        Py_buffer *buffer = &buffers[*held];
+        if ((by_row ? array_of_length(array, IS[*held], columns->rows, buffer)
+                    : array_get(array, IS[*held], 0, buffer)) < 0)
             return -1;
     }
     if (columns_ids_below(columns, columns->name, "name", buffers[1].len / 8) < 0)

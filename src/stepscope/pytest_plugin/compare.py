@@ -14,7 +14,7 @@ __all__ = ["difference", "text_difference"]
 def difference(base: Trace, head: Trace, rules: Mapping[str, Any]) -> str:
     """What is different, rendered for a terminal; "" if nothing is."""
     found = diff(base, head, **rules)
-    return "\n".join(f"{f.kind} {'/'.join(f.where.path)}/{f.name}: {f.base} -> {f.head}" for f in found)
+    return found.text() if found else ""
 
 
 def text_difference(base: Trace, text: str, rules: Mapping[str, Any]) -> str:

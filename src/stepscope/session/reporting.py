@@ -76,6 +76,7 @@ class Reporting:
         *,
         group_by_thread: bool = False,
         group_by_rank: bool = False,
+        group_by_step: bool = False,
     ) -> "Averages":
         """Those events grouped by name, and by what else is asked for: see `analysis.averages.key_averages`.
 
@@ -86,7 +87,12 @@ class Reporting:
         from stepscope.analysis.grouping import Grouping
 
         by = Grouping(
-            group_by_input_shape, group_by_stack_n, group_by_overload_name, thread=group_by_thread, rank=group_by_rank
+            group_by_input_shape,
+            group_by_stack_n,
+            group_by_overload_name,
+            thread=group_by_thread,
+            rank=group_by_rank,
+            step=group_by_step,
         )
         return average_trees(self.events().trees, by, self.export_chrome_trace)
 

@@ -172,21 +172,24 @@ def _order(finding: Finding) -> tuple[object, ...]:
 def _surroundings(
     findings: Iterable[Finding], samples: Samples, words: Words, *, timings: bool
 ) -> dict[tuple[str, str, tuple[str, ...]], Around]:
-    """What is around each finding: how many others there are beside it, and the times above it."""
-    wanted: set[tuple[str, str, tuple[str, ...]]] = set()
+    """What is around each finding: how much else there is beside it, and the times above it."""
+    shown: dict[tuple[str, str, tuple[str, ...]], set[str]] = {}
     for finding in findings:
         where = finding.where
-        if where.thread:
-            wanted |= {(where.process, where.thread, where.path[:end]) for end in range(len(where.path) + 1)}
+        names = (*where.path, finding.name)
+        for end in range(len(names)) if where.thread else ():
+            shown.setdefault((where.process, where.thread, names[:end]), set()).add(names[end])
     table, cells = samples
-    children: dict[int, int] = {}
-    for above in table.above:
-        children[above] = children.get(above, 0) + 1
+    children: dict[int, list[int]] = {}
+    for number, above in enumerate(table.above):
+        children.setdefault(above, []).append(number)
     found = {}
-    for process, thread, path in wanted:
-        number = table.find(Group(process, thread), [words.number(text) for text in path])
-        if number is not None:
-            times = [median([cell.total for cell in side.get(number, ())]) / 1000 for side in cells]
-            known = timings and all(number in side for side in cells)
-            found[process, thread, path] = Around(children.get(number, 0), *(times if known else (None, None)))
+    for (process, thread, path), names_shown in shown.items():
+        at = table.find(Group(process, thread), [words.number(text) for text in path])
+        if at is None:
+            continue
+        others = sum(words.texts[table.name[child]] not in names_shown for child in children.get(at, ()))
+        times = [median([cell.total for cell in side.get(at, ())]) / 1000 for side in cells]
+        known = timings and all(at in side for side in cells)
+        found[process, thread, path] = Around(others, *(times if known else (None, None)))
     return found

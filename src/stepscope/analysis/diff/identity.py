@@ -67,8 +67,10 @@ def identify(base: Sequence[Trace], head: Sequence[Trace], words: Words) -> Nami
         for at, traces in enumerate(sides)
     )
     same, renamed = _match_threads(sides, given, words)
-    head_groups = [[same.get(group, group) for group in groups] for groups in given[1]]
-    named = (given[0], head_groups)
+    named = (
+        [[same.get(group, group) for group in groups] for groups in given[0]],
+        [[same.get(group, group) for group in groups] for groups in given[1]],
+    )
     return Naming(named, renamed, _free(sides, named))
 
 
@@ -125,10 +127,11 @@ def _thread_name(track: Track, words: Words) -> str:
 def _match_threads(
     sides: tuple[Sequence[Trace], Sequence[Trace]], given: tuple[list[list[Group]], ...], words: Words
 ) -> tuple[dict[Group, Group], list[tuple[str, str, str]]]:
-    """Threads of head that are one of base under another name, and who was renamed."""
+    """Threads that are one under two names, with the one of both that they go by; and who was renamed."""
     present = [{group for groups in side for group in groups if group.thread} for side in given]
     left, right = sorted(present[0] - present[1]), sorted(present[1] - present[0])
     same: dict[Group, Group] = {}
+    taken: set[Group] = set()
     renamed: list[tuple[str, str, str]] = []
     if not left or not right:
         return same, renamed
@@ -141,8 +144,9 @@ def _match_threads(
     ]
     # By likeness, then by both names in order, so that it does not matter which side is base.
     for score, one, other in sorted(scores, key=lambda found: (found[0], *sorted(found[1:]))):
-        if -score >= ALIKE and other not in same and one not in same.values():
-            same[other] = one
+        if -score >= ALIKE and other not in taken and one not in taken:
+            taken |= {one, other}
+            same[max(one, other)] = min(one, other)
             renamed.append((one.process, one.thread, other.thread))
     return same, renamed
 

@@ -39,6 +39,8 @@ def find_outliers(samples: Samples, rules: Rules, texts: Sequence[str], skip: se
     explained: dict[tuple[int, int, int, int], float] = {}
     findings = []
     for path in range(len(table.above) - 1, -1, -1):
+        if (path in base) != (path in head):
+            _explain(explained, table.above[path], samples, path)
         compared = path in base and path in head and path not in skip
         found = _outlier(base[path], head[path], rules) if compared else None
         if found is None:
@@ -52,6 +54,14 @@ def find_outliers(samples: Samples, rules: Rules, texts: Sequence[str], skip: se
         if inside < found.excess / 2:
             findings.append(_finding(samples, path, found, texts))
     return findings
+
+
+def _explain(explained: dict[tuple[int, int, int, int], float], around: int, samples: Samples, path: int) -> None:
+    """Let what only one side has explain why what is around it takes long there."""
+    for side, cells in enumerate(samples.cells):
+        for cell in cells.get(path, ()):
+            key = (around, side, cell.run, cell.step)
+            explained[key] = explained.get(key, 0.0) + cell.longest
 
 
 def _outlier(base: Sequence[Cell], head: Sequence[Cell], rules: Rules) -> _Outlier | None:

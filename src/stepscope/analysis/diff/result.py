@@ -21,11 +21,11 @@ class Around(NamedTuple):
     """A place on the way to a finding.
 
     Attributes:
-        children: how many different names are directly in it, in both traces together.
+        others: how many names are directly in it, in either trace, that findings are not about.
         base_us, head_us: how long it takes in a step, by the median; None if that is not known or not compared.
     """
 
-    children: int
+    others: int
     base_us: float | None
     head_us: float | None
 
@@ -59,6 +59,12 @@ class Diff:
     def __bool__(self) -> bool:
         return bool(self.findings)
 
+    def __repr__(self) -> str:
+        return f"<Diff: {self.verdict}, {len(self.findings)} findings: {self.counts}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
     def __len__(self) -> int:
         return len(self.findings)
 
@@ -87,6 +93,29 @@ class Diff:
                 message = f"there is no kind of finding {kind!r}. Kinds are {', '.join(KINDS)}."
                 raise DiffError(message)
         return tuple(finding for finding in self.findings if finding.kind in kinds)
+
+    def text(self, *, color: bool = False, width: int = 100) -> str:
+        """The diff for a terminal: the verdict, then the smallest tree that shows each finding in its place.
+
+        Args:
+            color: whether to use colours, by ANSI escapes.
+            width: of a line, in characters; at least 40 are used.
+        """
+        from stepscope.analysis.diff.text import render_text
+
+        return render_text(self, color=color, width=width)
+
+    def markdown(self) -> str:
+        """The diff for a comment on a pull request: a table of findings, and the tree folded away below it."""
+        from stepscope.analysis.diff.markdown import render_markdown
+
+        return render_markdown(self)
+
+    def html(self) -> str:
+        """The diff as one page that needs nothing else, light or dark as the reader's system is."""
+        from stepscope.analysis.diff.html import render_html
+
+        return render_html(self)
 
     def to_json(self, indent: int | None = 2) -> str:
         """The diff as JSON: one object, whose form is stable.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from stepscope.analysis.diff.align import Tiers, align
 from stepscope.analysis.diff.run import Run
+from stepscope.analysis.diff.words import canonical
 
 __all__ = ["Siblings", "Wrapper", "pair_siblings"]
 
@@ -93,6 +94,10 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     ]
     if tiers[0].full == tiers[1].full:
         return None
+    if list(tiers[1].full) < list(tiers[0].full):
+        # What is ambiguous must not depend on which side is base.
+        other_way = pair_siblings(head, base, (rows[1], rows[0]), ordered=ordered)
+        return other_way and _mirrored(other_way)
     if not ordered:
         tiers, rows = _sorted(tiers, rows)
         if tiers[0].full == tiers[1].full:
@@ -113,9 +118,17 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     renamed = rest.pair_by(lambda run, side, row: _inner(run, row, gaps.get((side, row))))
     more_wrapped, more_unwrapped = _wrappers(rest, by_name=True)
     renamed += _renamed_leaves(rest, gaps, ordered=ordered)
-    same = [(one, other) for one, other in pairs if base.trees.full[one] != head.trees.full[other]]
+    same = [(one, other) for one, other in sorted(pairs) if base.trees.full[one] != head.trees.full[other]]
     left = [list(side) for side in rest.rows]
     return Siblings(same, reordered, renamed, wrapped + more_wrapped, unwrapped + more_unwrapped, *left)
+
+
+def _mirrored(siblings: Siblings) -> Siblings:
+    """The same, with base and head exchanged."""
+    same, reordered, renamed = (
+        sorted((one, other) for other, one in pairs) for pairs in (siblings.same, siblings.reordered, siblings.renamed)
+    )
+    return Siblings(same, reordered, renamed, siblings.unwrapped, siblings.wrapped, siblings.added, siblings.removed)
 
 
 def _sorted(tiers: list[Tiers], rows: _Rows) -> tuple[list[Tiers], _Rows]:
@@ -196,19 +209,16 @@ def _inside(rest: _Rest, row: int, side: int, *, by_name: bool) -> list[int]:
 
 
 def _renamed_leaves(rest: _Rest, gaps: dict[tuple[int, int], int], *, ordered: bool) -> Pairs:
-    """Rows with nothing inside, with equal arguments and category, of which there are as many in one place."""
-    places: dict[int, tuple[list[int], list[int]]] = {}
+    """Rows with nothing inside, of equal kind, category and arguments, of which there are as many in one place."""
+    places: dict[tuple[int, str], tuple[list[int], list[int]]] = {}
     for side in (0, 1):
         for row in rest.rows[side]:
-            if not rest.runs[side].trees.inner[row]:
-                places.setdefault(gaps.get((side, row), 0), ([], []))[side].append(row)
+            run = rest.runs[side]
+            if not run.trees.inner[row]:
+                place = gaps.get((side, row), 0), canonical(run.besides_name(row))
+                places.setdefault(place, ([], []))[side].append(row)
     pairs: Pairs = []
     for left, right in places.values():
-        if len(left) != len(right) or (not ordered and len(left) > 1):
-            continue
-        pairs += [
-            rest.take(one, other)
-            for one, other in zip(left, right, strict=True)
-            if rest.runs[0].besides_name(one) == rest.runs[1].besides_name(other)
-        ]
+        if len(left) == len(right) and (ordered or len(left) == 1):
+            pairs += [rest.take(one, other) for one, other in zip(left, right, strict=True)]
     return pairs

@@ -117,6 +117,8 @@ class _Comparison:
             siblings = pair_siblings(*self.runs, (level.base, level.head), ordered=level.ordered)
             if siblings:
                 self._take(level, siblings)
+        for left in self.left:
+            left.sort()
         self._find_moved()
         self._count_left(0)
         self._count_left(1)

@@ -2,22 +2,25 @@
 
 Each step of each run is a sample. A path is judged by the time in itself, and by what of its whole time its own
 children do not explain: what is slower only through a child is context. A difference must be large (Rules.ratio,
-Rules.step_us) and more than chance: unlikely by the rank-sum test even among all paths that were looked at, or unlikely
-for this path alone and three times its noise.
+Rules.step_us) and more than chance: unlikely by the rank-sum test even among all paths that were looked at; or, where
+samples are too few for that, unlikely for this path alone and twice as much as any two samples of one side are apart.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from stepscope.analysis.diff.finding import Evidence, Finding, Where
-from stepscope.analysis.diff.ranktest import median, noise_of, rank_test, samples_needed
+from stepscope.analysis.diff.ranktest import least_p, median, noise_of, rank_test, samples_needed
 from stepscope.analysis.diff.rules import Rules
 from stepscope.analysis.diff.run import OUTSIDE
 from stepscope.analysis.diff.samples import Cell, Samples
 
 __all__ = ["Timings", "Unsure", "compare_times"]
 
-CLEAR = 3.0
+# How many times as far as any two samples of one side two medians are apart, to be so by more than this path's noise.
+CLEAR = 2.0
+# How many times alpha what may yet turn out to be no chance is, at most.
+SUSPICIOUS = 10.0
 
 
 class Unsure(NamedTuple):
@@ -60,12 +63,14 @@ class _Judged(NamedTuple):
         verdict: "slower", "faster", "same" or "unsure".
         base, head: medians.
         evidence: of the test, if there was one.
+        needed: how many more samples of each side would do, if it is unsure.
     """
 
     verdict: str
     base: float
     head: float
     evidence: Evidence
+    needed: tuple[int, int] = (0, 0)
 
 
 def compare_times(samples: Samples, rules: Rules, texts: Sequence[str]) -> Timings:
@@ -102,8 +107,7 @@ def compare_times(samples: Samples, rules: Rules, texts: Sequence[str]) -> Timin
                 name = texts[table.name[path]]
                 times = round(judged.base / 1000, 3), round(judged.head / 1000, 3)
                 if judged.verdict == "unsure":
-                    more = samples_needed(len(left), len(right), rules.alpha)
-                    unsure.append(Unsure(where, name, *times, *more))
+                    unsure.append(Unsure(where, name, *times, *judged.needed))
                 else:
                     paths.add(path)
                     findings.append(
@@ -152,17 +156,18 @@ def _judge_path(
 def _judge(base: Sequence[float], head: Sequence[float], rules: Rules, looked_at: int) -> _Judged:
     """Judge two sets of times, in ns."""
     left, right = median(base), median(head)
-    shift, noise = abs(right - left), max(noise_of(base), noise_of(head))
+    shift, apart = abs(right - left), max(max(base) - min(base), max(head) - min(head))
     ratio = max(right, 1.0) / max(left, 1.0)
     few = Evidence(round(ratio, 4), _share(base, head), 1.0, len(base), len(head))
     if max(ratio, 1 / ratio) < rules.ratio or shift < rules.step_us * 1000:
         return _Judged("same", left, right, few)
-    p = rank_test(base, head)
+    p, least = rank_test(base, head), least_p(len(base), len(head))
     evidence = Evidence(few.ratio, few.noise, p, len(base), len(head))
-    if p <= rules.alpha / looked_at or (p <= rules.alpha and shift >= CLEAR * noise):
+    enough = rules.alpha if shift >= CLEAR * apart else rules.alpha / looked_at
+    if p <= enough:
         return _Judged("slower" if right > left else "faster", left, right, evidence)
-    if samples_needed(len(base), len(head), rules.alpha) != (0, 0):
-        return _Judged("unsure", left, right, evidence)
+    if least > enough and p <= max(least, SUSPICIOUS * rules.alpha):
+        return _Judged("unsure", left, right, evidence, samples_needed(len(base), len(head), enough))
     return _Judged("same", left, right, evidence)
 
 
