@@ -5,6 +5,10 @@ from textwrap import dedent
 
 import pytest
 
+# Imported here and now: pytester forgets what an inner run has imported, and a test could replace what nobody uses.
+import stepscope.pytest_plugin.budget
+import stepscope.pytest_plugin.golden
+import stepscope.pytest_plugin.sessions  # noqa: F401
 from conftest import INSTALLED
 
 __all__ = ["PROGRAM", "Run", "inner_run"]

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stepscope import ExportError, FormatError, Trace, read, write
-from stepscope.analysis.diff.rules import Rules
-from stepscope.analysis.golden import from_golden, to_golden
+from stepscope.analysis.golden import from_golden
 from stepscope.model.output import make_folder, write_whole
-from stepscope.pytest_plugin.compare import difference, text_difference
+from stepscope.pytest_plugin.compare import Terms, difference, text_difference
 from stepscope.pytest_plugin.ledger import note, shown_path
 from stepscope.pytest_plugin.place import ENDINGS, TEXT_ENDING, home_of, safe_name, stem_of
 from stepscope.pytest_plugin.recorder import YieldingProfile, recorded_trace
@@ -65,7 +64,7 @@ class TraceGolden:
             trace: what to compare, or a profile whose cycle it is; by default what record() recorded last.
             name: tells several goldens of one test apart.
             golden: a trace file, relative to the test's module, to compare with; by default the golden beside the
-                test, which is a .trace.txt, or a trace file of the same name if there is one.
+                test, which is a .golden, or a trace file of the same name if there is one.
             counter_values: compare the values of counters too.
             rules: as of `stepscope.diff`. Times are compared only with timings=True, and only with a trace file.
 
@@ -85,9 +84,9 @@ class TraceGolden:
             )
         self._checked.add(path)
         note(self._item, "used", str(path))
-        rules = {"timings": False, **rules}
-        text = self._text(actual, path, Rules.of(rules), counter_values)
-        status, found = self._judge(path, actual, text, rules)
+        terms = Terms({"timings": False, **rules}, counter_values)
+        text = self._text(actual, path, terms)
+        status, found = self._judge(path, actual, text, terms)
         if status and self._config.getoption("--trace-update"):
             self._write(path, actual, text)
             note(self._item, status, str(path))
@@ -140,20 +139,20 @@ class TraceGolden:
             )
         return there[0] if there else stem.with_name(stem.name + TEXT_ENDING)
 
-    def _text(self, actual: Trace, path: Path, rules: Rules, counter_values: bool) -> str | None:
+    def _text(self, actual: Trace, path: Path, terms: Terms) -> str | None:
         """What the golden should be, if it is a text; None if it is a trace file."""
         __tracebackhide__ = True
         if not path.name.endswith(TEXT_ENDING):
             return None
-        if rules.timings:
+        if terms.rules["timings"]:
             pytest.fail(
                 f"{self._shown(path)} is text and has no times. Leave out timings=True, or use a trace file as the "
                 "golden: check(golden='base.pftrace', timings=True).",
                 pytrace=False,
             )
-        return to_golden(actual, rules, counter_values=counter_values)
+        return terms.text_of(actual)
 
-    def _judge(self, path: Path, actual: Trace, text: str | None, rules: dict[str, Any]) -> tuple[str, str]:
+    def _judge(self, path: Path, actual: Trace, text: str | None, terms: Terms) -> tuple[str, str]:
         """Compare with a golden.
 
         Returns:
@@ -161,9 +160,9 @@ class TraceGolden:
         """
         try:
             if text is None:
-                found = difference(read(path), actual, rules)
+                found = difference(read(path), actual, terms)
             else:
-                found = text_difference(from_golden(_read_text(path), self._shown(path)), text, rules)
+                found = text_difference(from_golden(_read_text(path), self._shown(path)), text, terms)
         except FileNotFoundError:
             would_be = f"It would be:\n\n{text}" if text else ""
             return "written", f"there is no golden {self._shown(path)} for this test yet. {would_be}"

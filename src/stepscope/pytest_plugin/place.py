@@ -1,6 +1,6 @@
 """Where a test's goldens are: beside its module, one file for each test, parameter and name.
 
-    tests/test_train.py::TestLoop::test_step[adam]   tests/__traces__/test_train/TestLoop.test_step[adam].trace.txt
+    tests/test_train.py::TestLoop::test_step[adam]   tests/__traces__/test_train/TestLoop.test_step[adam].golden
 
 A file's name is legal on every system, and no two tests share one: what cannot be in a name, or would be the same as
 another where capitals do not count, is told apart by a hash.
@@ -16,7 +16,8 @@ import pytest
 __all__ = ["ENDINGS", "FOLDER", "TEXT_ENDING", "goldens_in", "home_of", "safe_name", "stem_of"]
 
 FOLDER = "__traces__"
-TEXT_ENDING = ".trace.txt"
+# Not .txt: pytest takes every test*.txt for a doctest.
+TEXT_ENDING = ".golden"
 # Trace files that can be goldens too; the longest endings first.
 ENDINGS = (
     TEXT_ENDING,

@@ -147,7 +147,7 @@ class Sessions:
         else:
             folder = shown_path(self._folder, self._config)
             terminalreporter.write_line(
-                f"{len(notes['recorded'])} tests recorded in {folder}; "
+                f"tests recorded in {folder}: {len(notes['recorded'])}; "
                 f"open {shown_path(suite, self._config)} in https://ui.perfetto.dev"
             )
         for heading, lines in (
@@ -155,7 +155,7 @@ class Sessions:
             ("tests not recorded", notes["unrecorded"]),
         ):
             if lines:
-                terminalreporter.write_line(f"{len(lines)} {heading}:")
+                terminalreporter.write_line(f"{heading}: {len(lines)}")
                 for line in sorted(lines):
                     terminalreporter.write_line(f"  {line}")
 

@@ -22,6 +22,7 @@ MAX_ROWS = 10_000_000
 # What the model nests on one track; deeper rows would be laid on a lane.
 MAX_DEPTH = 512
 TICK_NS = 1000
+PROGRAM = "program"
 STEP_NAME = "ProfilerStep#"
 ANY_STEP = "ProfilerStep#*"
 CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
@@ -245,11 +246,11 @@ class _Making:
         return self._builder.build()
 
     def _owners(self) -> Iterator[tuple[int, str, Entry]]:
-        """Every thread, lane and counter with its process: the profiled one is the first and has no name."""
+        """Every thread, lane and counter with its process: the profiled one is the first; goldens do not name it."""
         pid = 1
         for entry in self._entries:
             if entry.keyword in ("thread", "lane", "counter"):
-                yield pid, "", entry
+                yield pid, PROGRAM, entry
         for entry in self._entries:
             for _ in range(entry.count if entry.keyword == "process" else 0):
                 pid += 1
@@ -280,7 +281,7 @@ class _Making:
     def _add_track(self, entry: Entry, pid: int, process: str) -> None:
         name = f"{entry.name} (overlap 1)" if entry.keyword == "lane" else entry.name
         track = self._builder.thread(pid, 0, name, process, "lane" if entry.keyword == "lane" else "thread")
-        owner = entry.name, process
+        owner = entry.name, "" if pid == 1 else process
         todo: list[tuple[int, Iterator[tuple[Entry, str]]]] = [(-1, _repeated(entry.inside))]
         while todo:
             opened, following = todo[-1]
