@@ -13,6 +13,7 @@ from stepscope import (
     FormatError,
     Trace,
     counter,
+    diff,
     flow_end,
     flow_start,
     instant,
@@ -350,6 +351,25 @@ def test_the_trace_of_a_golden_has_that_golden(  # noqa: PLR0917 - what Hypothes
 
     again = from_golden(text, "law")
     assert to_golden(again, rules, counter_values=values) == text
+
+
+@settings(max_examples=100, deadline=None)
+@given(program=programs, steps=st.lists(programs, max_size=3))
+def test_diff_finds_nothing_between_a_trace_and_its_golden(program: list[Span], steps: list[list[Span]]) -> None:
+    """On one thread, whose steps both have in place; what other threads do in which step is not in a golden."""
+    builder = TraceBuilder(Origin(pid=7))
+    track = builder.thread(7, 7, "MainThread", "train.py")
+    at = lay_out(builder, track, program) + 1
+    for number, inside in enumerate(steps):
+        end = at + sum(span.before + length(span) for span in inside) + 1
+        builder.slice(track, f"ProfilerStep#{number}", at, end - at)
+        lay_out(builder, track, inside, at)
+        at = end + 1
+    trace = builder.build()
+    again = from_golden(to_golden(trace), "law")
+
+    assert list(diff(trace, again, timings=False)) == []
+    assert list(diff(again, trace, timings=False)) == []
 
 
 def test_a_real_program_on_many_threads_has_one_golden_however_it_ran() -> None:

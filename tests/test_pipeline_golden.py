@@ -16,11 +16,22 @@ from stepscope.formats.files import FORMATS
 from stepscope.model.build import TraceBuilder
 from stepscope.model.output import write_whole
 from stepscope.pytest_plugin.golden import TraceGolden
+from stepscope.record.drain import drain
 from stepscope.session import recording
 
 # What does the work, wherever it is called from. Nothing that is called once a row.
-KERNELS = ("chrome_rows", "hash_trees", "nest_rows", "order_ties", "pair", "pair_events", "perfetto_rows")
-KERNELS += ("renumber_rows", "settle_rows", "time_paths")
+KERNELS = (
+    "chrome_rows",
+    "hash_trees",
+    "nest_rows",
+    "order_ties",
+    "pair",
+    "pair_events",
+    "perfetto_rows",
+    "renumber_rows",
+    "settle_rows",
+    "time_paths",
+)
 
 
 def loop(prof: profile, steps: int) -> None:
@@ -83,7 +94,7 @@ def test_recording_opens_a_window_seals_it_once_a_cycle_and_pairs_when_asked(
         monkeypatch.setattr(kernels, name, around(watch, getattr(kernels, name), name))
     for name in ("prepare_trace", "start_trace", "stop_trace", "step"):
         monkeypatch.setattr(profile, name, around(watch, getattr(profile, name), name))
-    monkeypatch.setattr(recording, "drain", around(watch, recording.drain, "drain"))
+    monkeypatch.setattr(recording, "drain", around(watch, drain, "drain"))
 
     def ready(prof: profile) -> None:
         with watch("on_trace_ready"):

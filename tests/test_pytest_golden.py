@@ -502,6 +502,7 @@ def test_loading_the_plugin_imports_next_to_nothing(pytester: pytest.Pytester, m
     assert imported == [
         "stepscope",
         "stepscope.pytest_plugin",
+        "stepscope.pytest_plugin.hooks",
         "stepscope.pytest_plugin.ledger",
         "stepscope.pytest_plugin.place",
     ]
@@ -513,3 +514,15 @@ def test_a_suite_that_does_not_use_it_sees_nothing_of_it(run: Run) -> None:
 
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*trace*")
+
+
+def test_a_pytest_that_is_too_old_runs_and_is_told(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    code = (
+        "import pytest; pytest.version_tuple = (7, 4, 4); pytest.__version__ = '7.4.4';"
+        "import stepscope.pytest_plugin as p;"
+        "print(p.pytest_report_header(), hasattr(p, 'trace_golden'))"
+    )
+    assert pytester.runpython_c(code).outlines == [
+        "stepscope: trace_golden and trace_budget need pytest 8; this is 7.4.4 False"
+    ]

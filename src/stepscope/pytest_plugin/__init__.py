@@ -1,81 +1,26 @@
 """The pytest plugin: golden traces, budgets, and a trace of each test.
 
-pytest loads it wherever stepscope is installed, so it holds options, fixtures and hooks only; whatever does the work is
-imported when a test or an option asks for it. PYTEST_DONT_REWRITE: it has no assertions, and may be imported already.
+pytest loads it wherever stepscope is installed: it costs next to nothing until a test or an option asks for it, and it
+stays out of the way of a pytest that it cannot work with. PYTEST_DONT_REWRITE: it may be imported already, and has no
+assertions.
 """
-
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stepscope.pytest_plugin.ledger import Ledger, in_ci
+OLDEST_PYTEST = 8
 
-if TYPE_CHECKING:
-    from stepscope.pytest_plugin.budget import TraceBudget
-    from stepscope.pytest_plugin.golden import TraceGolden
-
-__all__ = ["trace_budget", "trace_golden"]
-
-GOLDEN = pytest.StashKey["TraceGolden"]()
-BUDGET = pytest.StashKey["TraceBudget"]()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of this plugin."""
-    group = parser.getgroup("stepscope", "traces of tests")
-    group.addoption(
-        "--trace-update",
-        action="store_true",
-        help="write golden traces that are missing or differ, and list them; refused in CI",
-    )
-    group.addoption(
-        "--trace-record",
-        metavar="DIR",
-        help="record each test as a session into this folder, and the whole run as suite.pftrace; for ui.perfetto.dev",
+if int(pytest.version_tuple[0]) >= OLDEST_PYTEST:
+    from stepscope.pytest_plugin.hooks import (
+        pytest_addoption,
+        pytest_configure,
+        pytest_runtest_call,
+        trace_budget,
+        trace_golden,
     )
 
+    __all__ = ["pytest_addoption", "pytest_configure", "pytest_runtest_call", "trace_budget", "trace_golden"]
+else:
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Keep the books of goldens; record tests if that is asked for."""
-    if config.getoption("--trace-update") and in_ci():
-        message = (
-            "--trace-update writes nothing in CI, where nobody would review it (the environment variable CI is set). "
-            "Run it on your machine and commit the goldens; a job that is meant to write them can unset CI."
-        )
-        raise pytest.UsageError(message)
-    ledger = Ledger(config)
-    config.pluginmanager.register(ledger, "stepscope-ledger")
-    if config.getoption("--trace-record"):
-        from stepscope.pytest_plugin.sessions import Sessions
-
-        config.pluginmanager.register(Sessions(config, ledger), "stepscope-sessions")
-
-
-@pytest.fixture
-def trace_golden(request: pytest.FixtureRequest) -> "TraceGolden":
-    """Compare what a test records with the golden trace beside it; see `TraceGolden`."""
-    from stepscope.pytest_plugin.golden import TraceGolden
-
-    golden = request.node.stash[GOLDEN] = TraceGolden(request.node)
-    return golden
-
-
-@pytest.fixture
-def trace_budget(request: pytest.FixtureRequest) -> "TraceBudget":
-    """Assert what a test records without a golden; see `TraceBudget`."""
-    from stepscope.pytest_plugin.budget import TraceBudget
-
-    budget = request.node.stash[BUDGET] = TraceBudget()
-    return budget
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """A test that has recorded and not checked is checked when it ends, as part of it."""
-    result = yield
-    if GOLDEN in item.stash:
-        item.stash[GOLDEN].finish()
-    if BUDGET in item.stash:
-        item.stash[BUDGET].finish()
-    return result
+    def pytest_report_header() -> str:
+        """Say why the fixtures are not there."""
+        return f"stepscope: trace_golden and trace_budget need pytest {OLDEST_PYTEST}; this is {pytest.__version__}"

@@ -110,7 +110,7 @@ class Ledger:
         for kind, texts in facts["notes"].items():
             self.notes[kind] += texts
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """List what was written, and what no test uses."""
         lines: list[str] = []
         for kind, heading in SAID.items():

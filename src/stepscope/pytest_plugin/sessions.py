@@ -132,7 +132,7 @@ class Sessions:
         tests = self._phases[getattr(report, "worker_id", "")]
         tests.setdefault(report.nodeid, []).append((str(report.when), report.start, report.stop, report.outcome))
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write the trace of the whole run, and say where everything is."""
         if not self._phases:
             return
