@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from stepscope.session import handlers, recording
 from stepscope.session.writer import THREAD_NAME, WRITER
 
 _loaded = 0
+
+# A source tree has no entry points, and a plugin must not be loaded under two names.
+INSTALLED = any(point.name == "stepscope" for point in metadata.entry_points(group="pytest11"))
+pytest_plugins = ["pytester"] if INSTALLED else ["pytester", "stepscope.pytest_plugin"]
 
 
 @pytest.fixture

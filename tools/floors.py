@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # floor 3: programs that use the package as a user does, by its public names
     "demo": frozenset({"__init__"}),
     "cli": frozenset({"__init__", "analysis", "check", "core", "demo", "formats", "model"}),
+    "pytest_plugin": frozenset({"__init__", "analysis", "core", "model", "session"}),
     "__main__": frozenset({"cli"}),
 }
 

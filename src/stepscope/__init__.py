@@ -8,41 +8,44 @@ with profile(schedule=schedule(wait=1, warmup=1, active=3, repeat=2),
         with record_function("forward"):
             ...
         prof.step()
+
+PYTEST_DONT_REWRITE: the plugin for pytest is in here, and pytest would warn where stepscope is imported before it.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from stepscope.core import kernels
-from stepscope.model.errors import (
-    AnalysisError,
-    CheckError,
-    DiffError,
-    ExportError,
-    FormatError,
-    LifecycleError,
-    ScheduleError,
-    StepscopeError,
-    StepscopeWarning,
-    TraceError,
-)
-from stepscope.model.trace import Trace
-from stepscope.session.activities import ProfilerActivity, supported_activities
-from stepscope.session.profile import profile
-from stepscope.session.schedule import ProfilerAction, explain, schedule
-from stepscope.session.session import Session
-
 if TYPE_CHECKING:
+    from stepscope.analysis.budget import Budget
     from stepscope.analysis.diff import Diff
+    from stepscope.core import kernels
     from stepscope.formats.files import read, write
+    from stepscope.model.errors import (
+        AnalysisError,
+        BudgetError,
+        CheckError,
+        DiffError,
+        ExportError,
+        FormatError,
+        LifecycleError,
+        ScheduleError,
+        StepscopeError,
+        StepscopeWarning,
+        TraceError,
+    )
+    from stepscope.model.trace import Trace
+    from stepscope.session.activities import ProfilerActivity, supported_activities
     from stepscope.session.comparison import diff, overlay
     from stepscope.session.handlers import tensorboard_trace_handler, trace_handler
+    from stepscope.session.profile import profile
+    from stepscope.session.schedule import ProfilerAction, explain, schedule
+    from stepscope.session.session import Session
 
-record_function = kernels.record_function
-instant = kernels.instant
-counter = kernels.counter
-flow_start = kernels.flow_start
-flow_step = kernels.flow_step
-flow_end = kernels.flow_end
+    record_function = kernels.record_function
+    instant = kernels.instant
+    counter = kernels.counter
+    flow_start = kernels.flow_start
+    flow_step = kernels.flow_step
+    flow_end = kernels.flow_end
 
 __all__ = [
     # the lifecycle, with torch's names
@@ -54,6 +57,7 @@ __all__ = [
     "supported_activities",
     "tensorboard_trace_handler",
     # and what goes beyond them
+    "Budget",
     "Diff",
     "Session",
     "Trace",
@@ -70,6 +74,7 @@ __all__ = [
     "write",
     # what can go wrong
     "AnalysisError",
+    "BudgetError",
     "CheckError",
     "DiffError",
     "ExportError",
@@ -81,22 +86,49 @@ __all__ = [
     "TraceError",
 ]
 
-# What a program needs only to write, read or compare: importing it would double what importing stepscope takes.
+# Imported when somebody asks for it: what a program does not use costs it nothing. Above all pytest, which imports this
+# package for the plugin wherever it is installed.
 _ON_DEMAND = {
+    "ProfilerAction": "stepscope.session.schedule",
+    "ProfilerActivity": "stepscope.session.activities",
+    "profile": "stepscope.session.profile",
+    "schedule": "stepscope.session.schedule",
+    "supported_activities": "stepscope.session.activities",
+    "read": "stepscope.formats.files",
     "Diff": "stepscope.analysis.diff",
     "diff": "stepscope.session.comparison",
     "overlay": "stepscope.session.comparison",
-    "read": "stepscope.formats.files",
     "tensorboard_trace_handler": "stepscope.session.handlers",
+    "Session": "stepscope.session.session",
+    "Trace": "stepscope.model.trace",
+    "explain": "stepscope.session.schedule",
     "trace_handler": "stepscope.session.handlers",
     "write": "stepscope.formats.files",
+    "AnalysisError": "stepscope.model.errors",
+    "Budget": "stepscope.analysis.budget",
+    "BudgetError": "stepscope.model.errors",
+    "CheckError": "stepscope.model.errors",
+    "DiffError": "stepscope.model.errors",
+    "ExportError": "stepscope.model.errors",
+    "FormatError": "stepscope.model.errors",
+    "LifecycleError": "stepscope.model.errors",
+    "ScheduleError": "stepscope.model.errors",
+    "StepscopeError": "stepscope.model.errors",
+    "StepscopeWarning": "stepscope.model.errors",
+    "TraceError": "stepscope.model.errors",
 }
+_KERNELS = ("counter", "flow_end", "flow_start", "flow_step", "instant", "record_function")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ON_DEMAND:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name == "core":
+        return import_module("stepscope.core")
+    if name in _KERNELS:
+        value = globals()[name] = getattr(import_module("stepscope.core").kernels, name)
+        return value
+    if name in _ON_DEMAND:
         value = globals()[name] = getattr(import_module(_ON_DEMAND[name]), name)
         return value
     message = f"module 'stepscope' has no attribute {name!r}"

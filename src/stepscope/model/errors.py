@@ -5,6 +5,7 @@ Every message says what happened, where, and what to do; only the command line t
 
 __all__ = [
     "AnalysisError",
+    "BudgetError",
     "CheckError",
     "DiffError",
     "ExportError",
@@ -47,6 +48,10 @@ class DiffError(StepscopeError, ValueError):
 
 class AnalysisError(StepscopeError, ValueError):
     """Something was asked of traces that they do not hold; the message says how to record it."""
+
+
+class BudgetError(StepscopeError, AssertionError):
+    """A trace holds more than it may; the message shows the calls."""
 
 
 class CheckError(StepscopeError, RuntimeError):

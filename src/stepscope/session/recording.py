@@ -204,7 +204,13 @@ class Recording(Reporting):
         """The profile that has the recorder of this process, if there is one."""
         return _Active.owner
 
+    def give_way(self, other: "Recording") -> None:
+        """Another profile wants the recorder. This one keeps it, and the other is told so; a subclass may stop here."""
+
     def _activate(self) -> None:
+        owner = _Active.owner
+        if owner is not None and owner is not self:
+            owner.give_way(self)
         with _Active.lock:
             if _Active.owner is self:
                 return

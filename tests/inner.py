@@ -1,0 +1,42 @@
+"""Runs of pytest inside of a test: with the plugin, warnings as errors, and a program to record."""
+
+from collections.abc import Callable
+from textwrap import dedent
+
+import pytest
+
+# Imported here and now: pytester forgets what an inner run has imported, and a test could replace what nobody uses.
+import stepscope.pytest_plugin.budget
+import stepscope.pytest_plugin.golden
+import stepscope.pytest_plugin.sessions  # noqa: F401
+from conftest import INSTALLED
+
+__all__ = ["PROGRAM", "Run", "inner_run"]
+
+PLUGIN = () if INSTALLED else ("-p", "stepscope.pytest_plugin")
+PROGRAM = """
+    import asyncio
+    import pytest
+    from stepscope import counter, flow_end, flow_start, instant, profile, record_function, schedule
+
+    def train(layers=2, batch=32):
+        with record_function("forward", batch=batch):
+            for _ in range(layers):
+                with record_function("linear"):
+                    pass
+"""
+
+Run = Callable[..., pytest.RunResult]
+
+
+def inner_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A function that runs pytest on tests given as text, with options."""
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+
+    def run(tests: str | None = None, *options: str) -> pytest.RunResult:
+        if tests is not None:
+            pytester.makepyfile(test_train=dedent(PROGRAM) + dedent(tests))
+        return pytester.runpytest_inprocess(*PLUGIN, "-W", "error", "-p", "no:randomly", *options)
+
+    return run
