@@ -398,14 +398,19 @@ def test_problems_limit_the_verdict() -> None:
     assert not result
 
 
-def test_deep_trees_are_compared() -> None:
-    def deep(levels: int, last: str) -> Node:
-        made = node(last)
-        for _ in range(levels):
-            made = node("f", made, own_us=0.01)
-        return made
+def test_deep_trees_are_compared_and_shown() -> None:
+    def deep(last: str, levels: int = 500) -> Trace:
+        builder = TraceBuilder(Origin(pid=1))
+        track = builder.thread(1, 1, "MainThread", "train.py")
+        for level in range(levels):
+            builder.slice(track, "f" if level < levels - 1 else last, level, 10_000 - 2 * level)
+        return builder.build()
 
-    assert [one.kind for one in found(Program({0: [deep(400, "x")]}), Program({0: [deep(400, "y")]}))] == ["renamed"]
+    result = diff(deep("x"), deep("y"))
+
+    assert [(one.kind, len(one.where.path)) for one in result] == [("renamed", 499)]
+    assert len(result.text().splitlines()) > 500
+    assert "renamed: x -&gt; y" in result.html()
 
 
 def test_traces_of_nothing_are_the_same() -> None:
@@ -435,7 +440,7 @@ def test_a_rule_that_cannot_be_says_so(rules: dict[str, Any], says: str) -> None
         diff(BASE.trace(), BASE.trace(), **rules)
 
 
-@pytest.mark.parametrize("side", [[], None, "base.json", [3]])
+@pytest.mark.parametrize("side", [[], None, 3, [3]])
 def test_a_side_that_is_no_trace_says_so(side: Any) -> None:
     with pytest.raises(DiffError, match=r"head has (no trace|a \w+)\. Pass"):
         diff(BASE.trace(), side)

@@ -1,7 +1,9 @@
 """The laws of diff: nothing differs from itself, both directions say the same, and one change is one finding."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from forest import Node, Program, node
-from stepscope import Trace, diff
+from stepscope import Trace, diff, write
 from stepscope.analysis.diff import Diff, Finding
 
 NAMES = ("load", "forward", "conv", "relu", "backward", "grad", "step")
@@ -77,6 +79,18 @@ def test_ids_and_times_are_no_difference(program: Program, pid: int, tid: int, s
     assert list(diff(program.trace(), other)) == []
 
 
+@given(programs, st.sampled_from(("json", "json.gz", "pftrace")))
+@settings(max_examples=30, deadline=None)
+def test_the_format_is_no_difference(program: Program, suffix: str) -> None:
+    trace = program.trace()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"trace.{suffix}")
+        write(trace, path)
+
+        assert list(diff(trace, path)) == []
+        assert list(diff([str(path)], [trace, path])) == []
+
+
 def twice(program: Program) -> Trace:
     """The trace with all its times doubled: as a machine half as fast would have recorded it."""
     slow: Callable[[Node], Node] = lambda one: replace(  # noqa: E731 - it calls itself
@@ -105,6 +119,7 @@ def test_both_directions_say_the_same(one: Program, other: Program) -> None:
 
 
 @given(programs, programs)
+@settings(deadline=None)
 def test_a_difference_is_found_in_both_directions_or_in_none(one: Program, other: Program) -> None:
     for rules in ({}, {"order": "ignore"}, {"timings": False, "args": False}):
         assert bool(diff(one.trace(), other.trace(), **rules)) == bool(diff(other.trace(), one.trace(), **rules))
@@ -112,24 +127,24 @@ def test_a_difference_is_found_in_both_directions_or_in_none(one: Program, other
 
 # ---- one change is one finding ----
 
-Path = tuple[int, ...]
+Place = tuple[int, ...]
 
 
-def paths(roots: Sequence[Node], at: Path = ()) -> Iterator[Path]:
+def paths(roots: Sequence[Node], at: Place = ()) -> Iterator[Place]:
     """Where each slice is: its place among its siblings, and theirs, from the root."""
     for place, one in enumerate(roots):
         yield (*at, place)
         yield from paths(one.inside, (*at, place))
 
 
-def at(roots: Sequence[Node], path: Path) -> Node:
+def at(roots: Sequence[Node], path: Place) -> Node:
     found = roots[path[0]]
     for place in path[1:]:
         found = found.inside[place]
     return found
 
 
-def edited(roots: Sequence[Node], path: Path, edit: Callable[[Node], Sequence[Node]]) -> tuple[Node, ...]:
+def edited(roots: Sequence[Node], path: Place, edit: Callable[[Node], Sequence[Node]]) -> tuple[Node, ...]:
     """The roots with other nodes in the place of one."""
     place = path[0]
     if len(path) == 1:
@@ -249,6 +264,7 @@ def test_a_subtree_under_another_parent_is_the_only_finding(moving: Node, one: l
 
 
 @given(_roots)
+@settings(deadline=None)
 @example([node("relu"), node("conv")])
 def test_a_pool_may_do_its_work_in_any_order_on_any_thread(roots: list[Node]) -> None:
     names = "ThreadPoolExecutor-0_0", "ThreadPoolExecutor-0_1"

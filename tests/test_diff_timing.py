@@ -183,8 +183,9 @@ def test_what_is_renamed_or_wrapped_is_still_compared_with_itself() -> None:
     renamed = run(lambda _: [timed("g", timed("a", us=100), timed("b", us=500), us=20)])
     wrapped = run(lambda _: [timed("w", timed("f", timed("a", us=100), timed("b", us=500), us=20), us=1)])
 
-    assert seen(diff(base, renamed)) == [("renamed", (), "f"), ("slower", ("f",), "b")]
-    assert seen(diff(base, wrapped)) == [("wrapped", (), "w"), ("slower", ("f",), "b")]
+    assert seen(diff(base, renamed)) == [("renamed", (), "f"), ("slower", ("g",), "b")]
+    assert [one.where_base and one.where_base.path[1:] for one in diff(base, renamed)] == [None, ("f",)]
+    assert seen(diff(base, wrapped)) == [("wrapped", (), "w"), ("slower", ("w", "f"), "b")]
     assert seen(diff(wrapped, base)) == [("unwrapped", (), "w"), ("faster", ("f",), "b")]
 
 

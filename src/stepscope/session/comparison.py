@@ -1,16 +1,19 @@
-"""diff() and overlay(): two sides, each a trace or several, compared."""
+"""diff() and overlay(): two sides, each a trace, a file, or several, compared."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
 from stepscope.analysis.diff import Diff, Rules, compare
 from stepscope.analysis.diff.overlay import lay_over
+from stepscope.formats.files import read
 from stepscope.model.errors import DiffError
 from stepscope.model.trace import Trace
 
 __all__ = ["diff", "overlay"]
 
-Side = Trace | Iterable[Trace]
+One = Trace | str | os.PathLike[str]
+Side = One | Iterable[One]
 
 
 def diff(base: Side, head: Side, **rules: Any) -> Diff:
@@ -24,7 +27,8 @@ def diff(base: Side, head: Side, **rules: Any) -> Diff:
         ...     print(found.text())
 
     Args:
-        base: a trace, or several of repeated runs. What it does in any of them is known.
+        base: a trace or the path of one, in any format, or several of repeated runs. What it does in any of them is
+            known.
         head: the same, of what is to be judged. More runs make times more certain.
         rules: fields of stepscope.analysis.diff.Rules, which says what they are and what they are by default.
 
@@ -32,7 +36,8 @@ def diff(base: Side, head: Side, **rules: Any) -> Diff:
         What is different; it is true if something is.
 
     Raises:
-        DiffError: there is no such rule, or it cannot have that value; or a side is not traces.
+        DiffError: there is no such rule, or it cannot have that value; or a side is no traces.
+        FormatError, OSError: a file cannot be read.
     """
     return compare(_traces("base", base), _traces("head", head), Rules.of(rules))
 
@@ -49,20 +54,26 @@ def overlay(base: Side, head: Side, found: Diff) -> Trace:
         A trace to be written by stepscope.write.
 
     Raises:
-        DiffError: a side is not traces.
+        DiffError: a side is no traces.
+        FormatError, OSError: a file cannot be read.
     """
     return lay_over(_traces("base", base)[0], _traces("head", head)[0], found)
 
 
 def _traces(name: str, side: Any) -> list[Trace]:
-    if isinstance(side, Trace):
-        return [side]
-    traces = list(side) if isinstance(side, Iterable) and not isinstance(side, (str, bytes)) else [side]
-    for trace in traces:
-        if not isinstance(trace, Trace):
-            message = f"{name} has a {type(trace).__name__}. Pass a Trace, such as prof.trace, or a list of them."
-            raise DiffError(message)
+    if isinstance(side, (Trace, str, os.PathLike)):
+        return [_trace(name, side)]
+    traces = [_trace(name, one) for one in side] if isinstance(side, Iterable) else [_trace(name, side)]
     if not traces:
         message = f"{name} has no trace. Pass one, or a list of those of repeated runs."
         raise DiffError(message)
     return traces
+
+
+def _trace(name: str, one: Any) -> Trace:
+    if isinstance(one, Trace):
+        return one
+    if isinstance(one, (str, os.PathLike)):
+        return read(one)
+    message = f"{name} has a {type(one).__name__}. Pass a Trace, such as prof.trace, a path, or a list of them."
+    raise DiffError(message)

@@ -176,19 +176,25 @@ def _surroundings(
     shown: dict[tuple[str, str, tuple[str, ...]], set[str]] = {}
     for finding in findings:
         where = finding.where
-        names = (*where.path, finding.name)
+        names = (*where.path, finding.head if finding.kind == "renamed" else finding.name)
         for end in range(len(names)) if where.thread else ():
             shown.setdefault((where.process, where.thread, names[:end]), set()).add(names[end])
     table, cells = samples
     children: dict[int, list[int]] = {}
     for number, above in enumerate(table.above):
         children.setdefault(above, []).append(number)
+
+    def is_there(child: int, path: tuple[str, ...]) -> bool:
+        """Whether a child is directly in this path, and not in a slice between them that is new."""
+        return len(table.path_of(child, 1)) == len(path) + 1
+
     found = {}
     for (process, thread, path), names_shown in shown.items():
         at = table.find(Group(process, thread), [words.number(text) for text in path])
         if at is None:
             continue
-        others = sum(words.texts[table.name[child]] not in names_shown for child in children.get(at, ()))
+        inside = (words.texts[table.path_of(child, 1)[-1]] for child in children.get(at, ()) if is_there(child, path))
+        others = sum(name not in names_shown for name in inside)
         times = [median([cell.total for cell in side.get(at, ())]) / 1000 for side in cells]
         known = timings and all(at in side for side in cells)
         found[process, thread, path] = Around(others, *(times if known else (None, None)))

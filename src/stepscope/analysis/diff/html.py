@@ -7,6 +7,7 @@ from stepscope.analysis.diff.finding import Finding
 from stepscope.analysis.diff.result import Diff
 from stepscope.analysis.diff.view import (
     MARKS,
+    MAX_FINDINGS,
     OTHER_MARK,
     Branch,
     build_view,
@@ -62,22 +63,34 @@ def render_html(diff: Diff) -> str:
         parts += [f"<th>{title}</th>" for title in ("kind", "where", "name", "what")]
         parts += [
             "</tr></thead><tbody>",
-            *(_row(finding, diff.steps) for finding in diff.findings),
+            *(_row(finding, diff.steps) for finding in diff.findings[:MAX_FINDINGS]),
             "</tbody></table></div>",
         ]
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
-def _items(branch: Branch, steps: int) -> Iterator[str]:
-    """The list items of what is in a branch."""
+def _items(root: Branch, steps: int) -> Iterator[str]:
+    """The list items of a tree. Trees may be deeper than Python's own stack."""
+    todo: list[Iterator[str | Branch]] = [_inside(root, steps)]
+    while todo:
+        for item in todo[-1]:
+            if isinstance(item, Branch):
+                todo.append(_inside(item, steps))
+                break
+            yield item
+        else:
+            todo.pop()
+
+
+def _inside(branch: Branch, steps: int) -> Iterator[str | Branch]:
+    """The list items of what is directly in a branch, and where the branches inside them go."""
     for finding in branch.besides:
         yield f"<li>{_marked(finding, steps)}</li>"
     for inside in branch.branches.values():
         title = "<br>".join(_marked(finding, steps) for finding in inside.findings) or _context(inside)
-        below = list(_items(inside, steps))
-        if below:
+        if inside.besides or inside.branches or (inside.around and inside.around.others):
             yield f"<li><details open><summary>{title}</summary><ul>"
-            yield from below
+            yield inside
             yield "</ul></details></li>"
         else:
             yield f"<li>{title}</li>"

@@ -83,9 +83,20 @@ def _outlier(base: Sequence[Cell], head: Sequence[Cell], rules: Rules) -> _Outli
 def _finding(samples: Samples, path: int, found: _Outlier, texts: Sequence[str]) -> Finding:
     table, cells = samples
     group = table.group_of(path)
-    names = tuple(texts[name] for name in table.path_of(path)[:-1])
     steps = () if found.cell.step == OUTSIDE else (found.cell.step,)
-    times = [round(max(cell.longest for cell in side[path]) / 1000, 3) for side in cells]
-    note = f"one call in {('base', 'head')[found.side]}; usually {found.usual / 1000:.1f} us"
-    where = Where(group.process, group.thread, names, steps)
-    return Finding("outlier", "slice", where, texts[table.name[path]], times[0], times[1], unit="us", note=note)
+    where_base, where = (
+        Where(group.process, group.thread, tuple(texts[name] for name in table.path_of(path, side)[:-1]), steps)
+        for side in (0, 1)
+    )
+    base, head = (round(max(cell.longest for cell in side[path]) / 1000, 3) for side in cells)
+    return Finding(
+        "outlier",
+        "slice",
+        where,
+        texts[table.path_of(path, 1)[-1]],
+        base,
+        head,
+        unit="us",
+        where_base=where_base if where_base != where else None,
+        note=f"one call in {('base', 'head')[found.side]}; usually {found.usual / 1000:.1f} us",
+    )

@@ -60,6 +60,7 @@ class Run:
         self.trees: Trees = kernels.hash_trees(columns, parent, labels, ordered=words.rules.order == "keep")
         self._order, self._place = self._by_track()
         self._root_steps: dict[int, int] = {}
+        self._times: tuple[PathTimes, list[int]] | None = None
         self.roots = self._find_roots()
 
     def children(self, row: int) -> list[int]:
@@ -116,11 +117,19 @@ class Run:
         }
 
     def path_times(self, group_numbers: Mapping[Group, int]) -> tuple[PathTimes, list[int]]:
-        """Times by path and step.
+        """Times by path and step; they are found once.
+
+        Args:
+            group_numbers: of all groups; the same at each call.
 
         Returns:
             The times, whose steps are places in the list of step numbers that follows.
         """
+        if self._times is None:
+            self._times = self._time(group_numbers)
+        return self._times
+
+    def _time(self, group_numbers: Mapping[Group, int]) -> tuple[PathTimes, list[int]]:
         numbers = sorted(set(self._root_steps.values()))
         place = {number: at for at, number in enumerate(numbers)}
         steps = array("I", bytes(4 * len(self.trace)))

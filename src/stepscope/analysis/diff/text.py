@@ -55,7 +55,7 @@ def render_text(diff: Diff, *, color: bool, width: int) -> str:
         lines[0] += f" ({compared})"
     else:
         lines.append(f"({compared})")
-    tree = list(_lines(build_view(diff), "", diff.steps))
+    tree = list(_lines(build_view(diff), diff.steps))
     column = min(max((len(line.stem + line.label) for line in tree if line.beside), default=0), width // 2) + 2
     for line in tree:
         label = f"{paint(line.stem, 'same')}{paint(line.label, line.tone)}"
@@ -78,33 +78,39 @@ def _laid_out(painted: tuple[str, str], line: _Line, room: tuple[int, int]) -> l
     return [*lines, *(f"{below}{' ' * (column - len(line.below))}{part}" for part in parts)]
 
 
-def _lines(branch: Branch, indent: str, steps: int) -> Iterator[_Line]:
-    """The lines of what is in a branch."""
-    others = branch.around.others if branch.around else 0
-    inside = list(branch.branches.values())
-    total = len(branch.besides) + len(inside) + bool(others)
-    for at in range(total):
-        last = at == total - 1
-        stem, below = (indent + "└─ ", indent + "   ") if last else (indent + "├─ ", indent + "│  ")
-        if at < len(branch.besides):
-            yield _finding_line((stem, below), branch.besides[at], steps)
-        elif at < len(branch.besides) + len(inside):
-            yield from _branch_lines(inside[at - len(branch.besides)], (stem, below), steps)
+def _lines(root: Branch, steps: int) -> Iterator[_Line]:
+    """The lines of a tree. Trees may be deeper than Python's own stack."""
+    todo: list[Iterator[_Line | tuple[Branch, str]]] = [_inside(root, "", steps)]
+    while todo:
+        for item in todo[-1]:
+            if not isinstance(item, _Line):
+                todo.append(_inside(*item, steps))
+                break
+            yield item
         else:
-            yield _Line(stem, below, f"... {others} more, the same", "", "same")
+            todo.pop()
+
+
+def _inside(branch: Branch, indent: str, steps: int) -> Iterator[_Line | tuple[Branch, str]]:
+    """The lines of what is directly in a branch, and behind each the branch to go into, with its indent."""
+    others = branch.around.others if branch.around else 0
+    total = len(branch.besides) + len(branch.branches) + bool(others)
+    stems = [("├─ ", "│  ")] * (total - 1) + [("└─ ", "   ")]
+    rest = iter([(indent + stem, indent + below) for stem, below in stems])
+    for finding in branch.besides:
+        yield _finding_line(next(rest), finding, steps)
+    for inside in branch.branches.values():
+        stem, below = next(rest)
+        for at, finding in enumerate(inside.findings):
+            yield _finding_line((below if at else stem, below), finding, steps)
+        if not inside.findings:
+            times = told_times(*inside.times) if inside.times else ""
+            yield _Line(stem, below, shown(inside.name), times, "same")
+        yield inside, below
+    if others:
+        yield _Line(*next(rest), f"... {others} more, the same", "", "same")
 
 
 def _finding_line(stems: tuple[str, str], finding: Finding, steps: int) -> _Line:
     mark, tone = MARKS.get(finding.kind, OTHER_MARK)
     return _Line(*stems, f"{mark} {shown(finding.name)}", describe(finding, steps), tone)
-
-
-def _branch_lines(branch: Branch, stems: tuple[str, str], steps: int) -> Iterator[_Line]:
-    """The line of a branch, one for each of its findings, and those of what is in it."""
-    stem, below = stems
-    for at, finding in enumerate(branch.findings):
-        yield _finding_line((below if at else stem, below), finding, steps)
-    if not branch.findings:
-        times = told_times(*branch.times) if branch.times else ""
-        yield _Line(stem, below, shown(branch.name), times, "same")
-    yield from _lines(branch, below, steps)

@@ -103,15 +103,25 @@ def compare_times(samples: Samples, rules: Rules, texts: Sequence[str]) -> Timin
             if found is not None:
                 share = shift
                 judged, note = found
-                where = _where(samples, path, texts)
-                name = texts[table.name[path]]
+                where_base, where = (_where(samples, path, side, texts) for side in (0, 1))
+                name = texts[table.path_of(path, 1)[-1]]
                 times = round(judged.base / 1000, 3), round(judged.head / 1000, 3)
                 if judged.verdict == "unsure":
                     unsure.append(Unsure(where, name, *times, *judged.needed))
                 else:
                     paths.add(path)
                     findings.append(
-                        Finding(judged.verdict, "slice", where, name, *times, 1, "us", None, judged.evidence, note)
+                        Finding(
+                            judged.verdict,
+                            "slice",
+                            where,
+                            name,
+                            *times,
+                            unit="us",
+                            where_base=where_base if where_base != where else None,
+                            evidence=judged.evidence,
+                            note=note,
+                        )
                     )
         if around >= 0:
             explained[around] += share
@@ -176,10 +186,10 @@ def _share(base: Sequence[float], head: Sequence[float]) -> float:
     return round(max(noise_of(side) / max(median(side), 1.0) for side in (base, head)), 4)
 
 
-def _where(samples: Samples, path: int, texts: Sequence[str]) -> Where:
-    """Where a path is, with the steps of head."""
+def _where(samples: Samples, path: int, side: int, texts: Sequence[str]) -> Where:
+    """Where a path is on one side, and in which steps it was sampled."""
     table, cells = samples
     group = table.group_of(path)
-    names = tuple(texts[name] for name in table.path_of(path)[:-1])
-    steps = {cell.step for cell in cells[1][path]} - {OUTSIDE}
+    steps = {cell.step for cell in cells[side][path]} - {OUTSIDE}
+    names = tuple(texts[name] for name in table.path_of(path, side)[:-1])
     return Where(group.process, group.thread, names, tuple(sorted(steps)))
