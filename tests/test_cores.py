@@ -149,6 +149,7 @@ def using(kernels: Any, ticks: FakeClock) -> Iterator[None]:
     before = [user.kernels for user in USERS]
     for user in USERS:
         user.kernels = kernels  # type: ignore[attr-defined]
+    kernels.limit(1 << 30, False)
     kernels.use_ticks(ticks)
     clock.use(ticks)
     try:

@@ -336,7 +336,7 @@ def test_arguments_are_taken_when_the_span_begins(clock: FakeClock) -> None:
 
 
 def test_names_made_at_run_time_do_not_fill_memory(clock: FakeClock) -> None:
-    from stepscope.core.twin import span
+    from stepscope.core.twin import recycle
 
     with profile() as prof:
         for number in range(MAX_CACHED + 10):
@@ -344,7 +344,7 @@ def test_names_made_at_run_time_do_not_fill_memory(clock: FakeClock) -> None:
                 clock.now += 1
 
     assert len(prof.trace) == MAX_CACHED + 10
-    assert len(span._CACHE) <= MAX_CACHED  # noqa: SLF001 - what no user should need
+    assert len(recycle.CACHE) <= MAX_CACHED
 
 
 def test_spans_leave_no_reference_behind(clock: FakeClock) -> None:

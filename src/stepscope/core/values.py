@@ -6,6 +6,7 @@ what the program does to them later cannot change the trace; nothing here raises
 """
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from types import FunctionType, MethodType
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = [
     "legal_name",
     "legal_text",
     "series_of",
+    "type_name",
     "weight",
 ]
 
@@ -53,19 +55,25 @@ def legal_name(name: Any) -> str:
     Raises:
         TypeError: it is a function or a class: a decorator that was not given a name.
     """
-    if isinstance(name, (type, FunctionType, MethodType)):
+    if issubclass(type(name), (type, FunctionType, MethodType)):  # isinstance() would ask the object
         message = f'record_function got {name!r} for a name. Write @record_function("name") to decorate it.'
         raise TypeError(message)
     return legal_text(name) or NO_NAME
 
 
-def weight(args: Any) -> int:
-    """About how many bytes frozen arguments take."""
-    if isinstance(args, str):
-        return 32 + len(args)
-    if isinstance(args, dict):
-        return 256 + sum(map(weight, args.values()))
-    return 64 + sum(map(weight, args)) if isinstance(args, list) else 32
+def weight(value: Any) -> int:
+    """About how many bytes a text or frozen arguments take."""
+    if isinstance(value, str):
+        return sys.getsizeof(value)
+    if isinstance(value, dict):
+        return 256 + sum(map(weight, value)) + sum(map(weight, value.values()))
+    return 64 + sum(map(weight, value)) if isinstance(value, list) else 32
+
+
+def type_name(value: Any) -> str:
+    """The name of an object's type, whatever that type says."""
+    name: str = type.__getattribute__(type(value), "__name__")
+    return name
 
 
 def series_of(name: Any, unit: Any, key: Any) -> tuple[str, str]:
@@ -86,8 +94,7 @@ def _plain(text: Any) -> str:
 
 
 def _unprintable(value: Any, error: Exception) -> str:
-    kind = type.__getattribute__(type(value), "__name__")
-    return f"<{kind} whose repr raised {type.__getattribute__(type(error), '__name__')}>"
+    return f"<{type_name(value)} whose repr raised {type_name(error)}>"
 
 
 def freeze_call(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:

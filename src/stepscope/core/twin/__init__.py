@@ -14,7 +14,6 @@ from stepscope.core.twin.perfetto_read import TrackEventScanner
 from stepscope.core.twin.points import counter, flow_end, flow_start, flow_step, instant
 from stepscope.core.twin.recorder import (
     CLOCK,
-    SealedWindow,
     discard,
     limit,
     now,
@@ -25,6 +24,7 @@ from stepscope.core.twin.recorder import (
     use_ticks,
     use_tsc,
 )
+from stepscope.core.twin.records import SealedWindow
 from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
 from stepscope.core.twin.span import Span, record_function
 from stepscope.core.twin.trees import hash_trees

@@ -4,12 +4,12 @@ Ends are matched to the innermost open begin of the same span, not to the top of
 on a thread end out of order, and what overlaps is laid out later.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Paired, PairedCounters, PairedFlows, StepMark
-from stepscope.core.twin.recorder import Count, FlowPoint, Payload, SealedThread, SealedWindow
-from stepscope.core.twin.recycle import same
+from stepscope.core.twin.records import Count, FlowPoint, Key, Payload, SealedThread, SealedWindow
+from stepscope.core.twin.recycle import same_as
 
 __all__ = ["pair"]
 
@@ -45,8 +45,9 @@ class _Pairing:
     """The rows so far, and what is open on the thread that is being read.
 
     Attributes:
-        open: (span, its row) of the spans that have not ended yet, innermost last.
-        flows: number -> (name, rows of its points).
+        open: span -> rows of its begins that have not ended yet, innermost last.
+        flows: number -> rows of its points.
+        flow_names: number -> name, of those whose first point is in the window.
     """
 
     def __init__(self, window: SealedWindow, shift_ns: int) -> None:
@@ -56,11 +57,12 @@ class _Pairing:
         self.strings: dict[str, int] = {"": 0, CATEGORY: 1, FLOW: 2}
         self.threads: list[tuple[int, str]] = []
         self.args: dict[int, Mapping[str, Any]] = {}
-        self.open: list[tuple[Any, int]] = []
+        self.open: dict[Hashable, list[int]] = {}
         self.dropped: dict[str, int] = {}
         self.counters = PairedCounters.empty()
         self.series: dict[tuple[str, str], int] = {}
-        self.flows: dict[int, tuple[str, list[int]]] = {}
+        self.flows: dict[int, list[int]] = {}
+        self.flow_names: dict[int, str] = {}
 
     def thread(self, tid: int, name: str, steps: Iterable[StepMark], sealed: SealedThread | None) -> None:
         first = len(self.columns.ts)
@@ -75,36 +77,39 @@ class _Pairing:
 
     def records(self, sealed: SealedThread) -> None:
         """Read one thread's records."""
-        self.open = []
-        if sealed.dropped:
-            self.dropped[sealed.name] = self.dropped.get(sealed.name, 0) + sealed.dropped
+        self.open = {}
+        dropped = sealed.dropped
         for begun in sealed.begun:
-            self.begin(begun.span, begun.args, self.inside(begun.tick), SLICE | CUT if begun.cut else SLICE)
+            self.begin(begun.key, begun.name, begun.args, self.inside(begun.tick), SLICE | CUT if begun.cut else SLICE)
         records = sealed.records
         for index in range(0, len(records), 2):
             tick, what = records[index], records[index + 1]
             if tick < 0:
-                self.finish(what, self.inside(~tick))
+                dropped += not self.finish(what, self.inside(~tick))
             else:
                 self.record(what, self.inside(tick))
-        for _, row in self.open:
-            self.finish_row(row, self.closed)
-            self.columns.kind[row] |= CUT
+        for rows in self.open.values():
+            for row in rows:
+                self.finish_row(row, self.closed)
+                self.columns.kind[row] |= CUT
+        if dropped:
+            self.dropped[sealed.name] = self.dropped.get(sealed.name, 0) + dropped
 
     def record(self, what: Any, tick: int) -> None:
         """Read a record that ends nothing."""
         if type(what) is Payload:
-            self.begin(what.span, what.args, tick, INSTANT if what.instant else SLICE)
+            self.begin(what.key, what.name, what.args, tick, INSTANT if what.instant else SLICE)
         elif type(what) is Count:
             series = self.series.setdefault(what.series, len(self.series))
             self.counters.ts.append(tick + self.shift_ns)
             self.counters.value.append(what.value)
             self.counters.series.append(series)
         elif type(what) is FlowPoint:
-            name, rows = self.flows.get(what.flow, (FLOW, []))
-            self.flows[what.flow] = (what.name or name, [*rows, self.row("", tick, INSTANT)])
+            self.flows.setdefault(what.flow, []).append(self.row("", tick, INSTANT))
+            if what.name is not None:
+                self.flow_names[what.flow] = what.name
         else:
-            self.begin(what, None, tick, SLICE)
+            self.begin(what, what.name, None, tick, SLICE)
 
     def inside(self, tick: int) -> int:
         """A thread may have read the clock just outside the window that its record fell into."""
@@ -114,9 +119,8 @@ class _Pairing:
         """The flows of all threads, whose points get their names now."""
         flows = PairedFlows.empty()
         for flow in sorted(self.flows):
-            name, rows = self.flows[flow]
-            name_id = self.strings.setdefault(name, len(self.strings))
-            for row in rows:
+            name_id = self.strings.setdefault(self.flow_names.get(flow, FLOW), len(self.strings))
+            for row in self.flows[flow]:
                 self.columns.name[row] = name_id
                 flows.flow.append(len(flows.names))
                 flows.row.append(row)
@@ -134,16 +138,17 @@ class _Pairing:
     def finish_row(self, row: int, tick: int) -> None:
         self.columns.dur[row] = tick + self.shift_ns - self.columns.ts[row]
 
-    def begin(self, span: Any, args: dict[str, Any] | None, tick: int, kind: int) -> None:
-        row = self.row(span.name, tick, kind)
+    def begin(self, key: Key, name: str, args: dict[str, Any] | None, tick: int, kind: int) -> None:
+        row = self.row(name, tick, kind)
         if args:
             self.args[row] = args
         if kind != INSTANT:
-            self.open.append((span, row))
+            self.open.setdefault(same_as(key), []).append(row)
 
-    def finish(self, span: Any, tick: int) -> None:
-        """End the innermost span that this is; none if its begin was dropped."""
-        for place in range(len(self.open) - 1, -1, -1):
-            if same(self.open[place][0], span):
-                self.finish_row(self.open.pop(place)[1], tick)
-                return
+    def finish(self, key: Key, tick: int) -> bool:
+        """End the innermost span that this is; False if its begin was dropped."""
+        rows = self.open.get(same_as(key))
+        if not rows:
+            return False
+        self.finish_row(rows.pop(), tick)
+        return True

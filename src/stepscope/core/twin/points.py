@@ -4,10 +4,11 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from stepscope.core.twin.recorder import LOCAL, STATE, Count, FlowPoint, Payload, adopt_thread
-from stepscope.core.twin.recycle import put_late
-from stepscope.core.twin.span import record_function
-from stepscope.core.values import series_of, weight
+from stepscope.core.twin.recorder import LOCAL, STATE, adopt_thread
+from stepscope.core.twin.records import Count, FlowPoint, Payload
+from stepscope.core.twin.recycle import put_late, put_sized
+from stepscope.core.twin.span import SPAN_BYTES, SpanWithArgs, record_function
+from stepscope.core.values import legal_name, series_of, type_name, weight
 
 __all__ = ["counter", "flow_end", "flow_start", "flow_step", "instant"]
 
@@ -18,7 +19,10 @@ def instant(name: str, args: Any = None, **kwargs: Any) -> None:
     """Mark a point in time on the calling thread; the arguments are those of `record_function`."""
     if STATE.window is not None:
         span = record_function(name, args, **kwargs)
-        _put(Payload(span, span.frozen_args(), instant=True))
+        if isinstance(span, SpanWithArgs):
+            _put(span.payload(span, instant=True))
+        else:
+            _put(Payload(span, span.name, None, 0, instant=True))
 
 
 def counter(name: str, value: Any, unit: str | None = None) -> None:
@@ -32,15 +36,16 @@ def counter(name: str, value: Any, unit: str | None = None) -> None:
     """
     if STATE.window is None:
         return
-    if not isinstance(value, Mapping):
-        _put(Count(series_of(name, unit, None), _number(value)))
-        return
     try:
-        items = list(value.items())
-    except Exception:  # noqa: BLE001 - the program's mapping may raise anything
-        return
-    for key, number in items:
-        _put(Count(series_of(name, unit, key), _number(number)))
+        items = list(value.items()) if isinstance(value, Mapping) else None
+    except Exception:  # noqa: BLE001 - the program's value may raise anything
+        items = [] if issubclass(type(value), Mapping) else None
+    if items is None:
+        _count(name, unit, None, value)
+    else:
+        for item in items:
+            if type(item) is tuple and len(item) == 2:
+                _count(name, unit, *item)
 
 
 def flow_start(name: str) -> int:
@@ -51,7 +56,8 @@ def flow_start(name: str) -> int:
     """
     flow = next(_FLOWS)
     if STATE.window is not None:
-        _put(FlowPoint(flow, record_function(name).name))
+        text = legal_name(name)
+        _put(FlowPoint(flow, text, weight(text)))
     return flow
 
 
@@ -64,16 +70,24 @@ def flow_step(flow: int) -> None:
     Raises:
         TypeError: it is not an int.
     """
-    if not isinstance(flow, int):
-        message = f"a flow is the int that flow_start() returned, not {type(flow).__name__}"
+    if not issubclass(type(flow), int):
+        message = f"a flow is the int that flow_start() returned, not {type_name(flow)}"
         raise TypeError(message)
-    if STATE.window is not None and 0 <= flow < 1 << 64:
-        _put(FlowPoint(int(flow), None))
+    if STATE.window is not None:
+        number = int.__int__(flow)  # a subclass may raise anything
+        if 0 <= number < 1 << 64:
+            _put(FlowPoint(number, None, 0))
 
 
 def flow_end(flow: int) -> None:
     """Lead a flow to this point, its last; otherwise as flow_step."""
     flow_step(flow)
+
+
+def _count(name: Any, unit: Any, key: Any, value: Any) -> None:
+    """Record the value of one series."""
+    series, number = series_of(name, unit, key), _number(value)
+    _put(Count(series, number, SPAN_BYTES + weight(series[0]) + weight(series[1])))
 
 
 def _number(value: Any) -> float:
@@ -83,7 +97,7 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
-def _put(what: Any) -> None:
+def _put(what: Payload | Count | FlowPoint) -> None:
     """Record something on the calling thread."""
     window = STATE.window
     if window is None:
@@ -94,9 +108,10 @@ def _put(what: Any) -> None:
         buffer = adopt_thread()
     if buffer.window is not window:
         buffer.join(window)
+    if what.size_bytes:
+        put_sized(buffer, window, what)
+        return
     try:
-        if type(what) is Payload and what.args:
-            window.spend(weight(what.args) + len(what.span.name))
         buffer.put((window.tick(), what))
     except StopIteration:
         put_late(buffer, window, what)

@@ -1,12 +1,4 @@
-"""The ring: what each thread records, and how a window's records change hands.
-
-A thread puts two list items an event, in one call, so that neither a signal nor another thread comes between them:
-
-    tick       span       the span begins
-    ~tick      span       the span ends (~ keeps a tick of 0 apart from its end)
-    tick       Payload    the span begins with arguments, or an instant
-    tick       Count      a counter's value
-    tick       FlowPoint  a flow goes through this point
+"""The ring: where each thread records, and how a window's records change hands.
 
 Each thread's open spans are followed all the time: what is open when a window opens would be missing from it otherwise.
 A thread joins the window at its first event in it and notes then which spans it has open. Sealing takes the window away
@@ -16,133 +8,123 @@ Where it says "nothing is called", no other thread comes between and no signal: 
 at the ends of loops.
 """
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
 from itertools import repeat, starmap
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from stepscope.core import clock
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, SealedWindow, size_of
+from stepscope.core.values import weight
 
 if TYPE_CHECKING:
-    from stepscope.core.twin.span import Span
+    from stepscope.core.twin.span import SpanWithArgs
 
-__all__ = ["CLOCK", "Begun", "Count", "FlowPoint", "Payload", "SealedThread", "SealedWindow", "open_window", "seal"]
+__all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Window", "adopt_thread", "open_window", "seal", "take_open"]
 
 # The one of `read_clocks` that ticks count.
 CLOCK = "monotonic"
 # With so many buffers more than after the last time, those of threads that have ended are looked for.
 MANY_BUFFERS = 64
-# About what a record takes: two places in a list and an int.
-RECORD_BYTES = 64
-
-
-class Payload(NamedTuple):
-    """A record that carries arguments: a span's begin, or an instant."""
-
-    span: "Span"
-    args: dict[str, Any] | None
-    instant: bool
-
-
-class Count(NamedTuple):
-    """A counter's value; a series is its name and unit."""
-
-    series: tuple[str, str]
-    value: float
-
-
-class FlowPoint(NamedTuple):
-    """A point of a flow; the first one has the flow's name."""
-
-    flow: int
-    name: str | None
-
-
-class Begun(NamedTuple):
-    """A span that began before the first record there is; `cut` if that was before the window."""
-
-    tick: int
-    span: "Span"
-    args: dict[str, Any] | None
-    cut: bool
-
-
-class SealedThread(NamedTuple):
-    """What one thread recorded in a window.
-
-    Attributes:
-        tid, name: native id and Python name.
-        records: as drawn at the top.
-        begun: what began before them, outermost first.
-        dropped: how many records there was no room for.
-    """
-
-    tid: int
-    name: str
-    records: list[Any]
-    begun: list[Begun]
-    dropped: int
-
-
-class SealedWindow(NamedTuple):
-    """All threads' records from one tick to another; nothing writes to it any more."""
-
-    start: int
-    stop: int
-    threads: list[SealedThread]
+# Ticks are taken off the budget that many at a time.
+GRANT_RECORDS = 256
+# That part of the budget is for records only.
+RESERVED_PART = 16
 
 
 class Window:
-    """A window that is open.
+    """A window that is open, and its budget.
 
     Attributes:
         start: the tick at which it opened.
-        tick: the clock, for as many calls as the budget has records; StopIteration then.
+        free_bytes: what is left of the budget.
+        reserve_bytes: what only records may take of it, so that names and arguments never leave them without room.
+        name_bytes: what is taken of it by names that were made in the window.
+        tick: the clock, for as many calls as records have been granted; StopIteration then. So an event asks for the
+            time and for room in one call.
     """
 
-    __slots__ = ("start", "tick")
+    __slots__ = ("free_bytes", "name_bytes", "reserve_bytes", "start", "tick")
 
     def __init__(self) -> None:
         self.start = STATE.ticks()
-        self.allow(STATE.bytes_allowed // RECORD_BYTES)
+        self.free_bytes = STATE.bytes_allowed
+        self.reserve_bytes = STATE.bytes_allowed // RESERVED_PART
+        self.name_bytes = 0
+        self.tick: Callable[[], int] = starmap(STATE.ticks, ()).__next__
 
-    def allow(self, records: int) -> None:
-        """Hand out that many ticks from now on."""
-        self.tick: Callable[[], int] = starmap(STATE.ticks, repeat((), records)).__next__
+    def take(self, size_bytes: int) -> bool:
+        """Take that much off the budget for a name or arguments if it is there; nothing is called in between."""
+        if self.free_bytes - self.reserve_bytes >= size_bytes:
+            self.free_bytes -= size_bytes
+            return True
+        return False
 
-    def spend(self, size_bytes: int) -> None:
-        """Take what arguments need off the budget.
+    def grant(self, spent: Callable[[], int]) -> bool:
+        """Go on from a `tick` that is spent to the next; False if there is no room for a record."""
+        records = min(self.free_bytes // RECORD_BYTES, GRANT_RECORDS)
+        size_bytes = records * RECORD_BYTES
+        tick = starmap(STATE.ticks, repeat((), records)).__next__
+        if self.tick is spent:  # from here on nothing is called
+            if records <= 0:
+                return False
+            if self.free_bytes >= size_bytes:
+                self.free_bytes -= size_bytes
+                self.tick = tick
+        return True
 
-        Raises:
-            StopIteration: it is spent.
-        """
-        for _ in range(size_bytes // RECORD_BYTES):
-            self.tick()
+
+class Charge:
+    """What a name that was made in a window takes off its budget, for as long as the name's span lives."""
+
+    __slots__ = ("size_bytes", "window")
+
+    def __init__(self, window: Window, size_bytes: int) -> None:
+        self.window = window
+        self.size_bytes = size_bytes
+        window.name_bytes += size_bytes
+
+    def __del__(self) -> None:
+        self.window.free_bytes += self.size_bytes
+        self.window.name_bytes -= self.size_bytes
+
+
+class Life:
+    """Lives as long as its thread, whose LOCAL alone holds it: a thread's own is_alive() may say anything."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Buffer:
     """One thread's spans that are open, and its records of the window that it has joined."""
 
-    __slots__ = ("begun", "dropped", "frozen", "open", "put", "records", "thread", "tid", "window")
+    __slots__ = ("begun", "dropped", "frozen", "ident", "life", "open", "put", "records", "thread", "tid", "window")
 
-    def __init__(self) -> None:
-        self.thread = threading.current_thread()
+    def __init__(self, life: Life) -> None:
+        # Of a thread that is not threading's, or is none of its any more, it would make one that stays for ever.
+        active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001
+        self.ident = threading.get_ident()
+        self.thread = active.get(self.ident)
         self.tid = threading.get_native_id()
-        self.open: list[Span] = []
+        self.life = ref(life)
+        self.open: list[Key] = []
         self.window: Window | None = None
         self.records: list[Any] = []
-        self.put = self.records.extend
-        self.begun: list[Span | Begun] = []
-        self.frozen: dict[int, dict[str, Any] | None] = {}
+        self.put: Callable[[tuple[int, Any]], None] = self.records.extend
+        self.begun: list[Key | Begun] = []
+        self.frozen: dict[int, tuple[str, dict[str, Any] | None, int]] = {}
         self.dropped = 0
 
     def join(self, window: Window) -> None:
         """Begin to record in a window; called by the thread itself, or by another that needs it done."""
-        frozen = {id(span): span.frozen_args() for span in tuple(self.open) if span.kwargs is not None}
+        frozen = {id(key): _freeze(window, key) for key in tuple(self.open) if isinstance(key, ref)}
+        unused = sum(size_bytes for _, _, size_bytes in frozen.values())
         records: list[Any] = []
         put = records.extend
-        old = self.records, self.begun, self.frozen  # kept until the end: their going may run code
+        old = self.records, self.begun, self.frozen, self.put  # kept until the end: their going may run code
         if self.window is not window:  # from here on nothing is called
             self.begun = [*self.open]
             self.frozen = frozen
@@ -150,6 +132,8 @@ class Buffer:
             self.put = put
             self.dropped = 0
             self.window = window
+            unused = 0
+        window.free_bytes += unused
         del old
 
     def sealed(self, window: Window) -> SealedThread:
@@ -166,13 +150,26 @@ class Buffer:
         self.put = self.records.extend
         self.begun, self.frozen, self.window = [], {}, None
 
+    def drop(self, record: tuple[int, Any]) -> None:
+        """Instead of `put` once a record found no room: after it an end would find the wrong begin."""
+        if self.window is not None:
+            self.window.free_bytes += RECORD_BYTES + size_of(record[1])
+        self.dropped += 1
+
     def all_begun(self, window: Window) -> list[Begun]:
         """What began before the records, outermost first."""
         return [item if isinstance(item, Begun) else self._begun(window, item) for item in self.begun]
 
-    def _begun(self, window: Window, span: "Span") -> Begun:
-        args = self.frozen[id(span)] if id(span) in self.frozen else span.frozen_args()
-        return Begun(window.start, span, args, cut=True)
+    def _begun(self, window: Window, key: Key) -> Begun:
+        if not isinstance(key, ref):
+            return Begun(window.start, key, key.name, None, 0, cut=True)
+        if id(key) not in self.frozen:  # it began while the others were asked
+            self.frozen[id(key)] = _freeze(window, key)
+        return Begun(window.start, key, *self.frozen[id(key)], cut=True)
+
+    def holds_open(self) -> bool:
+        """Whether anything is open here that somebody may still end."""
+        return any(not isinstance(key, ref) or key() is not None for key in self.open)
 
 
 class _State:
@@ -194,13 +191,23 @@ class _State:
 
 
 STATE = _State()
-# Each thread's own `buffer`, from its first event on.
+# Each thread's own `buffer` and `life`, from its first event on.
 LOCAL = threading.local()
 
 
-def _name_of(thread: threading.Thread) -> str:
+def _freeze(window: Window, key: "ref[SpanWithArgs]") -> tuple[str, dict[str, Any] | None, int]:
+    """Name, arguments as far as there is room for them, and what they took off the budget, of an open span."""
+    span = key()
+    if span is None:
+        return "", None, 0
+    args = span.frozen_args()
+    size_bytes = weight(args) + weight(span.name)
+    return (span.name, args, size_bytes) if window.take(size_bytes) else (span.name, None, 0)
+
+
+def _name_of(thread: threading.Thread | None) -> str:
     try:
-        return str(thread.name)
+        return "" if thread is None else str(thread.name)
     except Exception:  # noqa: BLE001 - the user's name may be anything
         return ""
 
@@ -210,7 +217,8 @@ def adopt_thread() -> Buffer:
     if len(STATE.buffers) >= STATE.many_buffers and STATE.window is None:
         _prune()
         STATE.many_buffers = 2 * len(STATE.buffers) + MANY_BUFFERS
-    made = Buffer()
+    life = LOCAL.__dict__.setdefault("life", Life())
+    made = Buffer(life)
     buffer: Buffer = LOCAL.__dict__.setdefault("buffer", made)  # a signal may have made one meanwhile
     if buffer is made:
         STATE.buffers.append(buffer)
@@ -218,28 +226,45 @@ def adopt_thread() -> Buffer:
 
 
 def _prune() -> None:
-    """Drop the buffers of threads that have ended."""
-    for buffer in [buffer for buffer in STATE.buffers if not buffer.thread.is_alive()]:
-        STATE.buffers.remove(buffer)
+    """Drop the buffers of threads that have ended, but for those with spans that another thread may end."""
+    buffers = tuple(STATE.buffers)
+    # A destructor that runs last of all on a thread leaves a life that nothing ends, but also the thread's ident.
+    latest = {buffer.ident: buffer for buffer in buffers}
+    for buffer in buffers:
+        ended = buffer.life() is None or latest[buffer.ident] is not buffer
+        if ended and not buffer.holds_open() and (buffer.window is None or buffer.window is not STATE.window):
+            with contextlib.suppress(ValueError):  # another thread was faster
+                STATE.buffers.remove(buffer)
 
 
-def take_open(span: "Span", mine: Buffer) -> Buffer | None:
+def take_open(key: Key, once: bool, mine: Buffer | None, window: Window | None) -> Buffer | None:
     """Forget a span that is not the thread's innermost one; the buffer of the thread that had it open.
 
     It ends before one it contains, as tasks that take turns on a thread do, or on another thread than it began on.
+    `once`: it was entered no more than once, so that from whichever end it is found it is the innermost.
     None: it began before a fork.
     """
-    window = STATE.window
-    for buffer in (mine, *STATE.buffers):
-        if window is not None and buffer.window is not window and span in buffer.open:
+    for buffer in (*STATE.buffers,) if mine is None else (mine, *STATE.buffers):
+        if window is not None and buffer.window is not window and key in buffer.open:
             buffer.join(window)
-        spans = buffer.open
-        for index in range(len(spans) - 1, -1, -1):
-            # The thread may end spans meanwhile, but nothing is called from the look at the span to its going.
-            if index < len(spans) and spans[index] is span:
-                del spans[index]
-                return buffer
+        if _take(buffer.open, key, once):
+            return buffer
     return None
+
+
+def _take(spans: list[Key], key: Key, once: bool) -> bool:
+    while True:
+        try:
+            place = spans.index(key) if once else ~spans[::-1].index(key)
+        except ValueError:
+            return False
+        # Threads may begin and end spans meanwhile, but nothing is called from the look at the span to its going.
+        try:
+            if spans[place] is key:
+                del spans[place]
+                return True
+        except IndexError:
+            pass
 
 
 def limit(size_bytes: int, ring: bool) -> None:

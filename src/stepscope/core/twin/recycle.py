@@ -1,69 +1,136 @@
-"""When the budget is spent: records are dropped and counted, the newest ones or, with the policy "ring", the oldest.
+"""The budget: room for names, arguments and records, and what gives way when it is spent.
 
-Records that give way are read once more: the spans that begin in them and end later are noted with their begin, so that
-no span that is kept loses its own.
+With the policy "stop" the newest records are dropped and counted, with "ring" the oldest. Records that give way are
+read once more: the spans that begin in them and end later are noted with their begin, so that no span that is kept
+loses its own. That is done on a copy and takes effect where nothing is called, unless another thread, or a signal's
+handler, has made room there meanwhile.
 """
 
-from typing import Any
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
-from stepscope.core.twin.recorder import RECORD_BYTES, STATE, Begun, Buffer, Payload, Window
-from stepscope.core.values import weight
+from stepscope.core.twin.recorder import STATE, Buffer, Window
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, Payload, size_of
 
-__all__ = ["put_late", "same"]
+if TYPE_CHECKING:
+    from stepscope.core.twin.span import Span
 
+__all__ = ["CACHE", "find_room", "put_late", "put_sized", "same_as"]
 
-def put_late(buffer: Buffer, window: Window, what: Any, *, ends: bool = False) -> None:
-    """Put a record although the budget is spent: make room for it, or count it as dropped."""
-    if STATE.recycles and _make_room(window):
-        try:
-            tick = window.tick()
-        except StopIteration:  # the other threads were faster
-            buffer.dropped += 1
-        else:
-            buffer.put((~tick if ends else tick, what))
-    else:
-        buffer.dropped += 1
-
-
-def same(one: Any, other: Any) -> bool:
-    """Spans without arguments are one span if their names are equal: the cache that shares them forgets."""
-    return one is other or (one.kwargs is None and other.kwargs is None and one.name == other.name)
+# The spans without arguments by name. Those made in a window are on its budget and give way, too.
+CACHE: dict[str, "Span"] = {}
+# What is dropped of a thread's records at a time: a part of them, as the others have to move up, but not too few.
+DROPPED_PART = 32
+DROPPED_RECORDS = 256
+# Names may take that part of the budget before those in the cache give way.
+NAMES_PART = 4
 
 
-def _make_room(window: Window) -> bool:
-    """Drop the older half of the longest list of records; whether there was something to drop."""
-    buffer = max(STATE.buffers, key=lambda buffer: len(buffer.records) if buffer.window is window else 0)
-    count = len(buffer.records) // 4 * 2
-    if buffer.window is not window or count == 0:
+def same_as(key: Key) -> Hashable:
+    """What is equal for begins and ends of one span.
+
+    Spans without arguments are one span if their names are equal: the cache that shares them forgets.
+    """
+    return id(key) if isinstance(key, ref) else key.name
+
+
+def find_room(window: Window, size_bytes: int) -> bool:
+    """Take that much off the budget, at the price of the oldest records with the policy "ring"; whether it is there.
+
+    One thing larger than half the budget is not worth everything else.
+    """
+    if size_bytes > STATE.bytes_allowed // 2:
         return False
-    buffer.begun, dropped = _still_begun(buffer, window, buffer.records[:count])
-    buffer.dropped += dropped
-    regained = count // 2 + sum(
-        weight(what.args) // RECORD_BYTES for what in buffer.records[1:count:2] if type(what) is Payload
-    )
-    del buffer.records[:count]
-    window.allow(regained)
+    while not window.take(size_bytes):
+        if not STATE.recycles or not _make_room(window):
+            return False
     return True
 
 
-def _still_begun(buffer: Buffer, window: Window, records: list[Any]) -> tuple[list[Any], int]:
-    """What has begun and not ended when these records have been read, and how many records that drops."""
-    begun = buffer.all_begun(window)
-    before = len(begun)
+def put_sized(buffer: Buffer, window: Window, what: Any) -> None:
+    """Put a record that takes more than its place among the records; without room for that only this one is dropped."""
+    if not find_room(window, what.size_bytes):
+        buffer.dropped += 1
+        return
+    try:
+        buffer.put((window.tick(), what))
+    except StopIteration:
+        put_late(buffer, window, what)
+
+
+def put_late(buffer: Buffer, window: Window, what: Any, *, ends: bool = False) -> None:
+    """Put a record although the ticks that were granted are spent; without room the thread records no further."""
+    while True:
+        spent = window.tick
+        try:
+            tick = spent()
+        except StopIteration:
+            if window.grant(spent) or (STATE.recycles and _make_room(window)):
+                continue
+            buffer.put = buffer.drop
+            buffer.dropped += 1
+            window.free_bytes += size_of(what)
+        else:
+            buffer.put((~tick if ends else tick, what))
+        return
+
+
+def _make_room(window: Window) -> bool:
+    """Drop some of the oldest records; whether there was anything to drop."""
+    dropped_names = window.name_bytes > STATE.bytes_allowed // NAMES_PART
+    if dropped_names:
+        before = window.name_bytes
+        CACHE.clear()
+        dropped_names = window.name_bytes < before
+    oldest: tuple[int, Buffer] | None = None
+    for buffer in tuple(STATE.buffers):
+        first = buffer.records[:1]
+        if buffer.window is window and first:
+            tick = first[0] if first[0] >= 0 else ~first[0]
+            if oldest is None or tick < oldest[0]:
+                oldest = tick, buffer
+    if oldest is None:
+        return dropped_names
+    buffer = oldest[1]
+    records, begun = buffer.records, buffer.begun
+    count = 2 * max(len(records) // 2 // DROPPED_PART, DROPPED_RECORDS)
+    old = records[:count]
+    still_begun, dropped, regained = _read(buffer.all_begun(window), old)
+    if buffer.window is window and buffer.begun is begun:  # from here on nothing is called
+        buffer.begun = still_begun
+        buffer.dropped += dropped
+        window.free_bytes += regained
+        del records[: len(old)]
+    return True
+
+
+def _read(before: list[Begun], records: list[Any]) -> tuple[list[Key | Begun], int, int]:
+    """What has begun and not ended when these records have been read, how many records are over, and their bytes."""
+    begun: dict[int, Begun] = {}
+    numbers: dict[Hashable, list[int]] = {}  # of those of one span, innermost last
+    dropped = len(records) // 2
+    regained = dropped * RECORD_BYTES
+
+    def begin(item: Begun, number: int) -> None:
+        begun[number] = item
+        numbers.setdefault(same_as(item.key), []).append(number)
+
+    for number, item in enumerate(before, -len(before)):
+        begin(item, number)
     for index in range(0, len(records), 2):
         tick, what = records[index], records[index + 1]
         if tick < 0:
-            _end(begun, what)
-        elif type(what) is not Payload:
-            if hasattr(what, "kwargs"):
-                begun.append(Begun(tick, what, None, cut=False))
-        elif not what.instant:
-            begun.append(Begun(tick, what.span, what.args, cut=False))
-    return list(begun), len(records) // 2 + before - len(begun)
-
-
-def _end(begun: list[Begun], span: Any) -> None:
-    for place in range(len(begun) - 1, -1, -1):
-        if same(begun[place].span, span):
-            del begun[place]
-            return
+            mine = numbers.get(same_as(what))
+            if mine:
+                regained += begun.pop(mine.pop()).size_bytes
+                dropped += 1
+        elif type(what) is Payload and not what.instant:
+            begin(Begun(tick, what.key, what.name, what.args, what.size_bytes, cut=False), index)
+            dropped -= 1
+        elif isinstance(what, tuple):
+            regained += size_of(what)
+        else:
+            begin(Begun(tick, what, what.name, None, 0, cut=False), index)
+            dropped -= 1
+    return list(begun.values()), dropped, regained

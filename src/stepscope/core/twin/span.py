@@ -4,14 +4,15 @@ A span without arguments holds no state but its name, so one object serves every
 recursive, and shared by threads. Arguments are kept as they were passed, and taken when a recorded span begins.
 """
 
-import contextlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
+from weakref import ref
 
 from stepscope.core.decorate import decorate
-from stepscope.core.twin.recorder import LOCAL, STATE, Payload, adopt_thread, take_open
-from stepscope.core.twin.recycle import put_late
+from stepscope.core.twin.recorder import LOCAL, STATE, Buffer, Charge, adopt_thread, take_open
+from stepscope.core.twin.records import Key, Payload
+from stepscope.core.twin.recycle import CACHE, find_room, put_late, put_sized
 from stepscope.core.values import freeze_call, legal_name, weight
 
 __all__ = ["Span", "record_function"]
@@ -20,27 +21,22 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Names built at run time must not fill memory: past this many the cache starts over, which costs time only.
 MAX_CACHED = 4096
-# About what a span takes besides its name's characters.
+# About what a span takes besides its name, and a record that carries arguments besides those.
 SPAN_BYTES = 128
 
 
 class Span:
     """A named stretch of a thread's time; made by `record_function`."""
 
-    __slots__ = ("args", "kwargs", "name")
+    __slots__ = ("charge", "name")
+    charge: Charge
 
-    def __init__(self, name: str, args: Any = None, kwargs: dict[str, Any] | None = None) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.args = args
-        self.kwargs = kwargs  # None: it has no arguments, and is the same span as others of its name
 
     def alone(self) -> "Span":
         """A span like this one that is told apart from every other, so that calls that overlap are not mixed up."""
-        return Span(self.name, self.args, self.kwargs or {})
-
-    def frozen_args(self) -> dict[str, Any] | None:
-        """The arguments as a trace holds them, now."""
-        return None if self.kwargs is None else freeze_call(self.args, self.kwargs)
+        return SpanWithArgs(self.name, None, {})
 
     def __enter__(self) -> "Span":
         try:
@@ -51,14 +47,10 @@ class Span:
         if window is not None:
             if buffer.window is not window:
                 buffer.join(window)
-            what: Any = self
             try:
-                if self.kwargs is not None:
-                    what = Payload(self, self.frozen_args(), instant=False)
-                    window.spend(weight(what.args) + len(self.name))
-                buffer.put((window.tick(), what))
+                buffer.put((window.tick(), self))
             except StopIteration:
-                put_late(buffer, window, what)
+                put_late(buffer, window, self)
         buffer.open.append(self)
         return self
 
@@ -71,16 +63,17 @@ class Span:
         try:
             buffer = LOCAL.buffer
         except AttributeError:
-            buffer = adopt_thread()
+            end_elsewhere(self, once=False, mine=None)
+            return
         window = STATE.window
         if window is not None and buffer.window is not window:
             buffer.join(window)
         spans = buffer.open
-        if spans and spans[-1] is self:
-            del spans[-1]
-        else:
-            buffer = take_open(self, buffer)
-        if window is not None and buffer is not None:
+        if not spans or spans[-1] is not self:
+            end_elsewhere(self, once=False, mine=buffer)
+            return
+        del spans[-1]
+        if window is not None:
             try:
                 buffer.put((~window.tick(), self))
             except StopIteration:
@@ -94,7 +87,91 @@ class Span:
         return f"record_function({self.name!r})"
 
 
-_CACHE: dict[str, Span] = {}
+class SpanWithArgs(Span):
+    """A span with arguments, or one that is told apart from others of its name."""
+
+    __slots__ = ("__weakref__", "again", "args", "key", "kwargs")
+
+    def __init__(self, name: str, args: Any, kwargs: dict[str, Any]) -> None:
+        self.name = name
+        self.args = args
+        self.kwargs = kwargs
+        self.key: ref[SpanWithArgs] | None = None
+
+    def alone(self) -> Span:
+        """As Span.alone."""
+        return SpanWithArgs(self.name, self.args, self.kwargs)
+
+    def frozen_args(self) -> dict[str, Any]:
+        """The arguments as a trace holds them, now."""
+        return freeze_call(self.args, self.kwargs)
+
+    def payload(self, key: Key, *, instant: bool) -> Payload:
+        """The record of its begin, or of an instant like it."""
+        args = self.frozen_args()
+        return Payload(key, self.name, args, SPAN_BYTES + weight(self.name) + weight(args), instant)
+
+    def __enter__(self) -> Span:
+        if self.key is None:
+            key = self.key = ref(self)
+        else:
+            key = self.key
+            self.again = True
+        try:
+            buffer = LOCAL.buffer
+        except AttributeError:
+            buffer = adopt_thread()
+        if STATE.window is not None:
+            payload = self.payload(key, instant=False)
+            window = STATE.window  # reading the arguments may have ended it
+            if window is not None:
+                if buffer.window is not window:
+                    buffer.join(window)
+                put_sized(buffer, window, payload)
+        buffer.open.append(key)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        key = self.key
+        if key is None:
+            return  # nobody entered it
+        try:
+            buffer = LOCAL.buffer
+        except AttributeError:
+            end_elsewhere(key, once=not hasattr(self, "again"), mine=None)
+            return
+        window = STATE.window
+        if window is not None and buffer.window is not window:
+            buffer.join(window)
+        spans = buffer.open
+        if not spans or spans[-1] is not key:
+            end_elsewhere(key, once=not hasattr(self, "again"), mine=buffer)
+            return
+        del spans[-1]
+        if window is not None:
+            try:
+                buffer.put((~window.tick(), key))
+            except StopIteration:
+                put_late(buffer, window, key, ends=True)
+
+
+def end_elsewhere(key: Key, once: bool, mine: Buffer | None) -> None:
+    """End a span that is not the innermost one of the calling thread, where it is open.
+
+    The thread may be one that is ending and has lost its buffer: it does not get another one.
+    """
+    window = STATE.window
+    buffer = take_open(key, once, mine, window)
+    if window is not None and buffer is not None:
+        try:
+            buffer.put((~window.tick(), key))
+        except StopIteration:
+            put_late(buffer, window, key, ends=True)
 
 
 def record_function(name: str, args: Any = None, **kwargs: Any) -> Span:
@@ -110,18 +187,25 @@ def record_function(name: str, args: Any = None, **kwargs: Any) -> Span:
     if args is None and not kwargs:
         if type(name) is str:
             try:
-                return _CACHE[name]
+                return CACHE[name]
             except KeyError:
-                return _make_cached(name)
-        return Span(legal_name(name))
-    return Span(legal_name(name), args, kwargs)
+                pass
+        return _make_plain(name)
+    return SpanWithArgs(legal_name(name), args, kwargs)
 
 
-def _make_cached(name: str) -> Span:
-    if len(_CACHE) >= MAX_CACHED:
-        _CACHE.clear()
-    if STATE.window is not None:
-        with contextlib.suppress(StopIteration):  # what comes next is dropped, and counted then
-            STATE.window.spend(SPAN_BYTES + len(name))
-    span = _CACHE[name] = Span(legal_name(name))
+def _make_plain(name: Any) -> Span:
+    """A span without arguments; made in a window it is on its budget, and without room is told apart and dropped."""
+    legal = legal_name(name)
+    window = STATE.window
+    span = Span(legal)
+    if window is not None:
+        size_bytes = SPAN_BYTES + weight(legal)
+        if not find_room(window, size_bytes):
+            return span.alone()
+        span.charge = Charge(window, size_bytes)
+    if type(name) is str:
+        if len(CACHE) >= MAX_CACHED:
+            CACHE.clear()
+        CACHE[name] = span
     return span

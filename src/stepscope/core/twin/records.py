@@ -1,0 +1,96 @@
+"""The records: what stands for each event of a thread.
+
+A thread puts two list items an event, in one call, so that neither a signal nor another thread comes between them:
+
+    tick       span       the span begins
+    ~tick      span       the span ends (~ keeps a tick of 0 apart from its end)
+    tick       Payload    a span with arguments begins, or an instant
+    ~tick      key        a span with arguments ends
+    tick       Count      a counter's value
+    tick       FlowPoint  a flow goes through this point
+
+A span without arguments stands for itself. One with arguments stands there by its key, a weak reference: neither a
+window nor a span that is never ended keeps the program's objects alive.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+
+if TYPE_CHECKING:
+    from weakref import ref
+
+    from stepscope.core.twin.span import Span, SpanWithArgs
+
+__all__ = ["RECORD_BYTES", "Begun", "Count", "FlowPoint", "Key", "Payload", "SealedThread", "SealedWindow", "size_of"]
+
+# What tells a span from others: itself, or with arguments the weak reference to it.
+Key = Union["Span", "ref[SpanWithArgs]"]
+
+# About what a record takes: two places in a list and an int.
+RECORD_BYTES = 64
+
+
+class Payload(NamedTuple):
+    """A record that carries arguments: a span's begin, or an instant; size_bytes is what it takes besides a record."""
+
+    key: Key
+    name: str
+    args: dict[str, Any] | None
+    size_bytes: int
+    instant: bool
+
+
+class Count(NamedTuple):
+    """A counter's value; a series is its name and unit."""
+
+    series: tuple[str, str]
+    value: float
+    size_bytes: int
+
+
+class FlowPoint(NamedTuple):
+    """A point of a flow; the first one has the flow's name."""
+
+    flow: int
+    name: str | None
+    size_bytes: int
+
+
+class Begun(NamedTuple):
+    """A span that began before the first record there is; `cut` if that was before the window."""
+
+    tick: int
+    key: Key
+    name: str
+    args: dict[str, Any] | None
+    size_bytes: int
+    cut: bool
+
+
+class SealedThread(NamedTuple):
+    """What one thread recorded in a window.
+
+    Attributes:
+        tid, name: native id and Python name.
+        records: as drawn at the top.
+        begun: what began before them, outermost first.
+        dropped: how many records there was no room for.
+    """
+
+    tid: int
+    name: str
+    records: list[Any]
+    begun: list[Begun]
+    dropped: int
+
+
+class SealedWindow(NamedTuple):
+    """All threads' records from one tick to another; nothing writes to it any more."""
+
+    start: int
+    stop: int
+    threads: list[SealedThread]
+
+
+def size_of(what: Any) -> int:
+    """What a record takes besides its place among the records."""
+    return what.size_bytes if isinstance(what, (Payload, Count, FlowPoint)) else 0
