@@ -91,6 +91,22 @@ def test_many_findings_are_cut_to_what_can_be_read() -> None:
     assert text.endswith("\n  ... and 171 lines more")
 
 
+def test_a_call_512_levels_deep_is_shown() -> None:
+    builder = TraceBuilder()
+    track = builder.thread(1, 1, "MainThread")
+    for run in range(2):
+        for level in range(512):
+            builder.slice(track, "again", run * 3000 + level, 2000 - 2 * level)
+    text = message(lambda: Budget(builder.build()).no_calls("again"))
+
+    assert text.split("\n")[:4] == [
+        "1024 calls of 'again', none is allowed:",
+        "  thread MainThread",
+        ">   again x2",
+        ">     again",
+    ]
+
+
 def test_a_name_with_brackets_is_itself() -> None:
     builder = TraceBuilder()
     builder.slice(builder.thread(1, 1, "MainThread"), "layer[0]", 0, 5)

@@ -177,6 +177,15 @@ def test_markdown_of_many_findings_says_how_many_more() -> None:
     assert len(Diff((finding,) * 5000).markdown()) < 65_536
 
 
+def test_a_reader_is_shown_a_thousand_findings_and_told_of_the_rest() -> None:
+    result = Diff(tuple(Finding("added", "slice", Where("p", "t"), f"f{n}", 0, 1, unit="calls") for n in range(1007)))
+
+    assert result.text().count(" + f") == 1000
+    assert "7 more findings are not shown; to_json() has all of them" in result.text()
+    assert result.html().count("<tr><td") == 1000
+    assert len(json.loads(result.to_json())["findings"]) == 1007
+
+
 class Page(HTMLParser):
     """What a page has: its text, its tags, and whether each was closed."""
 

@@ -106,7 +106,7 @@ def test_a_test_with_a_profile_of_its_own_keeps_it_and_is_named(run: Run, pytest
     result.stdout.fnmatch_lines(
         [
             "tests recorded in out: 2; *",
-            "tests with a profile of their own, *: 1",
+            "tests that record by themselves, *: 1",
             "  *::test_own",
         ]
     )

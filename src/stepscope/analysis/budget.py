@@ -7,6 +7,7 @@
     budget.no_growth("memory")
 
 Every assertion names what it is about; one that finds nothing to judge fails, so that a misspelt name does not pass.
+In a traceback, pytest leaves out the functions that say __tracebackhide__.
 """
 
 from bisect import bisect_right
@@ -61,6 +62,7 @@ class Budget:
             BudgetError: there are more or fewer, or records are lost, so that nobody knows.
             ValueError: no number of calls could be right.
         """
+        __tracebackhide__ = True
         if not 0 <= at_least <= at_most:
             message = f"calls of {name!r} cannot be at least {at_least} and at most {at_most}."
             raise ValueError(message)
@@ -81,6 +83,7 @@ class Budget:
         Raises:
             BudgetError: one has, or records are lost.
         """
+        __tracebackhide__ = True
         self.calls(name, at_most=0)
 
     def share_of_step(self, name: str, *, at_most: float) -> None:
@@ -92,6 +95,7 @@ class Budget:
             BudgetError: they cover more of a step, there are none, or there are no steps.
             ValueError: at_most is not between 0 and 1.
         """
+        __tracebackhide__ = True
         if not 0 <= at_most <= 1:
             message = f"at_most is a share of a step, from 0 to 1; got {at_most!r}."
             raise ValueError(message)
@@ -122,6 +126,7 @@ class Budget:
         Raises:
             BudgetError: it does, there is no such counter, or there are fewer than two steps that know its value.
         """
+        __tracebackhide__ = True
         self._need_steps()
         tracks = [
             number
@@ -138,6 +143,7 @@ class Budget:
     # -- how ---------------------------------------------------------------------------------------------------
 
     def _judge_calls(self, name: str, rows: list[int], limits: tuple[int, int], where: str) -> None:
+        __tracebackhide__ = True
         at_least, at_most = limits
         count = len(rows)
         said = f"{count} call{'s' * (count != 1)} of {name!r}{where}"
@@ -150,6 +156,7 @@ class Budget:
             raise BudgetError(f"{message}{'' if rows else self._names_there_are()}")
 
     def _judge_growth(self, number: int, allow: float) -> None:
+        __tracebackhide__ = True
         track, counters = self._trace.tracks[number], self._trace.counters
         at = [place for place, of in enumerate(counters.track) if of == number]
         times = [counters.ts[place] for place in at]
@@ -193,6 +200,7 @@ class Budget:
         return self._trace.tracks[self._trace.columns.track[row]].pid
 
     def _need_all(self, what: str) -> None:
+        __tracebackhide__ = True
         for problem in self._trace.problems:
             if problem.kind == "dropped":
                 message = (
@@ -202,6 +210,7 @@ class Budget:
                 raise BudgetError(message)
 
     def _need_steps(self) -> None:
+        __tracebackhide__ = True
         if not self._steps:
             message = f"there are no steps in the trace. {HINT}"
             raise BudgetError(message)

@@ -8,10 +8,11 @@ from stepscope.analysis.kinds import step_number
 from stepscope.model.nesting import nest
 from stepscope.model.trace import Trace
 
-__all__ = ["excerpt"]
+__all__ = ["excerpt", "milliseconds"]
 
 MAX_LINES = 30
 MAX_NAME = 100
+MAX_INDENT = 60
 
 
 @dataclass
@@ -19,11 +20,11 @@ class _Node:
     """Equal trees that follow one another.
 
     Attributes:
-        what: what is compared: the name, or for a step that it is one; whether it is marked; what is inside.
+        shape: a number that equal trees share: of names, what is marked and what is inside; steps are all alike.
         first, last: numbers, of steps.
     """
 
-    what: tuple[object, ...]
+    shape: int
     name: str
     marked: bool
     inside: "list[_Node]"
@@ -52,52 +53,57 @@ def excerpt(trace: Trace, rows: Collection[int], *, times: bool = False) -> str:
             shown.add(row)
     columns = trace.columns
     inside: defaultdict[int, list[_Node]] = defaultdict(list)
+    shapes: dict[tuple[object, ...], int] = {}
     for row in sorted(shown, reverse=True):
         name = trace.strings[columns.name[row]]
         nodes = inside.pop(row, [])[::-1]
         step = step_number(name)
-        what = ("" if step is not None else name, row in marked, tuple((*node.what, node.count) for node in nodes))
-        node = _Node(what, name, row in marked, nodes, 1, columns.dur[row], step, step)
+        what = ("" if step is not None else name, row in marked, *((node.shape, node.count) for node in nodes))
+        shape = shapes.setdefault(what, len(shapes))
+        node = _Node(shape, name, row in marked, nodes, 1, columns.dur[row], step, step)
         _put(inside[parents[row] if parents[row] >= 0 else -1 - columns.track[row]], node)
-    lines = []
+    lines: list[str] = []
     for track in sorted(inside, reverse=True):
         lines.append(f"  thread {_short(trace.tracks[-1 - track].name)}")
-        lines += _lines(inside[track][::-1], "    ", times)
+        lines += _lines(inside[track][::-1], times)
     if len(lines) > MAX_LINES:
         lines[MAX_LINES:] = [f"  ... and {len(lines) - MAX_LINES} lines more"]
     return "\n".join(lines)
 
 
 def _put(behind: list[_Node], node: _Node) -> None:
-    """Add a tree before those behind it, which stand in reverse order."""
-    if behind and behind[-1].what == node.what:
+    """Add a tree before those behind it, which stand in reverse order; to an equal one it is added."""
+    if behind and behind[-1].shape == node.shape:
         last = behind[-1]
-        in_line = node.first is None or last.first is None or node.first + 1 == last.first
-        if in_line:
+        if node.first is None or last.first is None or node.first + 1 == last.first:
             last.count += 1
-            last.dur_ns += node.dur_ns
             last.first = node.first
-            _add_times(last.inside, node.inside)
+            _add_times(last, node)
             return
     behind.append(node)
 
 
-def _add_times(those: list[_Node], these: list[_Node]) -> None:
-    for one, other in zip(those, these, strict=True):
+def _add_times(one: _Node, other: _Node) -> None:
+    todo = [(one, other)]
+    while todo:
+        one, other = todo.pop()
         one.dur_ns += other.dur_ns
-        _add_times(one.inside, other.inside)
+        todo += zip(one.inside, other.inside, strict=True)
 
 
-def _lines(nodes: list[_Node], indent: str, times: bool) -> Iterator[str]:
-    for node in nodes:
+def _lines(nodes: list[_Node], times: bool) -> Iterator[str]:
+    todo = [(node, 4) for node in reversed(nodes)]
+    while todo:
+        node, indent = todo.pop()
         name = _short(node.name)
         if node.first is not None and node.first != node.last:
             name = f"ProfilerStep#{node.first} to #{node.last}"
         elif node.count > 1:
             name += f" x{node.count}"
         time = f"  {milliseconds(node.dur_ns)}" if times else ""
-        yield f"{'>' if node.marked else ' '}{indent[1:]}{name}{time}"
-        yield from _lines(node.inside, indent + "  ", times)
+        shown = min(indent, MAX_INDENT)
+        yield f"{'>' if node.marked else ' '}{' ' * (shown - 1)}{name}{time}"
+        todo += [(inside, indent + 2) for inside in reversed(node.inside)]
 
 
 def milliseconds(ns: float) -> str:

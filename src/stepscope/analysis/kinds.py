@@ -12,7 +12,7 @@ __all__ = ["MEMORY", "DeviceType", "class_of", "device_named", "is_hidden", "is_
 
 MEMORY = "[memory]"
 
-_STEP = re.compile(r"ProfilerStep#(\d+)\Z")
+_STEP = re.compile(r"ProfilerStep#(\d{1,18})\Z")
 _ANNOTATIONS = frozenset({"user_annotation", "gpu_user_annotation"})
 _DEVICE = frozenset({"kernel", "gpu_memcpy", "gpu_memset", "gpu_user_annotation", "memcpy", "memset"})
 # "Trace" is kineto's own frame around everything, on a process that is none.

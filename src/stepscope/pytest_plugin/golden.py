@@ -91,8 +91,8 @@ class TraceGolden:
             self._write(path, actual, text)
             note(self._item, status, str(path))
         elif status:
-            kept = f"\n\n{self._keep(actual)}" if status == "changed" else ""
-            pytest.fail(f"{found.rstrip()}{kept}\n{self._advice()}", pytrace=False)
+            kept = f"{self._keep(actual)}\n" if status == "changed" else ""
+            pytest.fail(f"{found.rstrip()}\n\n{kept}{self._advice()}", pytrace=False)
 
     def finish(self) -> None:
         """The test has ended: what was recorded and not checked is checked now."""

@@ -1,8 +1,8 @@
 """`pytest --trace-record DIR`: a trace of each test, and one of the whole run.
 
-A test's session has its node id around setup, call and teardown, and whatever the test's code records inside of them. A
-test that uses a profile of its own keeps it: its session here ends where that profile starts. suite.pftrace has the
-same spans of every test, as the reports tell them; each of xdist's workers is a process in it.
+A test's session has its node id around setup, call and teardown, and whatever the test's code records inside of them.
+Where a test records by itself, with a profile or a fixture of this plugin, its session ends. suite.pftrace has the same
+spans of every test, as the reports tell them; each of xdist's workers is a process in it.
 """
 
 import os
@@ -151,7 +151,7 @@ class Sessions:
                 f"open {shown_path(suite, self._config)} in https://ui.perfetto.dev"
             )
         for heading, lines in (
-            ("tests with a profile of their own, whose traces end where it starts", notes["gave_way"]),
+            ("tests that record by themselves, whose traces end where that begins", notes["gave_way"]),
             ("tests not recorded", notes["unrecorded"]),
         ):
             if lines:

@@ -149,6 +149,8 @@ def _common(left: Sequence[int], right: Sequence[int], piece: _Piece) -> Pairs:
     """The longest common subsequence of a piece, if few edits lead from one to the other."""
     i0, i_end, j0, j_end = piece
     n, m = i_end - i0, j_end - j0
+    if 2 * sum((Counter(left[i0:i_end]) & Counter(right[j0:j_end])).values()) < n + m - MAX_EDITS:
+        return []  # what they have in common tells how many edits there are at least
     reach = {1: 0}
     trail: list[dict[int, int]] = []
     for edits in range(min(n + m, MAX_EDITS) + 1):

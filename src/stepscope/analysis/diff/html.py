@@ -7,6 +7,7 @@ from stepscope.analysis.diff.finding import Finding
 from stepscope.analysis.diff.result import Diff
 from stepscope.analysis.diff.view import (
     MARKS,
+    MAX_FINDINGS,
     OTHER_MARK,
     Branch,
     build_view,
@@ -62,7 +63,7 @@ def render_html(diff: Diff) -> str:
         parts += [f"<th>{title}</th>" for title in ("kind", "where", "name", "what")]
         parts += [
             "</tr></thead><tbody>",
-            *(_row(finding, diff.steps) for finding in diff.findings),
+            *(_row(finding, diff.steps) for finding in diff.findings[:MAX_FINDINGS]),
             "</tbody></table></div>",
         ]
     return "\n".join([*parts, "</body></html>"]) + "\n"

@@ -9,6 +9,7 @@ from stepscope.analysis.diff.result import Around, Diff
 
 __all__ = [
     "MARKS",
+    "MAX_FINDINGS",
     "OTHER_MARK",
     "Branch",
     "build_view",
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 MAX_NAME = 80
+# What a reader may look at; to_json() has the rest.
+MAX_FINDINGS = 1000
 MAX_VALUE = 60
 # How a finding stands out in text; and its tone: worse, better or other.
 MARKS: dict[str, tuple[str, str]] = {
@@ -69,7 +72,7 @@ class Branch:
 def build_view(diff: Diff) -> Branch:
     """The tree of processes, threads and slices that lead to findings."""
     root = Branch("")
-    for finding in diff.findings:
+    for finding in diff.findings[:MAX_FINDINGS]:
         where = finding.where
         at = root
         if where.process:
@@ -127,7 +130,9 @@ def _many(count: int, what: str) -> str:
 
 
 def notes(diff: Diff) -> Iterator[str]:
-    """What the verdict does not know: times that cannot be told, and loss."""
+    """What is not shown, and what the verdict does not know: times that cannot be told, and loss."""
+    if len(diff.findings) > MAX_FINDINGS:
+        yield f"{len(diff.findings) - MAX_FINDINGS} more findings are not shown; to_json() has all of them"
     if diff.unsure:
         base = max(one.base_more for one in diff.unsure)
         head = max(one.head_more for one in diff.unsure)

@@ -16,6 +16,9 @@ from stepscope.model.trace import Trace
 
 __all__ = ["Words", "canonical"]
 
+_NUMBERS = frozenset({int, float, bool})
+_SCALARS = _NUMBERS | {str}
+
 
 class Words:
     """The names of all traces that are compared.
@@ -94,6 +97,8 @@ class Words:
         return known
 
     def _normal_value(self, value: Any) -> Any:
+        if type(value) in _NUMBERS:
+            return value
         if isinstance(value, str):
             return self.normal(value, "any")
         if isinstance(value, Mapping):
@@ -112,6 +117,8 @@ def canonical(value: Any) -> str:
 
 
 def _sorted(value: Any) -> Any:
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Mapping):
         return sorted((str(key), _sorted(item)) for key, item in value.items())
     return [_sorted(item) for item in value] if isinstance(value, (list, tuple)) else value
