@@ -84,7 +84,9 @@ def _worth(one: _Content, other: _Content) -> float:
 
 
 def _align(base: list[_Content], head: list[_Content]) -> list[tuple[int, int]]:
-    """The pairs, in order, that are worth most together; the earliest of those that are worth the same."""
+    """The pairs, in order, that are worth most together; which of equal ones does not depend on which side is base."""
+    if [content.full for content in head] < [content.full for content in base]:
+        return [(i, j) for j, i in _align(head, base)]
     if len(base) * len(head) > MAX_CELLS:
         return _align_equal(base, head)
     # From the end, so that walking from the start finds the earliest pairs.
