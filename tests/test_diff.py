@@ -453,3 +453,25 @@ def test_findings_are_picked_by_kind() -> None:
     assert result.of_kinds("slower") == ()
     with pytest.raises(DiffError, match="there is no kind of finding 'slow'"):
         result.of_kinds("slow")
+
+
+def test_cycles_of_one_run_are_traces_of_their_own_and_compared_by_step() -> None:
+    cycles = [BASE.with_steps(dict.fromkeys(numbers, STEP)).trace() for numbers in (range(3), range(9, 12))]
+    more = (*STEP, node("optimizer"))
+    other = [BASE.with_steps(dict.fromkeys(numbers, more)).trace() for numbers in (range(3), range(9, 12))]
+
+    assert not diff(cycles, cycles)
+    for one, two, kind in ((cycles, other, "added"), (other, cycles, "removed")):
+        (finding,) = diff(one, two)
+        assert (finding.kind, finding.where.path, finding.name, finding.count) == (kind, PATH, "optimizer", 6)
+        assert finding.where.steps == (0, 1, 2, 9, 10, 11)
+    # One run of base has all steps: each cycle of head is compared with it.
+    whole = BASE.with_steps(dict.fromkeys((*range(3), *range(9, 12)), STEP)).trace()
+    assert not diff(whole, cycles)
+    assert not diff(cycles, whole)
+
+
+@pytest.mark.parametrize("rule", [("a{1,99999999999999}", ""), ("a", r"\g<b>"), ("(" * 20_000, "")])
+def test_a_rule_that_re_cannot_take_is_an_error_of_ours(rule: tuple[str, str]) -> None:
+    with pytest.raises(DiffError, match="cannot be used"):
+        diff(BASE.trace(), BASE.trace(), names=[rule])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forest import Program, node
-from stepscope import Trace, diff, overlay, write
+from stepscope import Trace, diff, overlay, profile, read, record_function, write
 from stepscope.model.build import TraceBuilder
 from stepscope.model.trace import Origin, Row
 from test_diff_laws import programs
@@ -144,3 +144,18 @@ def test_numbers_that_do_not_rise_with_time_do_not_matter(numbers: list[int]) ->
     both = laid(base, Program(dict.fromkeys(range(6), STEP)).trace())
 
     assert len(named(both, "base: train.py", "load")) == len(set(numbers))
+
+
+def test_the_overlay_of_recordings_is_loaded_whatever_hour_they_count_from(tmp_path: Path) -> None:
+    """The engine loads it: a time before its clock began would be dropped, and base_ns is months ago."""
+    recorded = []
+    for _ in range(2):
+        with profile() as prof, record_function("work"):
+            prof.step()
+        recorded.append(prof.trace)
+
+    base, head = recorded
+    laid = overlay(base, head, diff(base, head))
+
+    assert laid.origin.boottime_offset_ns > 0
+    assert len(read(write(laid, tmp_path / "over.pftrace"))) == len(laid)

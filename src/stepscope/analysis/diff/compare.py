@@ -12,7 +12,7 @@ from stepscope.analysis.diff.outliers import find_outliers
 from stepscope.analysis.diff.ranktest import median
 from stepscope.analysis.diff.result import Around, Diff
 from stepscope.analysis.diff.rules import Rules
-from stepscope.analysis.diff.run import Run
+from stepscope.analysis.diff.run import OUTSIDE, Run
 from stepscope.analysis.diff.samples import Samples, sample_times
 from stepscope.analysis.diff.steps import StepPairs, align_steps
 from stepscope.analysis.diff.structure import Change, Structure, compare_trees
@@ -118,18 +118,36 @@ def _structure(
         runs = [[run for run in side if any(group.process == process for group in run.groups)] for side in sides]
         groups = _common_groups(runs, process)
         for head in runs[1]:
-            candidates: list[tuple[Run, Structure, list[Finding]]] = []
-            for base in runs[0]:
-                structure = compare_trees(base, head, groups, pairs.pairs, naming.free)
-                counted = compare_flows(process, (base, head), structure.gone, pairs.pairs)
-                candidates.append((base, structure, counted))
-                if not structure.changes and not counted:
-                    break
-            base, structure, counted = min(candidates, key=lambda one: len(one[1].changes) + len(one[2]))
-            found.append((base, head, structure.changes))
-            for finding in counted:
-                flows[finding] = flows.get(finding, 0) + 1
+            for known, shared in _shared(process, pairs.pairs, runs[0], head):
+                candidates: list[tuple[Run, Structure, list[Finding]]] = []
+                for base in known:
+                    structure = compare_trees(base, head, groups, shared, naming.free)
+                    counted = compare_flows(process, (base, head), structure.gone, shared)
+                    candidates.append((base, structure, counted))
+                    if not structure.changes and not counted:
+                        break
+                base, structure, counted = min(candidates, key=lambda one: len(one[1].changes) + len(one[2]))
+                found.append((base, head, structure.changes))
+                for finding in counted:
+                    flows[finding] = flows.get(finding, 0) + 1
     return found, [replace(finding, count=count) for finding, count in flows.items()]
+
+
+def _shared(
+    process: str, pairs: Sequence[tuple[int, int]], known: Sequence[Run], head: Run
+) -> list[tuple[list[Run], list[tuple[int, int]]]]:
+    """The steps of a run of head, with the runs of base that have them; what is outside of steps goes with the first.
+
+    Cycles of one run are traces of their own: a step can be compared only with a run that has it.
+    """
+    found: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+    for one, other in pairs:
+        if other in head.steps.get(process, ()):
+            having = tuple(at for at, run in enumerate(known) if one in run.steps.get(process, ()))
+            found.setdefault(having, []).append((one, other))
+    parts = [([known[at] for at in having], shared) for having, shared in found.items()] or [([*known], [])]
+    parts[0][1].append((OUTSIDE, OUTSIDE))
+    return parts
 
 
 def _common_groups(runs: Sequence[Sequence[Run]], process: str) -> list[Group]:

@@ -59,7 +59,8 @@ def lay_over(base: Trace, head: Trace, diff: Diff) -> Trace:
     runs = Run(base, naming.tracks[0][0], words), Run(head, naming.tracks[1][0], words)
     bends = _bends(runs)
     origin = Origin(
-        base_ns=head.origin.base_ns,
+        # Times count from here: an hour that is before the machine's own clock began would be dropped by Perfetto.
+        base_ns=head.origin.base_ns + min(head.columns.ts, default=0),
         clocks=head.origin.clocks,
         tool="stepscope diff",
         version=head.origin.version,

@@ -174,7 +174,7 @@ def _name_rule(given: Any) -> NameRule:
     try:
         re.sub(rule.pattern, rule.replacement, "")
         re.compile(rule.pattern)
-    except re.error as error:
+    except (re.error, IndexError, OverflowError, RecursionError) as error:
         message = f"the rule {rule.name!r}: {rule.pattern!r} cannot be used: {error}."
         raise DiffError(message) from error
     return rule

@@ -76,7 +76,7 @@ def compare_trees(
         base: the run that is known.
         head: the run to compare with it.
         groups: its threads that both sides have.
-        steps: pairs of step numbers.
+        steps: pairs of step numbers that both have; and (OUTSIDE, OUTSIDE), if what is in no step is to be compared.
         free: groups whose order is free.
     """
     comparison = _Comparison(base, head, dict(steps))
@@ -84,10 +84,10 @@ def compare_trees(
         ordered = base.words.rules.order == "keep" and group not in free
         roots = base.roots.get(group, {}), head.roots.get(group, {})
         stepped = group in base.stepping and group in head.stepping
-        for one, other in steps if stepped else ():
+        for one, other in (pair for pair in steps if stepped and pair != (OUTSIDE, OUTSIDE)):
             comparison.add_level(roots[0].get(one, ()), roots[1].get(other, ()), ordered=ordered)
         # A thread that does not step goes on while another does: where a step ends is nothing to it.
-        rest = [(OUTSIDE, OUTSIDE), *(() if stepped else steps)]
+        rest = [pair for pair in steps if pair == (OUTSIDE, OUTSIDE) or not stepped]
         both = [sorted(row for pair in rest for row in roots[side].get(pair[side], ())) for side in (0, 1)]
         comparison.add_level(*both, ordered=ordered)
     comparison.run()

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from stepscope.analysis.diff.finding import Finding, Where
-from stepscope.analysis.diff.run import OUTSIDE, Run
+from stepscope.analysis.diff.run import Run
 
 __all__ = ["compare_counters", "compare_flows"]
 
@@ -109,5 +109,5 @@ def _flows(process: str, run: Run, gone: set[int], compared: set[int]) -> "Count
     for name, rows in zip(flows.name, rows_of, strict=True):
         begins_here = run.groups[columns.track[rows[0]]].process == process
         if begins_here and all(gone.isdisjoint(run.above(row)) for row in rows):
-            found[names[name]] += all(run.step_of(row) in compared or run.step_of(row) == OUTSIDE for row in rows)
+            found[names[name]] += all(run.step_of(row) in compared for row in rows)
     return +found

@@ -95,8 +95,12 @@ def build_view(diff: Diff) -> Branch:
 
 def shown(text: str) -> str:
     """A name on one line, with what cannot be printed written out."""
-    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    line = _one_line(text)
     return line if len(line) <= MAX_NAME else line[: MAX_NAME - 3] + "..."
+
+
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 class Headline(NamedTuple):
@@ -140,7 +144,7 @@ def notes(diff: Diff) -> Iterator[str]:
         names = ", ".join(f"{shown(one.name)} ({told_times(one.base_us, one.head_us)})" for one in diff.unsure[:3])
         rest = f" and {len(diff.unsure) - 3} more" if len(diff.unsure) > 3 else ""
         yield f"not enough samples to judge the time of {names}{rest}: {more} would do"
-    yield from map(str, diff.limits)
+    yield from (_one_line(str(limit)) for limit in diff.limits)
 
 
 def told_times(base_us: float, head_us: float) -> str:
