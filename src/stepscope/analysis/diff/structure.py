@@ -164,16 +164,17 @@ class _Comparison:
         self.changes.append(Change(kind, what, name, *values, rows, key))
 
     def _reordered(self, level: _Level, pairs: Sequence[tuple[int, int]]) -> None:
-        """One change for all siblings that are out of order."""
-        base, _head = self.runs
-        places = level.base.index(pairs[0][0]), level.head.index(pairs[0][1])
+        """One change for all siblings that are out of order, under the name of the first by the alphabet."""
+        base, texts = self.runs[0], self.runs[0].words.texts
+        places = [{row: at for at, row in enumerate(rows)} for rows in level[:2]]
+        spread = [places[side][pair[side]] for pair in pairs for side in (0, 1)]
         shown = []
         for run, rows in zip(self.runs, level[:2], strict=True):
-            names = [run.words.texts[run.names[row] >> 1] for row in rows[min(places) : max(places) + 1]]
+            names = [texts[run.names[row] >> 1] for row in rows[min(spread) : max(spread) + 1]]
             shown.append((*names[:MAX_SHOWN], "...") if len(names) > MAX_SHOWN else tuple(names))
-        firsts = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
-        values = (shown[0], shown[1], "order")
-        self._change("reordered", firsts, base.names[pairs[0][0]] >> 1, values, (*shown,))
+        name = min((base.names[one] >> 1 for one, _ in pairs), key=texts.__getitem__)
+        moved = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
+        self._change("reordered", moved, name, (shown[0], shown[1], "order"), (*shown,))
 
     def _compare_rows(self, one: int, other: int) -> None:
         """Compare two rows that are one in all but what is inside them."""
