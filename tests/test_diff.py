@@ -475,3 +475,11 @@ def test_cycles_of_one_run_are_traces_of_their_own_and_compared_by_step() -> Non
 def test_a_rule_that_re_cannot_take_is_an_error_of_ours(rule: tuple[str, str]) -> None:
     with pytest.raises(DiffError, match="cannot be used"):
         diff(BASE.trace(), BASE.trace(), names=[rule])
+
+
+def test_a_step_of_absurdly_many_digits_is_a_name_like_any_other() -> None:
+    builder = TraceBuilder()
+    builder.slice(builder.thread(1, 1, "main"), "ProfilerStep#" + "9" * 5000, 0, 10)
+    trace = builder.build()
+
+    assert not diff(trace, trace)

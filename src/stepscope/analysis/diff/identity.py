@@ -16,7 +16,7 @@ from stepscope.model.trace import Trace, Track
 __all__ = ["Group", "Naming", "identify"]
 
 _LANE = re.compile(r" \((?:overlap|depth) \d+\)\Z")
-_RANK = re.compile(r"\brank[ _:=#-]*(\d+)", re.IGNORECASE)
+_RANK = re.compile(r"\brank[ _:=#-]*(\d{1,9})", re.IGNORECASE)
 # How much of what two threads do must be alike for them to be one under two names.
 ALIKE = 0.5
 

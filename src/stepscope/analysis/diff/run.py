@@ -16,7 +16,7 @@ from stepscope.model.trace import CUT, INSTANT, Trace
 
 __all__ = ["OUTSIDE", "Run"]
 
-_STEP = re.compile(r"ProfilerStep\s*#\s*(\d+)\Z")
+_STEP = re.compile(r"ProfilerStep\s*#\s*(\d{1,18})\Z")
 # The number of no step: what is before, between and after them, and a process that has none.
 OUTSIDE = -1
 
