@@ -1,5 +1,6 @@
 """What every test stands on: a clean profiler, a fake clock, and the trace processor behind every file."""
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -121,6 +122,11 @@ def every_file_is_loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     if wrong:
         raise wrong[0]
+
+
+def pytest_configure() -> None:
+    """A job that was started in the background ignores Ctrl-C, and tests press it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
