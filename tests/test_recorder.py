@@ -332,6 +332,20 @@ def test_names_made_at_run_time_count_against_the_budget() -> None:
     assert dropped(prof.trace) == 1000 - len(prof.trace)
 
 
+def test_cycles_that_nobody_has_read_yet_count_against_the_budget() -> None:
+    with profile(schedule=lambda _: SAVE, acc_events=True, buffer_bytes=1 << 20) as prof:
+        for _ in range(30):
+            record_many(5000)
+            prof.step()
+    rows = sum(len(session.trace) for session in prof.sessions)  # which reads them, and gives their memory back
+
+    assert 1000 < rows < 60_000
+    assert sum(dropped(session.trace) for session in prof.sessions) > 2 * 90_000
+    with profile(buffer_bytes=1 << 20) as prof:
+        record_many(1000)
+    assert (len(prof.trace), dropped(prof.trace)) == (1000, 0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

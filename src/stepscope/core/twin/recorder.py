@@ -40,6 +40,7 @@ class Window:
 
     Attributes:
         start: the tick at which it opened.
+        allowed_bytes: the budget without what sealed windows still take.
         free_bytes: what is left of the budget.
         reserve_bytes: what only records may take of it, so that names and arguments never leave them without room.
         name_bytes: what is taken of it by names that were made in the window.
@@ -47,11 +48,11 @@ class Window:
             time and for room in one call.
     """
 
-    __slots__ = ("free_bytes", "name_bytes", "reserve_bytes", "start", "tick")
+    __slots__ = ("allowed_bytes", "free_bytes", "name_bytes", "reserve_bytes", "start", "tick")
 
     def __init__(self) -> None:
         self.start = STATE.ticks()
-        self.free_bytes = STATE.bytes_allowed
+        self.allowed_bytes = self.free_bytes = STATE.bytes_allowed - STATE.sealed.size_bytes
         self.reserve_bytes = STATE.bytes_allowed // RESERVED_PART
         self.name_bytes = 0
         self.tick: Callable[[], int] = starmap(STATE.ticks, ()).__next__
@@ -90,6 +91,33 @@ class Charge:
     def __del__(self) -> None:
         self.window.free_bytes += self.size_bytes
         self.window.name_bytes -= self.size_bytes
+
+
+class SealedBytes:
+    """What all sealed windows that there still are take off the budget."""
+
+    __slots__ = ("size_bytes",)
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+
+
+class Held:
+    """What one sealed window takes, for as long as it lives."""
+
+    __slots__ = ("size_bytes", "total")
+
+    def __init__(self, total: SealedBytes, size_bytes: int) -> None:
+        self.total = total
+        self.size_bytes = size_bytes
+        total.size_bytes += size_bytes
+
+    def __del__(self) -> None:
+        self.total.size_bytes -= self.size_bytes
+        window = STATE.window
+        if window is not None and self.total is STATE.sealed:
+            window.allowed_bytes += self.size_bytes
+            window.free_bytes += self.size_bytes
 
 
 class Life:
@@ -175,7 +203,7 @@ class Buffer:
 class _State:
     """The recorder's state; the spans read it on every event. `window` is None while nothing is recorded."""
 
-    __slots__ = ("buffers", "bytes_allowed", "many_buffers", "recycles", "ticks", "window")
+    __slots__ = ("buffers", "bytes_allowed", "many_buffers", "recycles", "sealed", "ticks", "window")
 
     def __init__(self) -> None:
         self.ticks: Callable[[], int] = clock.ticks
@@ -188,6 +216,7 @@ class _State:
         self.window: Window | None = None
         self.buffers: list[Buffer] = []
         self.many_buffers = MANY_BUFFERS
+        self.sealed = SealedBytes()
 
 
 STATE = _State()
@@ -296,7 +325,7 @@ def seal() -> SealedWindow:
     stop = STATE.ticks()
     threads = [buffer.sealed(window) for buffer in tuple(STATE.buffers)]
     _prune()
-    return SealedWindow(window.start, stop, threads)
+    return SealedWindow(window.start, stop, threads, Held(STATE.sealed, window.allowed_bytes - window.free_bytes))
 
 
 def discard() -> None:

@@ -84,11 +84,18 @@ class SealedThread(NamedTuple):
 
 
 class SealedWindow(NamedTuple):
-    """All threads' records from one tick to another; nothing writes to it any more."""
+    """All threads' records from one tick to another; nothing writes to it any more.
+
+    Attributes:
+        start, stop: ticks.
+        threads: those that recorded, and those with spans open.
+        held: gives back what the window takes of the budget, when it goes.
+    """
 
     start: int
     stop: int
     threads: list[SealedThread]
+    held: object
 
 
 def size_of(what: Any) -> int:
