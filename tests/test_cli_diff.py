@@ -128,6 +128,7 @@ def test_json_is_an_object_of_the_documented_form(base: Path, head: Path) -> Non
         "findings": [],
         "unsure": [],
         "limits": [],
+        "loosely": [],
     }
     (finding,) = document["findings"]
     assert finding == {

@@ -60,6 +60,8 @@ class Rules:
 
     Attributes:
         order: "keep", or "ignore" for programs whose siblings come in any order. Pools and lanes always do.
+        free_threads: "loosely": a thread that runs free of the steps, such as a loader, is compared by what kinds of
+            calls it makes and what each does, not by how many fell into the window; "exactly": as any other.
         timings: whether times are compared.
         ratio, step_us: slower or faster is at least this many times, and by this many us of a step's time.
         alpha: how likely a difference of times may be by chance, at most.
@@ -74,6 +76,7 @@ class Rules:
     """
 
     order: str = "keep"
+    free_threads: str = "loosely"
     timings: bool = True
     ratio: float = 1.25
     step_us: float = 50.0
@@ -118,6 +121,9 @@ class Rules:
     def _check(self) -> None:
         if self.order not in ("keep", "ignore"):
             message = f'order must be "keep" or "ignore", got {self.order!r}.'
+            raise DiffError(message)
+        if self.free_threads not in ("loosely", "exactly"):
+            message = f'free_threads must be "loosely" or "exactly", got {self.free_threads!r}.'
             raise DiffError(message)
         for name in ("timings", "args", "categories"):
             if not isinstance(getattr(self, name), bool):

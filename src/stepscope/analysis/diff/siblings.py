@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from stepscope.analysis.diff.align import Tiers, align
 from stepscope.analysis.diff.run import Run
-from stepscope.analysis.diff.words import canonical
 
 __all__ = ["Siblings", "Wrapper", "pair_siblings"]
 
@@ -210,12 +209,12 @@ def _inside(rest: _Rest, row: int, side: int, *, by_name: bool) -> list[int]:
 
 def _renamed_leaves(rest: _Rest, gaps: dict[tuple[int, int], int], *, ordered: bool) -> Pairs:
     """Rows with nothing inside, of equal kind, category and arguments, of which there are as many in one place."""
-    places: dict[tuple[int, str], tuple[list[int], list[int]]] = {}
+    places: dict[tuple[int, tuple[int, int, int]], tuple[list[int], list[int]]] = {}
     for side in (0, 1):
         for row in rest.rows[side]:
             run = rest.runs[side]
             if not run.trees.inner[row]:
-                place = gaps.get((side, row), 0), canonical(run.besides_name(row))
+                place = gaps.get((side, row), 0), run.label_of(row)
                 places.setdefault(place, ([], []))[side].append(row)
     pairs: Pairs = []
     for left, right in places.values():
