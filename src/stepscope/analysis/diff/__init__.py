@@ -18,6 +18,17 @@ Files import from those above them only.
 from stepscope.analysis.diff.compare import compare
 from stepscope.analysis.diff.finding import KINDS, Evidence, Finding, Where
 from stepscope.analysis.diff.result import Diff
-from stepscope.analysis.diff.rules import NAME_RULES, NameRule, Rules
+from stepscope.analysis.diff.rules import FREE_THREADS, NAME_RULES, NameRule, Rules
 
-__all__ = ["KINDS", "NAME_RULES", "Diff", "Evidence", "Finding", "NameRule", "Rules", "Where", "compare"]
+__all__ = [
+    "FREE_THREADS",
+    "KINDS",
+    "NAME_RULES",
+    "Diff",
+    "Evidence",
+    "Finding",
+    "NameRule",
+    "Rules",
+    "Where",
+    "compare",
+]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.identity import Group
+from stepscope.analysis.diff.rules import MIN_SEEN, MIN_WHOLE
 from stepscope.analysis.diff.run import OUTSIDE, Run
 from stepscope.analysis.diff.structure import Change, compare_call
 from stepscope.analysis.diff.values import loose_flows
@@ -19,9 +20,6 @@ from stepscope.analysis.diff.words import canonical
 from stepscope.model.trace import CUT, INSTANT
 
 __all__ = ["Loose", "compare_loosely", "compare_loose_flows"]
-
-MIN_SEEN = 3
-MIN_WHOLE = 2
 
 _Sides = tuple[Sequence[Run], Sequence[Run]]
 _Found = list[tuple[Run, Run, list[Change]]]

@@ -7,7 +7,7 @@ from typing import Any
 
 from stepscope.model.errors import DiffError
 
-__all__ = ["NAME_RULES", "NameRule", "Rules"]
+__all__ = ["FREE_THREADS", "MIN_SEEN", "MIN_WHOLE", "NAME_RULES", "NameRule", "Rules"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,23 @@ RUN_ARGS = (
     "Python parent id",
 )
 PLACES = ("any", "slice", "thread", "process")
+# How many calls a side must make for it to be no chance that the other makes none in its window.
+MIN_SEEN = 3
+# How many whole calls of each side must agree for what is in them to be what each call does.
+MIN_WHOLE = 2
+FREE_THREADS = (
+    "A thread without steps of its own keeps pace if each whole step has as many of its calls of each kind, and each",
+    "call ends in the step that it began in, uncut by the window. Any other, such as a loader that reads ahead, runs",
+    "free of the steps; and is compared loosely:",
+    "- which kinds of calls it makes, not how many fell into the window: one is added or removed if one side makes",
+    f"  {MIN_SEEN} or more and the other none;",
+    f"- what each call does, told from whole calls only, where each side has {MIN_WHOLE} or more: calls that are always of",
+    "  one shape are compared; where the shape varies, a count is other if its ranges are apart;",
+    "- arguments and categories that all calls of a side agree on;",
+    "- times by the call, not by the step; flows by whether there are any.",
+    "The verdict names such threads, and what of them there is too little of to judge. Anywhere, what a cut slice lacks at",
+    "its ends is no finding.",
+)
 
 
 @dataclass(frozen=True)
