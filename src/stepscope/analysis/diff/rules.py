@@ -62,12 +62,12 @@ FREE_THREADS = (
     "free of the steps; and is compared loosely:",
     "- which kinds of calls it makes, not how many fell into the window: one is added or removed if one side makes",
     f"  {MIN_SEEN} or more and the other none;",
-    f"- what each call does, told from whole calls only, where each side has {MIN_WHOLE} or more: calls that are always of",
-    "  one shape are compared; where the shape varies, a count is other if its ranges are apart;",
+    f"- what each call does, told from whole calls only, where each side has {MIN_WHOLE} or more: calls always",
+    "  of one shape are compared; where the shape varies, a count is other if its ranges are apart;",
     "- arguments and categories that all calls of a side agree on;",
     "- times by the call, not by the step; flows by whether there are any.",
-    "The verdict names such threads, and what of them there is too little of to judge. Anywhere, what a cut slice lacks at",
-    "its ends is no finding.",
+    "The verdict names such threads, and what of them there is too little of to judge. On any thread, what a cut slice",
+    "lacks at its ends is no finding.",
 )
 
 
