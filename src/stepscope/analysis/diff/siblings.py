@@ -4,7 +4,7 @@ In this order: the same one, in its place; reordered; wrapped or unwrapped; rena
 only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from stepscope.analysis.diff.align import Tiers, align
@@ -48,6 +48,21 @@ class Siblings(NamedTuple):
     unwrapped: list[Wrapper]
     removed: list[int]
     added: list[int]
+
+    def of_rows(self, base: Mapping[int, int], head: Mapping[int, int]) -> "Siblings":
+        """The same for others that do the same: old row -> new row."""
+        same, reordered, renamed = (
+            [(base[one], head[other]) for one, other in pairs] for pairs in (self.same, self.reordered, self.renamed)
+        )
+        return Siblings(
+            same,
+            reordered,
+            renamed,
+            [Wrapper(head[row], [base[one] for one in inside]) for row, inside in self.wrapped],
+            [Wrapper(base[row], [head[one] for one in inside]) for row, inside in self.unwrapped],
+            [base[row] for row in self.removed],
+            [head[row] for row in self.added],
+        )
 
 
 class _Rest:

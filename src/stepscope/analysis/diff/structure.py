@@ -19,6 +19,8 @@ __all__ = ["Change", "Structure", "Threads", "compare_call", "compare_trees"]
 
 # How many names an order of siblings shows.
 MAX_SHOWN = 8
+# What differs if and only if it is told apart in text; 0.0 and -0.0 do not.
+_EXACT = frozenset({int, str, bool})
 
 
 class Change(NamedTuple):
@@ -57,12 +59,14 @@ class _Level(NamedTuple):
 
     Attributes:
         cut: whether the window cut what is around those of base, and of head.
+        within: hashes of what is around those of base, and of head; None for roots.
     """
 
     base: Sequence[int]
     head: Sequence[int]
     ordered: bool
     cut: tuple[bool, bool] = (False, False)
+    within: tuple[int, int] | None = None
 
 
 class _Left(NamedTuple):
@@ -130,6 +134,7 @@ class _Comparison:
         self.todo: list[_Level] = []
         self.left: tuple[list[_Left], list[_Left]] = ([], [])
         self.levels = 0
+        self.paired: dict[tuple[int, int], tuple[Siblings | None, _Level]] = {}
 
     def add_level(self, base: Sequence[int], head: Sequence[int], *, ordered: bool) -> None:
         self.todo.append(_Level(base, head, ordered))
@@ -139,7 +144,7 @@ class _Comparison:
         self.todo.reverse()
         while self.todo:
             level = self.todo.pop()
-            siblings = pair_siblings(*self.runs, (level.base, level.head), ordered=level.ordered)
+            siblings = self._pair(level)
             if siblings:
                 self._take(level, siblings)
         for left in self.left:
@@ -147,6 +152,21 @@ class _Comparison:
         self._find_moved()
         self._count_left(0)
         self._count_left(1)
+
+    def _pair(self, level: _Level) -> Siblings | None:
+        """Pair the siblings of a level; those of equal trees, such as the layers of each step, are paired alike."""
+        if level.within is None:
+            return pair_siblings(*self.runs, level[:2], ordered=level.ordered)
+        if level.within not in self.paired:
+            siblings = pair_siblings(*self.runs, level[:2], ordered=level.ordered)
+            self.paired[level.within] = siblings, level
+            return siblings
+        siblings, first = self.paired[level.within]
+        if siblings is None or not level.ordered:
+            return siblings and pair_siblings(*self.runs, level[:2], ordered=level.ordered)
+        return siblings.of_rows(
+            dict(zip(first.base, level.base, strict=True)), dict(zip(first.head, level.head, strict=True))
+        )
 
     def _take(self, level: _Level, siblings: Siblings) -> None:
         base, head = self.runs
@@ -163,7 +183,8 @@ class _Comparison:
             inside = base.children(one), head.children(other)
             if inside[0] or inside[1]:
                 cut = base.is_cut(one), head.is_cut(other)
-                self.todo.append(_Level(*inside, ordered=ordered, cut=cut))
+                within = base.trees.full[one], head.trees.full[other]
+                self.todo.append(_Level(*inside, ordered=ordered, cut=cut, within=within))
         for row, inside_of in siblings.wrapped:
             self._change("wrapped", ((), (row,)), head.names[row] >> 1, (0, 1, "calls"))
             self.add_level(inside_of, head.children(row), ordered=ordered)
@@ -280,4 +301,9 @@ def _at_the_ends(siblings: Sequence[int], left: set[int]) -> set[int]:
 
 
 def _differs(left: Mapping[str, Any], right: Mapping[str, Any], key: str) -> bool:
-    return key not in left or key not in right or canonical(left[key]) != canonical(right[key])
+    if key not in left or key not in right:
+        return True
+    one, other = left[key], right[key]
+    if type(one) is type(other) and type(one) in _EXACT:
+        return bool(one != other)
+    return canonical(one) != canonical(other)
