@@ -219,6 +219,10 @@ interpreters.run_string(interpreters.create(), code)
     assert done.returncode == 0
 
 
+# tools/sanitize.py lets it keep 16 MiB of what is freed; how much of that is there already depends on the tests before.
+KEPT_BY_THE_SANITIZER = 16 << 20 if "ASAN_OPTIONS" in os.environ else 0
+
+
 def test_a_thousand_cycles_leave_memory_and_references_flat() -> None:
     def cycle() -> None:
         with profile() as prof, record_function("outer", k=1, note="text", odd=[1, None]):
@@ -236,7 +240,7 @@ def test_a_thousand_cycles_leave_memory_and_references_flat() -> None:
 
     assert len(gc.get_objects()) - objects < 100
     assert sys.getallocatedblocks() - blocks < 1000
-    assert resident_bytes() - resident < 4 << 20
+    assert resident_bytes() - resident < (4 << 20) + KEPT_BY_THE_SANITIZER
 
 
 def test_the_time_stamp_counter_agrees_with_boottime_over_seconds() -> None:
