@@ -349,3 +349,11 @@ def test_an_allocation_that_fails_costs_the_program_nothing(program: list[tuple[
         counter("count", 1)
     assert [row.name for row in prof.trace] == ["x"] * 3
     assert prof.trace.problems == ()
+
+
+@pytest.mark.parametrize("label", ["text", ("a", "b"), ("a", "b", 3), None])
+def test_what_is_no_label_is_a_type_error(label: Any) -> None:
+    with pytest.raises(TypeError, match="Label"):
+        kernels.span_of(label)
+    with profile(), pytest.raises(TypeError, match="Label"):
+        kernels.instant_of(label)
