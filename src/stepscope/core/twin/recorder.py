@@ -149,6 +149,8 @@ class Buffer:
 
     def join(self, window: Window) -> None:
         """Begin to record in a window; called by the thread itself, or by another that needs it done."""
+        for key in [key for key in tuple(self.open) if isinstance(key, ref) and key() is None]:
+            _take(self.open, key, once=False)  # nobody holds it any more, and so nobody will end it
         frozen = {id(key): _freeze(window, key) for key in tuple(self.open) if isinstance(key, ref)}
         unused = sum(size_bytes for _, _, size_bytes in frozen.values())
         records: list[Any] = []
@@ -187,7 +189,8 @@ class Buffer:
 
     def all_begun(self, window: Window) -> list[Begun]:
         """What began before the records, outermost first."""
-        return [item if isinstance(item, Begun) else self._begun(window, item) for item in self.begun]
+        begun = [item if isinstance(item, Begun) else self._begun(window, item) for item in self.begun]
+        return [item for item in begun if item.label]
 
     def _begun(self, window: Window, key: Key) -> Begun:
         if not isinstance(key, ref):
@@ -226,7 +229,10 @@ LOCAL = threading.local()
 
 
 def _freeze(window: Window, key: "ref[SpanWithArgs]") -> tuple["str | Label", dict[str, Any] | None, int]:
-    """Label, arguments as far as there is room for them, and what they took off the budget, of an open span."""
+    """Label, arguments as far as there is room for them, and what they took off the budget, of an open span.
+
+    The label is "" if nobody holds the span any more.
+    """
     span = key()
     if span is None:
         return "", None, 0
