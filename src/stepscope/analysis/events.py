@@ -235,6 +235,11 @@ class FunctionEvent(Formatted):
         return self._tree.cpu_memory.get(self.id, _NOTHING).own
 
     @property
+    def thread_time(self) -> Amount:
+        """What its thread has computed meanwhile, in ns, with and without what its children say; 0 where nobody did."""
+        return self._tree.thread_time.get(self.id, _NOTHING)
+
+    @property
     def device_memory_usage(self) -> int:
         """Bytes of devices' memory allocated during it, less those released."""
         return self._tree.device_memory.get(self.id, _NOTHING).total

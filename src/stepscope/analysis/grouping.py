@@ -138,6 +138,7 @@ def _add_amounts(part: _Part, rows: Sequence[Average]) -> None:
         (tree.device_time, "device_ns", "self_device_ns"),
         (tree.cpu_memory, "cpu_memory_usage", "self_cpu_memory_usage"),
         (tree.device_memory, "device_memory_usage", "self_device_memory_usage"),
+        (tree.thread_time, "thread_ns", "self_thread_ns"),
     )
     for amounts, total_name, own_name in sources:
         totals: defaultdict[int, int] = defaultdict(int)

@@ -117,6 +117,8 @@ static PyObject *threads_of(const window_t *window, const needs_t *needs) {
     return threads;
 }
 
+#define THREAD_TIME "thread_time_ns" /* as core/rows.py */
+
 /* Give arguments to a row, beside those it has already: those of a begin are its span's own. */
 static int row_args_add(PyObject *args, PyObject *row, PyObject *more) {
     PyObject *before = PyDict_GetItemWithError(args, row);
@@ -135,6 +137,14 @@ static PyObject *args_of(const pairing_t *p) {
         if (PyDict_GET_SIZE(items[i].args) == 0) continue; /* of instant("x", {}) */
         PyObject *row = PyLong_FromSsize_t(items[i].row);
         if (row == NULL || row_args_add(args, row, items[i].args) < 0) Py_CLEAR(args);
+        Py_XDECREF(row);
+    }
+    const row_cpu_t *cpus = p->cpus.items;
+    for (size_t i = 0; args != NULL && i < p->cpus.count; i++) {
+        PyObject *row = PyLong_FromSsize_t(cpus[i].row);
+        PyObject *time = Py_BuildValue("{sK}", THREAD_TIME, (unsigned long long)cpus[i].ns);
+        if (row == NULL || time == NULL || row_args_add(args, row, time) < 0) Py_CLEAR(args);
+        Py_XDECREF(time);
         Py_XDECREF(row);
     }
     return args;
@@ -288,6 +298,7 @@ static PyObject *pair(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
     }
     Py_DECREF(steps);
     free(p.args.items);
+    free(p.cpus.items);
     free(p.counts.items);
     free(p.flows.items);
     free(p.waiting.items);
