@@ -239,8 +239,8 @@ def of_event(event: FunctionEvent) -> Average:
         device_memory_usage=event.device_memory_usage,
         self_device_memory_usage=event.self_device_memory_usage,
         flops=event.flops,
-        thread_ns=event.thread_time.total,
-        self_thread_ns=event.thread_time.own,
+        thread_ns=round(event.thread_time_total * 1000),
+        self_thread_ns=round(event.self_thread_time_total * 1000),
         durations=[array("q", [event.duration_ns])],
         first=event,
     )

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from stepscope.analysis.arguments import flat_shapes, flops_in
 from stepscope.analysis.average import NO_STEP, Average, InStep
-from stepscope.analysis.events import FunctionEvent, flat_shapes, flops_in
+from stepscope.analysis.events import FunctionEvent
 from stepscope.analysis.stacks import CALL_STACK, frames_in, is_left_out
 from stepscope.analysis.tree import Amount, Tree
 from stepscope.core import kernels

@@ -70,7 +70,7 @@ class _Facts:
         self.has_device_time = any(row.self_device_time_total > 0 for row in rows)
         self.has_device_memory = any(row.self_device_memory_usage > 0 for row in rows)
         self.has_memory = any(row.cpu_memory_usage or row.device_memory_usage for row in rows)
-        self.has_thread_time = any(row.thread_ns for row in rows)
+        self.has_thread_time = any(row.thread_time_total for row in rows)
         self.has_overloads = any(row.overload_name for row in rows)
         self.has_shapes = any(row.input_shapes for row in rows)
         self.has_stacks = any(row.stack for row in rows)
