@@ -68,6 +68,7 @@ class Recording(Reporting):
             post_processing_timeout_s: torch's. Those that this version has no source for are said in one warning.
         profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters.
         record_gc: pauses of the garbage collector as slices of category "gc".
+        record_stacks: spans, operators and instants say the calls around them, in the argument "Call stack".
         with_cpu_time: spans say what their thread computed meanwhile, in the argument "thread_time_ns"; averages add
             it up. It costs about 0.5 us a span.
         execution_trace_observer: started and stopped with every recording.
@@ -88,6 +89,7 @@ class Recording(Reporting):
         self.record_shapes = chosen["record_shapes"]
         self.profile_memory = chosen["profile_memory"]
         self.record_gc = chosen["record_gc"]
+        self.record_stacks = chosen["record_stacks"]
         self.with_cpu_time = chosen["with_cpu_time"]
         self.with_stack = chosen["with_stack"]
         self.with_flops = chosen["with_flops"]
