@@ -4,7 +4,7 @@ In this order: the same one, in its place; reordered; wrapped or unwrapped; rena
 only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from stepscope.analysis.diff.align import Tiers, align
@@ -187,10 +187,11 @@ def _wrappers(rest: _Rest, *, by_name: bool) -> tuple[list[Wrapper], list[Wrappe
     """Rows of one side around rows of the other: at least half of what is in them, and of what they are around."""
     found: tuple[list[Wrapper], list[Wrapper]] = ([], [])
     for at, side in ((0, 1), (1, 0)):
+        others = _Waiting(rest, side ^ 1)
         for row in list(rest.rows[side]):
             if not rest.rows[side ^ 1]:
                 break
-            if inside := _inside(rest, row, side, by_name=by_name):
+            if inside := _inside(rest, row, side, others, by_name=by_name):
                 found[at].append(Wrapper(row, inside))
                 del rest.rows[side][row]
                 for other in inside:
@@ -198,26 +199,45 @@ def _wrappers(rest: _Rest, *, by_name: bool) -> tuple[list[Wrapper], list[Wrappe
     return found
 
 
-def _inside(rest: _Rest, row: int, side: int, *, by_name: bool) -> list[int]:
+class _Waiting:
+    """The rows of one side that have not been paired, by shape and by name, in order."""
+
+    def __init__(self, rest: _Rest, side: int) -> None:
+        self._left = rest.rows[side]
+        self._rows: dict[tuple[int, object], list[int]] = {}
+        for row in reversed(self._left):
+            for tier, key in enumerate((_shape, _name)):
+                self._rows.setdefault((tier, key(rest.runs[side], side, row)), []).append(row)
+
+    def of(self, tier: int, key: object) -> Iterator[int]:
+        """Those of a shape (tier 0) or name (tier 1)."""
+        rows = self._rows.get((tier, key), [])
+        while rows and rows[-1] not in self._left:
+            rows.pop()
+        return (row for row in reversed(rows) if row in self._left)
+
+
+def _inside(rest: _Rest, row: int, side: int, others: _Waiting, *, by_name: bool) -> list[int]:
     """Rows of the other side that are inside this one; none if they are too few for it to be their wrapper."""
-    run, other_run = rest.runs[side], rest.runs[side ^ 1]
+    run = rest.runs[side]
     if not run.trees.inner[row]:
         return []
     children = run.children(row)
-    inside: list[int] = []
-    for key in (_shape, _name):
-        if key is _name and not inside and not by_name:
+    inside: set[int] = set()
+    for tier, key_of in enumerate((_shape, _name)):
+        if key_of is _name and not inside and not by_name:
             return []
-        waiting: dict[object, list[int]] = {}
-        for other in reversed([other for other in rest.rows[side ^ 1] if other not in inside]):
-            waiting.setdefault(key(other_run, side ^ 1, other), []).append(other)
+        waiting: dict[object, Iterator[int]] = {}
         still = []
         for child in children:
-            same = waiting.get(key(run, side, child))
-            if same:
-                inside.append(same.pop())
-            else:
+            key = key_of(run, side, child)
+            if key not in waiting:
+                waiting[key] = others.of(tier, key)
+            other = next((other for other in waiting[key] if other not in inside), None)
+            if other is None:
                 still.append(child)
+            else:
+                inside.add(other)
         children = still
     return sorted(inside) if len(inside) >= len(children) else []
 
