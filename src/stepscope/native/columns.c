@@ -43,6 +43,17 @@ PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held) {
     return array;
 }
 
+PyObject *array_from_ids(const uint32_t *ids, size_t count) {
+    Py_buffer held;
+    PyObject *array = array_new_held('I', (Py_ssize_t)count, &held);
+    if (array) {
+        if (count)
+            memcpy(held.buf, ids, count * sizeof *ids);
+        PyBuffer_Release(&held);
+    }
+    return array;
+}
+
 int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held) {
     int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
     const char typecode[2] = {is.typecode, 0};

@@ -23,7 +23,10 @@
 
        order.c           rows by time, and ties by track             (twin/settle.py)
        settle.c          order, lanes                                (twin/settle.py)
+       settle_counters.c the order of counter values                 (twin/settle_counters.py)
+       settle_flows.c    the order of flow points                    (twin/settle_flows.py)
        renumber.c        ids by first appearance                     (twin/settle.py)
+       ids.c             which ids there are, and what they become   (twin/ids.py)
        nest.c            parents and own time                        (twin/nest.py)
        fold.c            rows as events, and what is inside what     (twin/fold.py)
        group.c           events by key, and their sums               (twin/group.py)
@@ -91,6 +94,8 @@ int columns_ids_below(const columns_t *columns, const uint32_t *ids, const char 
 PyObject *array_new(char typecode, Py_ssize_t length);
 /* The same with its buffer held for writing; NULL with an exception and nothing held. */
 PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
+/* A new array 'I' of these; NULL with an exception. */
+PyObject *array_from_ids(const uint32_t *ids, size_t count);
 /* What an array should be: the messages call it table.name. */
 typedef struct {
     const char *table, *name;
@@ -132,7 +137,27 @@ void row_objects_release(row_objects_t *objects);
 /* For tp_traverse. */
 int row_objects_visit(const row_objects_t *objects, visitproc visit, void *arg);
 
+/* ---- counters.c: counter values ---- */
+
+extern PyTypeObject *counters_type; /* stepscope.core.rows.Counters */
+
+/* The columns of Counters, held. */
+typedef struct {
+    Py_ssize_t values; /* less than 2**32 */
+    const int64_t *ts;
+    const double *value;
+    const uint32_t *track;
+    Py_buffer held[3];
+    int count; /* how many of held are */
+} counters_t;
+
+/* Hold a Counters tuple; 0, or -1 with an exception set and nothing held. */
+int counters_get(PyObject *tuple, counters_t *counters);
+void counters_release(counters_t *counters);
+
 /* ---- flows.c: arrows through rows ---- */
+
+extern PyTypeObject *flows_type; /* stepscope.core.rows.Flows */
 
 /* Where a point stands in its flow. */
 typedef enum { FLOW_FIRST, FLOW_STEP, FLOW_LAST } flow_stands_t;
@@ -232,6 +257,9 @@ int sort_rows(columns_t *columns, uint32_t *order);
 int columns_add(PyObject *module);
 int order_add(PyObject *module);
 int settle_add(PyObject *module);
+int settle_counters_add(PyObject *module);
+int settle_flows_add(PyObject *module);
+int ids_add(PyObject *module);
 int renumber_add(PyObject *module);
 int nest_add(PyObject *module);
 int fold_add(PyObject *module);
