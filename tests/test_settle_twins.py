@@ -267,4 +267,4 @@ def test_an_allocation_that_fails_is_a_memory_error(kernel: str) -> None:
         finally:
             testcapi.remove_mem_hooks()
 
-    assert failures > 1
+    assert failures > 0

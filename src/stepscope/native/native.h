@@ -3,7 +3,8 @@
    stepscope._native is the twin of stepscope.core.twin: same calls, same bytes. One subject a file:
 
        module.c          the module and its parts
-       columns.c         array.array columns as C pointers, and new ones
+       arrays.c          array.array objects, made and held
+       columns.c         columns of them as C pointers, and new ones
 
    the recorder, which shares recorder.h; the hot path is in span.h:
 
@@ -66,6 +67,26 @@ enum { ROW_SLICE = 0, ROW_INSTANT = 1, ROW_CUT = 2 };
 /* An iterator of a file's rows hands out about this much at a time. */
 enum { CHUNK_BYTES = 1 << 20 };
 
+/* ---- arrays.c: array.array objects ---- */
+
+/* A new array.array of a typecode and length, zeroed; NULL with an exception. */
+PyObject *array_new(char typecode, Py_ssize_t length);
+/* The same with its buffer held for writing; NULL with an exception and nothing held. */
+PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
+/* A new array 'I' of these; NULL with an exception. */
+PyObject *array_from_ids(const uint32_t *ids, size_t count);
+/* What an array should be: the messages call it table.name. */
+typedef struct {
+    const char *table, *name;
+    char typecode;
+} array_is_t;
+/* Hold an array's buffer; 0, or -1 with an exception set and the buffer not held. */
+int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
+/* The same for reading, of that length. */
+int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held);
+/* An attribute of a module, imported; NULL with an exception. */
+PyObject *imported(const char *module, const char *name);
+
 /* ---- columns.c: what Python hands over, as C reads it ---- */
 
 enum { COLUMNS = 7 };
@@ -90,24 +111,6 @@ void columns_release(columns_t *columns);
 int columns_visit(const columns_t *columns, visitproc visit, void *arg);
 /* 0, or -1 with a ValueError that names the row whose id is not below count. */
 int columns_ids_below(const columns_t *columns, const uint32_t *ids, const char *name, Py_ssize_t count);
-/* A new array.array of a typecode and length, zeroed; NULL with an exception. */
-PyObject *array_new(char typecode, Py_ssize_t length);
-/* The same with its buffer held for writing; NULL with an exception and nothing held. */
-PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
-/* A new array 'I' of these; NULL with an exception. */
-PyObject *array_from_ids(const uint32_t *ids, size_t count);
-/* What an array should be: the messages call it table.name. */
-typedef struct {
-    const char *table, *name;
-    char typecode;
-} array_is_t;
-/* Hold an array's buffer; 0, or -1 with an exception set and the buffer not held. */
-int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
-/* The same for reading, of that length. */
-int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held);
-/* An attribute of a module, imported; NULL with an exception. */
-PyObject *imported(const char *module, const char *name);
-
 /* A sequence of bytes, copied. TEXT_SLACK bytes past any text's end may be read. */
 enum { TEXT_SLACK = 64 };
 typedef struct {
@@ -254,6 +257,7 @@ int rows_are_sorted(const columns_t *columns);
 int sort_rows(columns_t *columns, uint32_t *order);
 
 /* Each part adds its types and functions to the module; 0, or -1 with an exception set. */
+int arrays_add(PyObject *module);
 int columns_add(PyObject *module);
 int order_add(PyObject *module);
 int settle_add(PyObject *module);

@@ -209,11 +209,8 @@ static int columns_cut(PyObject *columns, Py_ssize_t rows, Py_ssize_t room) {
 
 /* The columns of all rows, and the lists of what is besides; NULL with an exception. */
 static PyObject *rows_of(pairing_t *p, needs_t *needs) {
-    size_t room;
+    size_t room = window_room(p->window, needs->step_count);
     int result;
-    Py_BEGIN_ALLOW_THREADS
-    room = window_measure(p->window, needs->step_count);
-    Py_END_ALLOW_THREADS
     PyObject *columns = columns_new((Py_ssize_t)room, &p->columns);
     if (columns == NULL) return NULL;
     Py_BEGIN_ALLOW_THREADS
