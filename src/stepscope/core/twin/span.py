@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from weakref import ref
 
 from stepscope.core.decorate import decorate
-from stepscope.core.twin.recorder import LOCAL, STATE, Buffer, Charge, adopt_thread, take_open
+from stepscope.core.twin.recorder import LOCAL, STATE, Buffer, Charge, Window, adopt_thread, take_open
 from stepscope.core.twin.records import Key, Payload
 from stepscope.core.twin.recycle import CACHE, find_room, put_late, put_sized
 from stepscope.core.values import freeze_call, legal_name, weight
@@ -23,13 +23,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 MAX_CACHED = 4096
 # About what a span takes besides its name, and a record that carries arguments besides those.
 SPAN_BYTES = 128
+# The same of one that is shared, with its functions.
+SHARED_SPAN_BYTES = 640
 
 
 class Span:
     """A named stretch of a thread's time; made by `record_function`."""
 
-    __slots__ = ("charge", "name")
+    __slots__ = ("charge", "name", "shared")
     charge: Charge
+    shared: "ref[SharedSpan]"
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,6 +42,44 @@ class Span:
         return SpanWithArgs(self.name, None, {})
 
     def __enter__(self) -> "Span":
+        return (self.shared() or SharedSpan(self)).__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        (self.shared() or SharedSpan(self)).__exit__(kind, error, trace)
+
+    def __call__(self, function: Function) -> Function:
+        """The function with this span around each call."""
+        return decorate(self, function)
+
+    def __repr__(self) -> str:
+        return f"record_function({self.name!r})"
+
+
+class _Elsewhere:
+    """Stands for a buffer in which a span is not the innermost one."""
+
+    open = (None,)
+
+
+ELSEWHERE = _Elsewhere()
+
+
+def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # noqa: C901 - two that share variables
+    """What enters and what exits a span without arguments.
+
+    They remember which buffer the span is open in, if it is so once: its exit then need not ask for the calling
+    thread's buffer. That is a guess, which the buffer's list confirms.
+    """
+    where: Any = None  # the buffer; ELSEWHERE: it was open more than once
+    more = 0  # how often it is open besides
+
+    def enter() -> Span:
+        nonlocal where, more
         try:
             buffer = LOCAL.buffer
         except AttributeError:
@@ -48,43 +89,98 @@ class Span:
             if buffer.window is not window:
                 buffer.join(window)
             try:
-                buffer.put((window.tick(), self))
+                buffer.put((window.tick(), span))
             except StopIteration:
-                put_late(buffer, window, self)
-        buffer.open.append(self)
-        return self
+                put_late(buffer, window, span)
+        if where is None:
+            where = buffer
+        else:
+            where = ELSEWHERE
+            more += 1
+        buffer.open.append(span)
+        return span
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        trace: TracebackType | None = None,
+    def leave(
+        kind: type[BaseException] | None = None,  # noqa: ARG001 - `with` passes them
+        error: BaseException | None = None,  # noqa: ARG001
+        trace: TracebackType | None = None,  # noqa: ARG001
     ) -> None:
-        try:
-            buffer = LOCAL.buffer
-        except AttributeError:
-            end_elsewhere(self, once=False, mine=None)
-            return
+        nonlocal where, more
         window = STATE.window
-        if window is not None and buffer.window is not window:
-            buffer.join(window)
-        spans = buffer.open
-        if not spans or spans[-1] is not self:
-            end_elsewhere(self, once=False, mine=buffer)
-            return
-        del spans[-1]
-        if window is not None:
+        buffer = None
+        try:
+            spans = where.open
+            if spans[-1] is span:  # from this look on nothing is called before the span is gone
+                if window is None:
+                    where = None
+                    spans.pop()
+                    return
+                buffer = where
+        except (AttributeError, IndexError):  # it is not open; not there
+            pass
+        if buffer is not None and window is not None and buffer.window is window:
+            where = None
+            spans.pop()
             try:
-                buffer.put((~window.tick(), self))
+                buffer.put((~window.tick(), span))
             except StopIteration:
-                put_late(buffer, window, self, ends=True)
+                put_late(buffer, window, span, ends=True)
+            return
+        if not _leave(span, window):
+            return
+        if more:
+            more -= 1
+        else:
+            where = None
 
-    def __call__(self, function: Function) -> Function:
-        """The function with this span around each call."""
-        return decorate(self, function)
+    return enter, leave
 
-    def __repr__(self) -> str:
-        return f"record_function({self.name!r})"
+
+def _leave(span: Span, window: Window | None) -> bool:
+    """End a span without arguments where it is open; whether it is."""
+    try:
+        buffer = LOCAL.buffer
+    except AttributeError:
+        return end_elsewhere(span, once=False, mine=None)
+    if window is not None and buffer.window is not window:
+        buffer.join(window)
+    spans = buffer.open
+    if not spans or spans[-1] is not span:
+        return end_elsewhere(span, once=False, mine=buffer)
+    spans.pop()
+    if window is not None:
+        try:
+            buffer.put((~window.tick(), span))
+        except StopIteration:
+            put_late(buffer, window, span, ends=True)
+    return True
+
+
+class _Unbound(type):
+    """Lets `type(span).__enter__(span)` be called, as contextlib.ExitStack does, where each span has its own."""
+
+    @property
+    def __enter__(cls) -> Callable[[Span], Span]:
+        return Span.__enter__
+
+    @property
+    def __exit__(cls) -> Callable[..., None]:  # noqa: PLE0302 - it is a property
+        return Span.__exit__
+
+
+class SharedSpan(Span, metaclass=_Unbound):
+    """A span without arguments as `record_function` hands it out: it enters and exits with functions of its own.
+
+    `with` finds them in its slots: a method would be bound twice a span, which takes as long as following it does.
+    They refer to the span that stands in the records, not to this one, so that both go when nobody holds them.
+    """
+
+    __slots__ = ("__enter__", "__exit__", "__weakref__")
+
+    def __init__(self, span: Span) -> None:
+        self.name = span.name
+        span.shared = ref(self)
+        self.__enter__, self.__exit__ = calls_of(span)  # type: ignore[method-assign]
 
 
 class SpanWithArgs(Span):
@@ -152,7 +248,7 @@ class SpanWithArgs(Span):
         if not spans or spans[-1] is not key:
             end_elsewhere(key, once=not hasattr(self, "again"), mine=buffer)
             return
-        del spans[-1]
+        spans.pop()
         if window is not None:
             try:
                 buffer.put((~window.tick(), key))
@@ -160,8 +256,8 @@ class SpanWithArgs(Span):
                 put_late(buffer, window, key, ends=True)
 
 
-def end_elsewhere(key: Key, once: bool, mine: Buffer | None) -> None:
-    """End a span that is not the innermost one of the calling thread, where it is open.
+def end_elsewhere(key: Key, once: bool, mine: Buffer | None) -> bool:
+    """End a span that is not the innermost one of the calling thread, where it is open; whether it is.
 
     The thread may be one that is ending and has lost its buffer: it does not get another one.
     """
@@ -172,6 +268,7 @@ def end_elsewhere(key: Key, once: bool, mine: Buffer | None) -> None:
             buffer.put((~window.tick(), key))
         except StopIteration:
             put_late(buffer, window, key, ends=True)
+    return buffer is not None
 
 
 def record_function(name: str, args: Any = None, **kwargs: Any) -> Span:
@@ -200,12 +297,13 @@ def _make_plain(name: Any) -> Span:
     window = STATE.window
     span = Span(legal)
     if window is not None:
-        size_bytes = SPAN_BYTES + weight(legal)
+        size_bytes = SHARED_SPAN_BYTES + weight(legal)
         if not find_room(window, size_bytes):
             return span.alone()
         span.charge = Charge(window, size_bytes)
+    shared = SharedSpan(span)
     if type(name) is str:
         if len(CACHE) >= MAX_CACHED:
             CACHE.clear()
-        CACHE[name] = span
-    return span
+        CACHE[name] = shared
+    return shared
