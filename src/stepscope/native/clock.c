@@ -26,6 +26,13 @@ uint64_t ticks_stand_in(void) {
     return last;
 }
 
+uint64_t thread_ns(void) {
+    if (ticks_kind == TICKS_PYTHON) return ticks_stand_in();
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /* Both clocks at one instant: of several readings the one that took least time. */
 tick_point_t ticks_point(void) {
     tick_point_t best = {ticks_now(), 0};
