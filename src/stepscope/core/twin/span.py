@@ -172,11 +172,11 @@ class _Unbound(type):
 
     @property
     def __enter__(cls) -> Callable[[Span], Span]:
-        return Span.__enter__
+        return lambda span: span.__enter__()
 
     @property
     def __exit__(cls) -> Callable[..., None]:  # noqa: PLE0302 - it is a property
-        return Span.__exit__
+        return lambda span, *raised: span.__exit__(*raised)
 
 
 class SharedSpan(Span, metaclass=_Unbound):
