@@ -26,8 +26,8 @@ def drain(
     ticked = clocks.boottime_ns if kernels.CLOCK == "boottime" else clocks.monotonic_ns
     paired = kernels.pair(window, steps, clocks.realtime_ns - ticked - origin.base_ns)
     builder = TraceBuilder(origin)
-    for tid, name in paired.threads:
-        builder.thread(origin.pid, tid, name, origin.process)
+    for track in paired.tracks:
+        builder.thread(origin.pid, track.tid, track.name, origin.process, track.kind)
     for name, count in paired.dropped.items():
         builder.problem("dropped", count, f"on thread {name!r} the memory for records was spent")
     if origin.session.get("partial"):

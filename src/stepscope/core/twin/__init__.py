@@ -28,6 +28,7 @@ from stepscope.core.twin.records import SealedWindow
 from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
 from stepscope.core.twin.span import Span, record_function, span_of
 from stepscope.core.twin.trees import hash_trees
+from stepscope.core.twin.turns import enter_task, lane_here, leave_task
 
 __all__ = [
     "CLOCK",
@@ -39,6 +40,7 @@ __all__ = [
     "chrome_rows",
     "counter",
     "discard",
+    "enter_task",
     "flow_end",
     "flow_start",
     "flow_step",
@@ -48,6 +50,8 @@ __all__ = [
     "instant",
     "instant_of",
     "json_value_end",
+    "lane_here",
+    "leave_task",
     "limit",
     "nest_rows",
     "now",

@@ -9,6 +9,7 @@ A thread puts two list items an event, in one call, so that neither a signal nor
     ~tick      Finish     the same, and brings more of them
     tick       Count      a counter's value
     tick       FlowPoint  a flow goes through this point
+    tick       Turn       what follows is of another task, or of none
 
 A span without arguments stands for itself. One with arguments stands there by its key, a weak reference: neither a
 window nor a span that is never ended keeps the program's objects alive.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from weakref import ref
 
     from stepscope.core.rows import Label
+    from stepscope.core.twin.lanes import TaskLane
     from stepscope.core.twin.span import Span, SpanWithArgs
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Payload",
     "SealedThread",
     "SealedWindow",
+    "Turn",
     "size_of",
 ]
 
@@ -76,8 +79,14 @@ class FlowPoint(NamedTuple):
     size_bytes: int
 
 
+class Turn(NamedTuple):
+    """Whose the records that follow are, until the next such record: a task's lane; None: no task's."""
+
+    lane: "TaskLane | None"
+
+
 class Begun(NamedTuple):
-    """A span that began before the first record there is; `cut` if that was before the window."""
+    """A span that began before the first record there is, on a lane or not; `cut` if that was before the window."""
 
     tick: int
     key: Key
@@ -85,6 +94,7 @@ class Begun(NamedTuple):
     args: dict[str, Any] | None
     size_bytes: int
     cut: bool
+    lane: "TaskLane | None" = None
 
 
 class SealedThread(NamedTuple):
@@ -95,6 +105,7 @@ class SealedThread(NamedTuple):
         records: as drawn at the top.
         begun: what began before them, outermost first.
         dropped: how many records there was no room for.
+        lane: whose the first of the records are.
     """
 
     tid: int
@@ -102,6 +113,7 @@ class SealedThread(NamedTuple):
     records: list[Any]
     begun: list[Begun]
     dropped: int
+    lane: "TaskLane | None" = None
 
 
 class SealedWindow(NamedTuple):

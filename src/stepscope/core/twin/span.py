@@ -9,11 +9,13 @@ from types import TracebackType
 from typing import Any, TypeVar
 from weakref import ref
 
-from stepscope.core.decorate import decorate
+from stepscope.core.decorate import decorate, enter_awaited, exit_awaited
 from stepscope.core.rows import Label
+from stepscope.core.twin.lanes import TASKS, look_for_asyncio
 from stepscope.core.twin.recorder import LOCAL, STATE, Buffer, Charge, adopt_thread, take_open
 from stepscope.core.twin.records import Finish, Key, Payload
 from stepscope.core.twin.recycle import CACHE, find_room, put_late, put_sized
+from stepscope.core.twin.turns import turn
 from stepscope.core.values import freeze_args, freeze_call, legal_name, weight
 
 __all__ = ["Span", "record_function", "span_of"]
@@ -42,6 +44,7 @@ class Span:
 
     def alone(self) -> "Span":
         """A span like this one that is told apart from every other, so that calls that overlap are not mixed up."""
+        look_for_asyncio()  # a coroutine is about to run
         return SpanWithArgs(self.label, None, {})
 
     def __enter__(self) -> "Span":
@@ -49,6 +52,7 @@ class Span:
             buffer = LOCAL.buffer
         except AttributeError:
             buffer = adopt_thread()
+        spans = turn(buffer) if TASKS.running or buffer.lane is not None else buffer.open
         window = STATE.window
         if window is not None:
             if buffer.window is not window:
@@ -57,7 +61,7 @@ class Span:
                 buffer.put((window.tick(), self))
             except StopIteration:
                 put_late(buffer, window, self)
-        buffer.open.append(self)
+        spans.append(self)
         return self
 
     def __exit__(
@@ -71,10 +75,10 @@ class Span:
         except AttributeError:
             end_elsewhere(self, once=False, mine=None)
             return
+        spans = turn(buffer) if TASKS.running or buffer.lane is not None else buffer.open
         window = STATE.window
         if window is not None and buffer.window is not window:
             buffer.join(window)
-        spans = buffer.open
         if not spans or spans[-1] is not self:
             end_elsewhere(self, once=False, mine=buffer)
             return
@@ -89,6 +93,9 @@ class Span:
         """End it with more arguments, which only a span with arguments shows."""
         del args
         self.__exit__()
+
+    __aenter__ = enter_awaited
+    __aexit__ = exit_awaited
 
     def __call__(self, function: Function) -> Function:
         """The function with this span around each call."""
@@ -111,6 +118,7 @@ class SpanWithArgs(Span):
 
     def alone(self) -> Span:
         """As Span.alone."""
+        look_for_asyncio()
         return SpanWithArgs(self.label, self.args, self.kwargs)
 
     def frozen_args(self) -> dict[str, Any]:
@@ -132,6 +140,7 @@ class SpanWithArgs(Span):
             buffer = LOCAL.buffer
         except AttributeError:
             buffer = adopt_thread()
+        spans = turn(buffer) if TASKS.running or buffer.lane is not None else buffer.open
         if STATE.window is not None:
             payload = self.payload(key, instant=False)
             window = STATE.window  # reading the arguments may have ended it
@@ -139,7 +148,7 @@ class SpanWithArgs(Span):
                 if buffer.window is not window:
                     buffer.join(window)
                 put_sized(buffer, window, payload)
-        buffer.open.append(key)
+        spans.append(key)
         return self
 
     def __exit__(
@@ -156,10 +165,10 @@ class SpanWithArgs(Span):
         except AttributeError:
             end_elsewhere(key, once=not hasattr(self, "again"), mine=None)
             return
+        spans = turn(buffer) if TASKS.running or buffer.lane is not None else buffer.open
         window = STATE.window
         if window is not None and buffer.window is not window:
             buffer.join(window)
-        spans = buffer.open
         if not spans or spans[-1] is not key:
             end_elsewhere(key, once=not hasattr(self, "again"), mine=buffer)
             return
@@ -177,7 +186,8 @@ class SpanWithArgs(Span):
         """
         frozen = freeze_args(args) if STATE.window is not None else {}
         key, window, buffer = self.key, STATE.window, getattr(LOCAL, "buffer", None)
-        if key is None or window is None or buffer is None or buffer.open[-1:] != [key]:
+        spans = [] if buffer is None else turn(buffer)
+        if key is None or window is None or buffer is None or spans[-1:] != [key]:
             self.__exit__()
             return
         if buffer.window is not window:
@@ -188,7 +198,7 @@ class SpanWithArgs(Span):
             finish = Finish(key, frozen, size_bytes)
         else:
             buffer.dropped += 1
-        del buffer.open[-1]
+        del spans[-1]
         try:
             buffer.put((~window.tick(), finish))
         except StopIteration:
@@ -242,6 +252,7 @@ def span_of(label: Label, args: dict[str, Any] | None = None) -> Span:
 
 def _make_plain(name: Any) -> Span:
     """A span without arguments; made in a window it is on its budget, and without room is told apart and dropped."""
+    look_for_asyncio()
     legal = legal_name(name)
     window = STATE.window
     span = Span(legal)
