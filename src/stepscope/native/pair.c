@@ -13,6 +13,7 @@
 typedef struct {
     uint64_t key;
     Py_ssize_t row;
+    cpu_t cpu;
 } waiting_t;
 
 /* Room for that many more items. */
@@ -74,33 +75,67 @@ static int args_add(pairing_t *p, Py_ssize_t row, PyObject *args) {
 
 /* ---- records ---------------------------------------------------------------------------------------------- */
 
+/* What the thread has computed for a lane, after the present record's CPU time: for tasks without what it has computed
+   for others meanwhile. */
+static cpu_t own_cpu(const pairing_t *p, uint32_t lane) {
+    const lane_cpu_t *of = &p->cpu_of[lane];
+    uint64_t others = of->others;
+    if (lane != p->here.lane && of->left) others += p->cpu.ns - of->left;
+    return (cpu_t){p->cpu.ns - (lane ? others : 0), p->cpu.thread, p->cpu.known};
+}
+
+static void turn_read(pairing_t *p, uint32_t lane) {
+    if (unlikely(p->cpu.known)) {
+        lane_cpu_t *from = &p->cpu_of[p->here.lane], *to = &p->cpu_of[lane];
+        from->left = p->cpu.ns;
+        if (to->left) to->others += p->cpu.ns - to->left;
+        to->left = 0;
+    }
+    lane_set(p, lane);
+}
+
 static inline int waiting_push(pairing_t *p, uint64_t key, Py_ssize_t row) {
     list_t *waiting = &p->waiting[p->here.lane];
     if (unlikely(list_grow(waiting, 1, sizeof(waiting_t)) < 0)) return -1;
-    ((waiting_t *)waiting->items)[waiting->count++] = (waiting_t){key, row};
+    ((waiting_t *)waiting->items)[waiting->count++] = (waiting_t){key, row, unlikely(p->cpu.known) ? own_cpu(p, p->here.lane) : p->cpu};
     return 0;
 }
 
-/* End the innermost span of that key that waits on a lane; its row, or -1 if there is none. */
-static inline Py_ssize_t waiting_end_on(pairing_t *p, list_t *list, uint64_t key, uint64_t ticks) {
+/* Note what the thread of a waiting span has computed for it, if that is known and it is one thread. */
+static int cpu_add(pairing_t *p, const waiting_t *waiting, uint32_t lane) {
+    if (!waiting->cpu.known || waiting->cpu.thread != p->cpu.thread) return 0;
+    if (list_grow(&p->cpus, 1, sizeof(row_cpu_t)) < 0) return -1;
+    uint64_t ns = own_cpu(p, lane).ns - waiting->cpu.ns;
+    ((row_cpu_t *)p->cpus.items)[p->cpus.count++] = (row_cpu_t){waiting->row, ns};
+    return 0;
+}
+
+/* End the innermost span of that key that waits on a lane; 1, 0 if there is none, -1 without memory. */
+static inline int waiting_end_on(pairing_t *p, uint32_t lane, uint64_t key, uint64_t ticks, Py_ssize_t *ended) {
+    list_t *list = &p->waiting[lane];
     waiting_t *waiting = list->items;
     for (size_t place = list->count; place-- > 0;) {
         if (waiting[place].key != key) continue;
-        Py_ssize_t row = waiting[place].row;
-        row_end(p, row, ticks);
+        *ended = waiting[place].row;
+        row_end(p, *ended, ticks);
+        int result = unlikely(p->cpu.known) ? cpu_add(p, &waiting[place], lane) : 0;
         list->count--;
         memmove(&waiting[place], &waiting[place + 1], (list->count - place) * sizeof *waiting);
-        return row;
+        return result < 0 ? -1 : 1;
     }
-    return -1;
+    return 0;
 }
 
-/* The same on the present lane, else on the first that has one. */
-static inline Py_ssize_t waiting_end(pairing_t *p, uint64_t key, uint64_t ticks) {
-    Py_ssize_t row = waiting_end_on(p, &p->waiting[p->here.lane], key, ticks);
-    for (uint32_t lane = 0; unlikely(row < 0) && lane < p->lane_end; lane++)
-        row = waiting_end_on(p, &p->waiting[lane], key, ticks);
-    return row;
+/* End the innermost waiting span of that key on the present lane, else on the first that has one; `ended` gets its row,
+   or -1 if there is none. */
+static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks, Py_ssize_t *ended) {
+    int found = waiting_end_on(p, p->here.lane, key, ticks, ended);
+    for (uint32_t lane = 0; unlikely(found == 0) && lane < p->lane_end; lane++)
+        found = waiting_end_on(p, lane, key, ticks, ended);
+    if (likely(found)) return found < 0 ? -1 : 0;
+    *ended = -1;
+    p->orphans++;
+    return 0;
 }
 
 static int begin_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record, uint8_t kind) {
@@ -112,10 +147,9 @@ static int begin_read(pairing_t *p, const sealed_thread_t *thread, const record_
 
 /* An end that brings arguments. */
 static int end_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record) {
-    Py_ssize_t row = waiting_end(p, SERIAL_KEY | record->id, clamped(p, record->ticks));
-    if (row >= 0) return args_add(p, row, payload_at(&thread->part.payloads, record[1].id));
-    p->orphans++;
-    return 0;
+    Py_ssize_t row;
+    if (waiting_end(p, SERIAL_KEY | record->id, clamped(p, record->ticks), &row) < 0) return -1;
+    return row < 0 ? 0 : args_add(p, row, payload_at(&thread->part.payloads, record[1].id));
 }
 
 static int count_read(pairing_t *p, const record_t *record) {
@@ -138,22 +172,24 @@ static int flow_read(pairing_t *p, const record_t *record) {
 /* One record; its payload stands behind it. */
 static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record) {
     uint64_t ticks = clamped(p, record->ticks);
+    Py_ssize_t row;
     switch (record->kind) {
     case REC_BEGIN:
         return waiting_push(p, record->id, row_add(p, p->labels[record->id], ticks, ROW_SLICE));
     case REC_END:
-        p->orphans += waiting_end(p, record->id, ticks) < 0;
-        return 0;
+        return waiting_end(p, record->id, ticks, &row);
     case REC_INSTANT:
         row_add(p, p->labels[record->id], ticks, ROW_INSTANT);
         return 0;
     case REC_END_SERIAL:
-        p->orphans += waiting_end(p, SERIAL_KEY | record->id, ticks) < 0;
+        return waiting_end(p, SERIAL_KEY | record->id, ticks, &row);
+    case REC_CPU:
+        p->cpu = (cpu_t){record->ticks, record->id, 1};
         return 0;
     case REC_END_ARGS:
         return end_read(p, thread, record);
     case REC_TURN:
-        lane_set(p, record->id);
+        turn_read(p, record->id);
         return 0;
     case REC_BEGIN_ARGS:
         return begin_read(p, thread, record, ROW_SLICE);
@@ -179,6 +215,7 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
         const record_t *record = chunk->records, *end = record + chunk->used;
         while (record < end) {
             if (unlikely(record_read(p, thread, record) < 0)) return -1;
+            if (unlikely(p->cpu.known)) p->cpu.known = record->kind == REC_CPU; /* good for the next record only */
             record += record_length(record);
         }
     }
@@ -262,6 +299,7 @@ int window_read(pairing_t *p, needs_t *needs) {
     for (size_t t = 0; t < window->thread_count; t++) {
         const sealed_thread_t *thread = &window->threads[t];
         thread_set(p, thread, NULL);
+        p->cpu.known = 0;
         steps_read(p, needs->steps, needs->step_count, thread->tid);
         if (thread_read(p, thread) < 0) return -1;
         needs->orphans[t] = p->orphans;

@@ -23,6 +23,19 @@ typedef struct {
     uint32_t name, cat, site;
 } label_t;
 
+/* What a thread had computed at a begin or an end. */
+typedef struct {
+    uint64_t ns;
+    uint32_t thread;
+    int known;
+} cpu_t;
+
+/* What the thread of a row has computed meanwhile. */
+typedef struct {
+    Py_ssize_t row;
+    uint64_t ns;
+} row_cpu_t;
+
 typedef struct {
     uint64_t start, end;
     uint32_t name;
@@ -31,6 +44,12 @@ typedef struct {
     uint32_t lane;    /* as in paired_track_t */
     int used;
 } step_t;
+
+/* Of a lane, in ns of CPU time of its thread: when the thread went from it, 0 while it is there, and what the thread has
+   computed for others between the first time and the last that it came. */
+typedef struct {
+    uint64_t left, others;
+} lane_cpu_t;
 
 /* What rows stand on: the lane of a task, or if that is 0 a thread of the window, or of a step that has another. */
 typedef struct {
@@ -50,6 +69,7 @@ typedef struct {
     uint32_t lane_end; /* ids are below */
     uint32_t *numbers; /* per lane, and of the present thread at 0: its place among the tracks; or NO_TRACK */
     list_t *waiting;   /* per lane, and of the present thread at 0: of waiting_t, see pair.c */
+    lane_cpu_t *cpu_of; /* per lane */
     paired_track_t *tracks;
 } needs_t;
 
@@ -83,13 +103,15 @@ typedef struct {
     uint32_t track_count;
     uint32_t flow_name;  /* the string id for points of flows whose first one is not in the window */
     uint64_t orphans;    /* the present thread's */
+    cpu_t cpu;           /* of the present record */
     const label_t *labels; /* as in needs_t */
     const uint32_t *series;
     uint32_t *numbers;
     paired_track_t *tracks;
     list_t *waiting;
     uint32_t lane_end;
-    list_t args, counts, flows; /* of row_args_t, count_t, paired_point_t */
+    lane_cpu_t *cpu_of; /* per lane */
+    list_t args, cpus, counts, flows; /* of row_args_t, row_cpu_t, count_t, paired_point_t */
 } pairing_t;
 
 /* How many rows a window can have at most. Needs no GIL. */

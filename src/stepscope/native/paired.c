@@ -99,11 +99,12 @@ static int needs_make(const window_t *window, size_t step_count, needs_t *needs)
     size_t lanes = needs->lane_end + step_count; /* each step may be the only one on its lane */
     needs->numbers = calloc(lanes, sizeof *needs->numbers);
     needs->waiting = calloc(lanes, sizeof *needs->waiting);
+    needs->cpu_of = calloc(lanes, sizeof *needs->cpu_of);
     needs->tracks = calloc(lanes + window->thread_count + step_count, sizeof *needs->tracks);
     needs->lanes = PyDict_Copy(window->lanes.ids);
     if (needs->lanes == NULL) return -1;
     if (needs->labels && needs->series && needs->orphans && needs->steps && needs->numbers && needs->waiting &&
-        needs->tracks)
+        needs->cpu_of && needs->tracks)
         return 0;
     PyErr_NoMemory();
     return -1;
@@ -113,6 +114,7 @@ static void needs_free(needs_t *needs) {
     for (uint32_t lane = 0; needs->waiting != NULL && lane < needs->lane_end; lane++) free(needs->waiting[lane].items);
     Py_XDECREF(needs->lanes);
     free(needs->tracks);
+    free(needs->cpu_of);
     free(needs->waiting);
     free(needs->numbers);
     free(needs->steps);
@@ -152,6 +154,8 @@ fail:
     return NULL;
 }
 
+#define THREAD_TIME "thread_time_ns" /* as core/rows.py */
+
 /* Give arguments to a row, beside those it has already: those of a begin are its span's own. */
 static int row_args_add(PyObject *args, PyObject *row, PyObject *more) {
     PyObject *before = PyDict_GetItemWithError(args, row);
@@ -170,6 +174,14 @@ static PyObject *args_of(const pairing_t *p) {
         if (PyDict_GET_SIZE(items[i].args) == 0) continue; /* of instant("x", {}) */
         PyObject *row = PyLong_FromSsize_t(items[i].row);
         if (row == NULL || row_args_add(args, row, items[i].args) < 0) Py_CLEAR(args);
+        Py_XDECREF(row);
+    }
+    const row_cpu_t *cpus = p->cpus.items;
+    for (size_t i = 0; args != NULL && i < p->cpus.count; i++) {
+        PyObject *row = PyLong_FromSsize_t(cpus[i].row);
+        PyObject *time = Py_BuildValue("{sK}", THREAD_TIME, (unsigned long long)cpus[i].ns);
+        if (row == NULL || time == NULL || row_args_add(args, row, time) < 0) Py_CLEAR(args);
+        Py_XDECREF(time);
         Py_XDECREF(row);
     }
     return args;
@@ -321,12 +333,14 @@ static PyObject *pair(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
         p.series = needs.series;
         p.numbers = needs.numbers;
         p.waiting = needs.waiting;
+        p.cpu_of = needs.cpu_of;
         p.tracks = needs.tracks;
         series_places(window, needs.series);
         paired = paired_of(&p, steps, &needs);
     }
     Py_DECREF(steps);
     free(p.args.items);
+    free(p.cpus.items);
     free(p.counts.items);
     free(p.flows.items);
     needs_free(&needs);

@@ -68,6 +68,8 @@ static uint64_t record_drop(part_t *part, const record_t *record) {
     case REC_END_ARGS:
         payload_free(&part->payloads, record[1].id);
         return begun_end(part, record);
+    case REC_CPU: /* it is no event */
+        return 0;
     case REC_INSTANT_ARGS:
         payload_free(&part->payloads, record[1].id);
         return 1;
@@ -126,6 +128,7 @@ static void mark(marks_t marks, const record_t *record) {
         return;
     case REC_END_SERIAL:
     case REC_END_ARGS:
+    case REC_CPU:
         return;
     case REC_FLOW:
         if (record[1].id) marks.labels[record->id] = 1;

@@ -67,6 +67,9 @@ static inline record_t *record_room(buffer_t *buffer, span_t *span) {
     return unlikely(record >= buffer->end) ? buffer_grow(buffer) : record;
 }
 
+/* Say what the calling thread has computed, before what it records next. */
+__attribute__((noinline)) void record_cpu(buffer_t *buffer);
+
 /* Record an event of a span without arguments. */
 static inline void record_put(buffer_t *buffer, span_t *span, uint16_t kind) {
     record_t *record = record_room(buffer, span);
@@ -100,6 +103,7 @@ static inline void span_begin(span_t *span) {
     open->of[open->count++] = span;
     span->entries++;
     if (!recorder.recording) return;
+    if (unlikely(recorder.measures_cpu)) record_cpu(buffer);
     if (likely(span->args == NULL))
         record_put(buffer, span, REC_BEGIN);
     else
@@ -119,6 +123,7 @@ static inline void span_end(span_t *span) {
         if (buffer == NULL) return; /* it began before a fork, or without memory */
     }
     if (!recorder.recording) return;
+    if (unlikely(recorder.measures_cpu)) record_cpu(buffer);
     if (likely(span->args == NULL))
         record_put(buffer, span, REC_END);
     else

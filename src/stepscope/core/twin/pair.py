@@ -6,13 +6,14 @@ before one it contains, and what overlaps is laid out later.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from stepscope.core.rows import (
     ANNOTATION,
     CUT,
     INSTANT,
     SLICE,
+    THREAD_TIME,
     Columns,
     Label,
     Paired,
@@ -22,7 +23,17 @@ from stepscope.core.rows import (
     StepMark,
 )
 from stepscope.core.twin.lanes import TaskLane, Waiting
-from stepscope.core.twin.records import Count, Finish, FlowPoint, Key, Payload, SealedThread, SealedWindow, Turn
+from stepscope.core.twin.records import (
+    Count,
+    CpuTick,
+    Finish,
+    FlowPoint,
+    Key,
+    Payload,
+    SealedThread,
+    SealedWindow,
+    Turn,
+)
 from stepscope.core.twin.recycle import same_as
 
 __all__ = ["pair"]
@@ -55,12 +66,24 @@ def pair(window: SealedWindow, steps: Iterable[StepMark], shift_ns: int) -> Pair
     return Paired(pairing.columns, strings, pairing.tracks, pairing.args, pairing.dropped, counters, flows)
 
 
+class _CpuBegun(NamedTuple):
+    """What a thread had computed for a lane when a span began there."""
+
+    ident: int
+    lane: TaskLane | None
+    ns: int
+
+
 class _Pairing:
     """The rows so far, and what is open on the thread that is being read.
 
     Attributes:
         own: the thread's track, which is one of `tracks` once something stands on it.
         numbers: places in `tracks`, of the thread's own and its lanes.
+        cpu: the tick of the present record, if it says the CPU time of its thread.
+        cpu_begun: row -> what its thread had computed at its begin.
+        left: lane -> what the thread had computed when it last went from there.
+        others: lane -> what the thread has computed since, for others.
         open: rows that have not ended yet.
         flows: number -> rows of its points.
         flow_names: number -> name, of those whose first point is in the window.
@@ -75,6 +98,10 @@ class _Pairing:
         self.own = PairedTrack("thread", 0, "")
         self.numbers: dict[TaskLane | None, int] = {}
         self.args: dict[int, Mapping[str, Any]] = {}
+        self.cpu: CpuTick | None = None
+        self.cpu_begun: dict[int, _CpuBegun] = {}
+        self.left: dict[TaskLane | None, int] = {}
+        self.others: dict[TaskLane | None, int] = {}
         self.open: Waiting[int] = Waiting(None)
         self.dropped: dict[str, int] = {}
         self.counters = PairedCounters.empty()
@@ -94,6 +121,7 @@ class _Pairing:
 
     def records(self, sealed: SealedThread) -> None:
         """Read one thread's records."""
+        self.cpu = None
         dropped = sealed.dropped
         for begun in sealed.begun:
             self.open.lane = begun.lane
@@ -102,6 +130,7 @@ class _Pairing:
         records = sealed.records
         for index in range(0, len(records), 2):
             tick, what = records[index], records[index + 1]
+            self.cpu = tick if type(tick) is CpuTick else None
             if tick < 0:
                 dropped += not self.finish(what, self.inside(~tick))
             else:
@@ -117,7 +146,7 @@ class _Pairing:
         if type(what) is Payload:
             self.begin(what.key, what.label, what.args, tick, INSTANT if what.instant else SLICE)
         elif type(what) is Turn:
-            self.open.lane = what.lane
+            self.turn(what.lane)
         elif type(what) is Count:
             series = self.series.setdefault(what.series, len(self.series))
             self.counters.ts.append(tick + self.shift_ns)
@@ -172,6 +201,9 @@ class _Pairing:
             self.args[row] = args
         if kind != INSTANT:
             self.open.begin(same_as(key), row)
+            if self.cpu is not None:
+                lane = self.open.lane
+                self.cpu_begun[row] = _CpuBegun(self.cpu.ident, lane, self.own_cpu(self.cpu, lane))
 
     def finish(self, what: Key | Finish, tick: int) -> bool:
         """End the innermost span that this is; False if its begin was dropped."""
@@ -181,4 +213,23 @@ class _Pairing:
         self.finish_row(row, tick)
         if isinstance(what, Finish) and what.args:
             self.args[row] = {**self.args.get(row, {}), **what.args}
+        begun, ended = self.cpu_begun.pop(row, None), self.cpu
+        if begun is not None and ended is not None and begun.ident == ended.ident:
+            spent = self.own_cpu(ended, begun.lane) - begun.ns
+            self.args[row] = {**self.args.get(row, {}), THREAD_TIME: spent}
         return True
+
+    def turn(self, lane: TaskLane | None) -> None:
+        """What follows is of another task, or of none."""
+        before, self.open.lane = self.open.lane, lane
+        if self.cpu is not None:
+            now = self.cpu.thread_ns
+            self.left[before] = now
+            self.others[lane] = self.others.get(lane, 0) + now - self.left.pop(lane, now)
+
+    def own_cpu(self, now: CpuTick, lane: TaskLane | None) -> int:
+        """What the thread has computed for a lane: for a task without what it has computed for others meanwhile."""
+        if lane is None:
+            return now.thread_ns
+        since = now.thread_ns - self.left.get(lane, now.thread_ns)
+        return now.thread_ns - self.others.get(lane, 0) - since

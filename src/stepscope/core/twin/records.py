@@ -11,6 +11,8 @@ A thread puts two list items an event, in one call, so that neither a signal nor
     tick       FlowPoint  a flow goes through this point
     tick       Turn       what follows is of another task, or of none
 
+A tick is a CpuTick where CPU time is measured.
+
 A span without arguments stands for itself. One with arguments stands there by its key, a weak reference: neither a
 window nor a span that is never ended keeps the program's objects alive.
 """
@@ -28,6 +30,7 @@ __all__ = [
     "RECORD_BYTES",
     "Begun",
     "Count",
+    "CpuTick",
     "Finish",
     "FlowPoint",
     "Key",
@@ -35,6 +38,7 @@ __all__ = [
     "SealedThread",
     "SealedWindow",
     "Turn",
+    "cpu_tick",
     "size_of",
 ]
 
@@ -43,6 +47,30 @@ Key = Union["Span", "ref[SpanWithArgs]"]
 
 # About what a record takes: two places in a list and an int.
 RECORD_BYTES = 64
+
+
+class CpuTick(int):
+    """A tick that also says what the thread that took it has computed until then.
+
+    Attributes:
+        thread_ns: CPU time of the thread.
+        ident: which thread that is.
+    """
+
+    thread_ns: int
+    ident: int
+
+    def __invert__(self) -> "CpuTick":
+        """As of an int: the tick of an end."""
+        return cpu_tick(int.__invert__(self), self.thread_ns, self.ident)
+
+
+def cpu_tick(tick: int, thread_ns: int, ident: int) -> CpuTick:
+    """A tick with the CPU time of a thread."""
+    made = CpuTick(tick)
+    made.thread_ns = thread_ns
+    made.ident = ident
+    return made
 
 
 class Payload(NamedTuple):

@@ -146,11 +146,11 @@ def _read(
             dropped -= 1  # it is no event
         elif type(what) is Payload and not what.instant:
             size_bytes = what.size_bytes
-            begin(Begun(tick, what.key, what.label, what.args, size_bytes, cut=False, lane=waiting.lane), index)
+            begin(Begun(int(tick), what.key, what.label, what.args, size_bytes, cut=False, lane=waiting.lane), index)
             dropped -= 1
         elif isinstance(what, tuple):
             regained += size_of(what)
         else:
-            begin(Begun(tick, what, what.label, None, 0, cut=False, lane=waiting.lane), index)
+            begin(Begun(int(tick), what, what.label, None, 0, cut=False, lane=waiting.lane), index)
             dropped -= 1
     return list(begun.values()), waiting.lane, dropped, regained
