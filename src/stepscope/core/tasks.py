@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 from stepscope.core.values import legal_text
 
-__all__ = ["MAX_NAME", "Asyncio", "find_asyncio", "task_name"]
+__all__ = ["FOUND", "MAX_NAME", "Asyncio", "find_asyncio", "task_name"]
 
+# Called once asyncio is there, by whoever notices first: in the middle of the program's own doings.
+FOUND: list[Callable[[], None]] = []
 # Longer names are cut: a lane's name is in memory for as long as its task is, and once in each file.
 MAX_NAME = 200
 
@@ -39,7 +41,11 @@ def find_asyncio() -> Asyncio | None:
         return None
     running = getattr(sys.modules.get("asyncio.tasks"), "_current_tasks", None)
     loop_here = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
-    return Asyncio(running, loop_here) if type(running) is dict and callable(loop_here) else None
+    if type(running) is not dict or not callable(loop_here):
+        return None
+    while FOUND:
+        FOUND.pop()()
+    return Asyncio(running, loop_here)
 
 
 def task_name(task: Any) -> str:

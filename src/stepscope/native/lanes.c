@@ -186,7 +186,6 @@ static int lanes_prune(buffer_t *buffer) {
 
 /* Put a lane among a buffer's; 0, or -1 with an exception. */
 static int lane_add(buffer_t *buffer, PyObject *key, lane_t *lane) {
-    if (buffer->lanes == NULL && (buffer->lanes = PyDict_New()) == NULL) return -1;
     if (PyDict_GET_SIZE(buffer->lanes) >= buffer->many_lanes && lanes_prune(buffer) < 0) return -1;
     lane_t *old = (lane_t *)PyDict_GetItemWithError(buffer->lanes, key);
     if (old != NULL && old->open.count) { /* of a task that was where this one is; somebody may end its spans */
@@ -198,14 +197,25 @@ static int lane_add(buffer_t *buffer, PyObject *key, lane_t *lane) {
     return PyDict_SetItem(buffer->lanes, key, (PyObject *)lane);
 }
 
+/* A buffer's lane of a task: a new reference; NULL: it has none, perhaps with an exception. */
+static lane_t *lane_known(const buffer_t *buffer, PyObject *key, const PyObject *task) {
+    PyObject *lane = buffer->lanes == NULL ? NULL : PyDict_GetItemWithError(buffer->lanes, key);
+    return lane != NULL && is_of((lane_t *)lane, task) ? (lane_t *)Py_NewRef(lane) : NULL;
+}
+
 /* The lane of a task that the calling thread is in: a new reference; NULL: there is none, or no memory. */
 static lane_t *lane_of(buffer_t *buffer, PyObject *task) {
     if (buffer->lane != NULL && is_of(buffer->lane, task)) return (lane_t *)Py_NewRef((PyObject *)buffer->lane);
-    PyObject *key = PyLong_FromVoidPtr(task), *known = NULL;
-    if (key != NULL && buffer->lanes != NULL) known = PyDict_GetItemWithError(buffer->lanes, key);
-    lane_t *lane = known != NULL && is_of((lane_t *)known, task) ? (lane_t *)Py_NewRef(known) : NULL;
-    if (lane == NULL && key != NULL && (lane = lane_new(task)) != NULL && lane_add(buffer, key, lane) < 0)
-        Py_CLEAR(lane);
+    PyObject *key = PyLong_FromVoidPtr(task), *none = NULL;
+    lane_t *lane = key == NULL ? NULL : lane_known(buffer, key, task), *made = NULL;
+    if (lane == NULL && key != NULL && (none = PyDict_New()) != NULL && (made = lane_new(task)) != NULL) {
+        /* Making them may have run the garbage collector, whose callbacks may have spans. */
+        if (buffer->lanes == NULL) buffer->lanes = Py_NewRef(none);
+        lane = lane_known(buffer, key, task);
+        if (lane == NULL && lane_add(buffer, key, made) == 0) lane = (lane_t *)Py_NewRef((PyObject *)made);
+    }
+    Py_XDECREF(made);
+    Py_XDECREF(none);
     Py_XDECREF(key);
     if (lane == NULL) PyErr_Clear();
     return lane;
@@ -297,7 +307,7 @@ static PyObject *enter_task(PyObject *Py_UNUSED(module), PyObject *task) {
     buffer_t *buffer = buffer_mine();
     if (buffer != NULL) {
         Py_XSETREF(buffer->entered, lane_of(buffer, task));
-        buffer->asks = 1;
+        (void)turn(&buffer);
     }
     Py_RETURN_NONE;
 }

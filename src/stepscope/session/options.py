@@ -31,6 +31,7 @@ class Options(TypedDict, total=False):
     record_shapes: bool
     profile_memory: bool
     record_gc: bool
+    record_tasks: bool
     with_cpu_time: bool
     with_stack: bool
     with_flops: bool
@@ -50,6 +51,7 @@ DEFAULTS = Options(
     record_shapes=False,
     profile_memory=False,
     record_gc=False,
+    record_tasks=False,
     with_cpu_time=False,
     with_stack=False,
     with_flops=False,

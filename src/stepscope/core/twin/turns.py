@@ -46,7 +46,7 @@ def lane_here() -> TaskLane | None:
 
 
 def enter_task(task: Any) -> None:
-    """The calling thread comes to a task of a framework that keeps its tasks to itself; not for asyncio's.
+    """The calling thread comes to a task, in which it is until `leave_task`; where asyncio knows of one, it is in that.
 
     Args:
         task: anything with a name that can be referred to weakly; the same object each time.
@@ -55,7 +55,8 @@ def enter_task(task: Any) -> None:
         buffer = LOCAL.buffer
     except AttributeError:
         buffer = adopt_thread()
-    buffer.entered = buffer.lane = _lane_of(buffer, task)
+    buffer.entered = _lane_of(buffer, task)
+    turn(buffer)
 
 
 def leave_task() -> None:
