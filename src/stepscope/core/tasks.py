@@ -55,4 +55,4 @@ def task_name(task: Any) -> str:
         name = legal_text(get() if callable(get) else task.name)
     except Exception:  # noqa: BLE001 - the program's class may do anything
         name = ""
-    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."
+    return (name or "task") if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."

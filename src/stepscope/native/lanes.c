@@ -280,7 +280,8 @@ open_t *turn(buffer_t **of) {
     PyObject *task = task_here();
     lane_t *lane = task == NULL ? (lane_t *)Py_XNewRef((PyObject *)buffer->entered) : lane_of(buffer, task);
     Py_XDECREF(task);
-    if (lane != NULL && lane != buffer->lane) lane_ask_name(lane);
+    /* As it comes, and when its outermost span may be about to end: that may be the last that is seen of it. */
+    if (lane != NULL && (lane != buffer->lane || lane->open.count == 1)) lane_ask_name(lane);
     PyErr_Restore(kind, error, trace);
     if (unlikely(epoch != recorder.epoch)) { /* the program has forked meanwhile: the lane is the parent's */
         Py_XDECREF(lane);

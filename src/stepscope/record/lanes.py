@@ -2,8 +2,8 @@
 
 A task has a lane of its own, called as it is. Tasks of one name that follow one another share a lane, as do the tasks
 of `asyncio.run` in a loop. Where that leaves more lanes than MANY, tasks whose names differ in numbers only count as of
-one name, "Task-*", and if that does not help either, all do; the outermost rows of each say then, as argument "task",
-what it is called. At no time are two tasks on one lane.
+one name, "Task-*", and if that does not help either, all do; the outermost rows of each have an argument then, "Task
+name". At no time are two tasks on one lane.
 """
 
 import re
@@ -18,7 +18,7 @@ __all__ = ["MANY", "share_lanes"]
 
 MANY = 200
 # The argument that tells tasks on a lane of several names apart.
-TASK = "task"
+TASK = "Task name"
 
 # How tasks may be called on their lanes, in the order in which it is tried.
 SPELLINGS: tuple[Callable[[str], str], ...] = (

@@ -1,8 +1,8 @@
-"""Steps of asyncio's tasks: a slice on the thread's own track for each stretch in which a task runs, from await to await.
+"""Steps of asyncio's tasks: a slice on the thread's own track for each stretch in which a task runs.
 
-The spans of a task stand on its lane, where nothing says when the task ran and when it waited. A loop runs each step of
-a task, and each other callback, through its Handle: that method is replaced while a window is open. Where CPU time is
-measured the recorder is told of each step, too, so that a span has what its own task has computed.
+The spans of a task stand on its lane, where nothing says when the task ran and when it waited. A loop runs each step,
+from await to await, and each other callback, through its Handle: that method is replaced while a window is open. Where
+CPU time is measured the recorder is told of each step, too, so that a span has what its own task has computed.
 """
 
 from collections.abc import Callable, Mapping
@@ -56,7 +56,7 @@ class TaskSteps:
 
             original, ours = self._replaced
             if vars(Handle)["_run"] is ours:  # else it was replaced again, by something that calls ours
-                Handle._run = original  # type: ignore[method-assign] # noqa: SLF001
+                Handle._run = original  # type: ignore[method-assign,assignment] # noqa: SLF001
             self._replaced = None
         return Harvest(add=None if self._steps else _say_unseen)
 
@@ -81,7 +81,7 @@ class TaskSteps:
                         kernels.leave_task()
 
         self._replaced = original, run
-        Handle._run = run  # type: ignore[method-assign] # noqa: SLF001
+        Handle._run = run  # type: ignore[method-assign,assignment] # noqa: SLF001
 
     def _span(self, task: Any) -> "Span":
         """The span of a task's steps, which is that of its name: only one runs at a time on a thread."""
@@ -96,7 +96,7 @@ class TaskSteps:
 
 def span_of_step(name: str) -> "Span":
     """A span for the stretches in which a task of that name runs."""
-    return kernels.span_of(Label(name or "task", CATEGORY))
+    return kernels.span_of(Label(name, CATEGORY))
 
 
 def _task_of(callback: Any) -> Any:

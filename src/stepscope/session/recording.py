@@ -67,8 +67,8 @@ class Recording(Reporting):
         activities, record_shapes, with_stack, with_flops, with_modules, experimental_config,
             post_processing_timeout_s: torch's. Those that this version has no source for are said in one warning.
         profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters.
-        record_tasks: which asyncio task ran when, as slices of category "task_step" on the thread's own track. The spans
-            of tasks stand on lanes of their own anyway.
+        record_tasks: which asyncio task ran when, as slices of category "task_step" on the thread's own track. The
+            spans of tasks stand on lanes of their own anyway.
         record_gc: pauses of the garbage collector as slices of category "gc".
         with_cpu_time: spans say what their thread computed meanwhile, in the argument "thread_time_ns"; averages add
             it up. It costs about 0.5 us a span.

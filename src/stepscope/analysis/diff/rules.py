@@ -50,6 +50,7 @@ RUN_ARGS = (
     "correlation",
     "Python id",
     "Python parent id",
+    "Task name",
 )
 PLACES = ("any", "slice", "thread", "process")
 

@@ -23,7 +23,8 @@ MANY_LANES = 64
 def turn(buffer: Buffer) -> list[Key]:
     """Let what the calling thread records next stand where it is now, in a task or in none; the spans open there."""
     before, lane = buffer.lane, _lane_now(buffer)
-    if lane is not None and lane is not before:
+    # As it comes, and when its outermost span may be about to end: that may be the last that is seen of it.
+    if lane is not None and (lane is not before or len(lane.open) == 1):
         lane.ask_name()
     buffer.lane = lane
     window = STATE.window
