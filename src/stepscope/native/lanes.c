@@ -258,7 +258,7 @@ static void turn_put(buffer_t *buffer, lane_t *lane) {
         id = lane->id;
     }
     if (id == part->next_lane && (id != 0) == (lane != NULL)) return;
-    if (recorder.measures_cpu) record_cpu(buffer);
+    if (unlikely(recorder.besides)) record_besides(buffer, EVENT_ENDS);
     record_t *record = buffer->pos;
     if (record >= buffer->end && (id != 0) == (lane != NULL)) record = buffer_grow(buffer);
     if (record == NULL || (id != 0) != (lane != NULL)) {

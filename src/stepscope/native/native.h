@@ -13,6 +13,8 @@
        threads.c         each thread's buffer
        lanes.c           which spans are open, in which task     (twin/lanes.py, turns.py)
        window.c          open, seal; the sealed window
+       besides.c         what events say besides their time          (twin/besides.py)
+       stacks.c          the calls around them
        span.c            the span: what is recorded of it, its type
        call.c            record_function, instant, span_of: their arguments, the span of a name
        points.c          counters and flows

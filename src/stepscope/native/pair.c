@@ -69,7 +69,15 @@ static inline void row_end(pairing_t *p, Py_ssize_t row, uint64_t ticks) {
 static int args_add(pairing_t *p, Py_ssize_t row, PyObject *args) {
     if (args == NULL) return 0;
     if (list_grow(&p->args, 1, sizeof(row_args_t)) < 0) return -1;
-    ((row_args_t *)p->args.items)[p->args.count++] = (row_args_t){row, args};
+    ((row_args_t *)p->args.items)[p->args.count++] = (row_args_t){row, args, 0};
+    return 0;
+}
+
+/* The calls around the row's event, if they are known. */
+static int stack_add(pairing_t *p, Py_ssize_t row) {
+    if (likely(p->stack == 0)) return 0;
+    if (list_grow(&p->args, 1, sizeof(row_args_t)) < 0) return -1;
+    ((row_args_t *)p->args.items)[p->args.count++] = (row_args_t){row, NULL, p->stack};
     return 0;
 }
 
@@ -141,7 +149,7 @@ static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks, Py_ssi
 static int begin_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record, uint8_t kind) {
     Py_ssize_t row = row_add(p, p->labels[record->id], clamped(p, record->ticks), kind);
     if (record->kind == REC_BEGIN) return waiting_push(p, record->id, row);
-    if (args_add(p, row, payload_at(&thread->part.payloads, record[1].id)) < 0) return -1;
+    if (args_add(p, row, payload_at(&thread->part.payloads, record[1].id)) < 0 || stack_add(p, row) < 0) return -1;
     return waiting_push(p, SERIAL_KEY | (uint32_t)record[1].ticks, row);
 }
 
@@ -175,16 +183,19 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
     Py_ssize_t row;
     switch (record->kind) {
     case REC_BEGIN:
-        return waiting_push(p, record->id, row_add(p, p->labels[record->id], ticks, ROW_SLICE));
+        row = row_add(p, p->labels[record->id], ticks, ROW_SLICE);
+        return stack_add(p, row) < 0 ? -1 : waiting_push(p, record->id, row);
     case REC_END:
         return waiting_end(p, record->id, ticks, &row);
     case REC_INSTANT:
-        row_add(p, p->labels[record->id], ticks, ROW_INSTANT);
-        return 0;
+        return stack_add(p, row_add(p, p->labels[record->id], ticks, ROW_INSTANT));
     case REC_END_SERIAL:
         return waiting_end(p, SERIAL_KEY | record->id, ticks, &row);
     case REC_CPU:
         p->cpu = (cpu_t){record->ticks, record->id, 1};
+        return 0;
+    case REC_STACK:
+        p->stack = p->labels[record->id].name;
         return 0;
     case REC_END_ARGS:
         return end_read(p, thread, record);
@@ -194,8 +205,9 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
     case REC_BEGIN_ARGS:
         return begin_read(p, thread, record, ROW_SLICE);
     case REC_INSTANT_ARGS:
-        return args_add(p, row_add(p, p->labels[record->id], ticks, ROW_INSTANT),
-                        payload_at(&thread->part.payloads, record[1].id));
+        row = row_add(p, p->labels[record->id], ticks, ROW_INSTANT);
+        if (args_add(p, row, payload_at(&thread->part.payloads, record[1].id)) < 0) return -1;
+        return stack_add(p, row);
     case REC_COUNTER:
         return count_read(p, record);
     default: /* REC_FLOW */
@@ -215,7 +227,8 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
         const record_t *record = chunk->records, *end = record + chunk->used;
         while (record < end) {
             if (unlikely(record_read(p, thread, record) < 0)) return -1;
-            if (unlikely(p->cpu.known)) p->cpu.known = record->kind == REC_CPU; /* good for the next record only */
+            if (unlikely(p->cpu.known | p->stack) && record->kind != REC_CPU && record->kind != REC_STACK)
+                p->cpu.known = p->stack = 0; /* they are good for one record */
             record += record_length(record);
         }
     }
@@ -299,7 +312,7 @@ int window_read(pairing_t *p, needs_t *needs) {
     for (size_t t = 0; t < window->thread_count; t++) {
         const sealed_thread_t *thread = &window->threads[t];
         thread_set(p, thread, NULL);
-        p->cpu.known = 0;
+        p->cpu.known = p->stack = 0;
         steps_read(p, needs->steps, needs->step_count, thread->tid);
         if (thread_read(p, thread) < 0) return -1;
         needs->orphans[t] = p->orphans;

@@ -13,9 +13,11 @@ typedef struct {
     size_t count, room;
 } list_t;
 
+/* What a row says besides; in the order in which it came. */
 typedef struct {
     Py_ssize_t row;
-    PyObject *args; /* borrowed from the window */
+    PyObject *args; /* borrowed from the window; NULL: the calls around it */
+    uint32_t stack; /* string id of those */
 } row_args_t;
 
 /* String ids of what a row is called. */
@@ -104,6 +106,7 @@ typedef struct {
     uint32_t flow_name;  /* the string id for points of flows whose first one is not in the window */
     uint64_t orphans;    /* the present thread's */
     cpu_t cpu;           /* of the present record */
+    uint32_t stack;      /* string id of the calls around the present record; 0: not known */
     const label_t *labels; /* as in needs_t */
     const uint32_t *series;
     uint32_t *numbers;

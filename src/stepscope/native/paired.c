@@ -155,6 +155,7 @@ fail:
 }
 
 #define THREAD_TIME "thread_time_ns" /* as core/rows.py */
+#define CALL_STACK "Call stack"       /* as core/stacks.py */
 
 /* Give arguments to a row, beside those it has already: those of a begin are its span's own. */
 static int row_args_add(PyObject *args, PyObject *row, PyObject *more) {
@@ -167,13 +168,17 @@ static int row_args_add(PyObject *args, PyObject *row, PyObject *more) {
 }
 
 /* {row: arguments}. */
-static PyObject *args_of(const pairing_t *p) {
+static PyObject *args_of(const pairing_t *p, PyObject *texts) {
     PyObject *args = PyDict_New();
     const row_args_t *items = p->args.items;
     for (size_t i = 0; args != NULL && i < p->args.count; i++) {
-        if (PyDict_GET_SIZE(items[i].args) == 0) continue; /* of instant("x", {}) */
-        PyObject *row = PyLong_FromSsize_t(items[i].row);
-        if (row == NULL || row_args_add(args, row, items[i].args) < 0) Py_CLEAR(args);
+        const row_args_t *item = &items[i];
+        if (item->args != NULL && PyDict_GET_SIZE(item->args) == 0) continue; /* of instant("x", {}) */
+        PyObject *more = item->args == NULL ? Py_BuildValue("{sO}", CALL_STACK, PyList_GET_ITEM(texts, item->stack))
+                                            : Py_NewRef(item->args);
+        PyObject *row = PyLong_FromSsize_t(item->row);
+        if (row == NULL || more == NULL || row_args_add(args, row, more) < 0) Py_CLEAR(args);
+        Py_XDECREF(more);
         Py_XDECREF(row);
     }
     const row_cpu_t *cpus = p->cpus.items;
@@ -301,7 +306,7 @@ static PyObject *paired_of(pairing_t *p, PyObject *steps, needs_t *needs) {
     if ((parts[COLUMNS_] = rows_of(p, needs)) == NULL) goto finish;
     if ((parts[TEXTS] = PyDict_Keys(strings)) == NULL) goto finish;
     if ((parts[TRACKS] = tracks_of(p, needs)) == NULL) goto finish;
-    if ((parts[ARGS] = args_of(p)) == NULL) goto finish;
+    if ((parts[ARGS] = args_of(p, parts[TEXTS])) == NULL) goto finish;
     if ((parts[DROPPED] = dropped_of(p->window, needs)) == NULL) goto finish;
     if ((parts[COUNTERS] = counters_of(p)) == NULL) goto finish;
     if ((parts[FLOWS] = flows_of(p)) == NULL) goto finish;

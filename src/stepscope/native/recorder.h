@@ -7,6 +7,7 @@
        u64 ticks  | u32 lane    | u16 TURN       | u16 0   what follows is of another task, or of none: 0
 
        u64 CPU ns | u32 thread  | u16 CPU        | u16 0   what the thread that makes the next record has computed
+       u64 0      | u32 label   | u16 STACK      | u16 0   the calls around the next record
 
    and behind a begin, instant or end (END_ARGS, whose id is a serial) with arguments, a counter and a flow's point
    stands what they carry:
@@ -68,7 +69,7 @@ static inline int64_t ticks_to_ns(const tick_scale_t *scale, uint64_t ticks) {
 
 /* ---- ring.c -------------------------------------------------------------------------------------------------- */
 
-enum { REC_BEGIN, REC_END, REC_INSTANT, REC_END_SERIAL, REC_TURN, REC_CPU, REC_BEGIN_ARGS, REC_INSTANT_ARGS,
+enum { REC_BEGIN, REC_END, REC_INSTANT, REC_END_SERIAL, REC_TURN, REC_CPU, REC_STACK, REC_BEGIN_ARGS, REC_INSTANT_ARGS,
        REC_END_ARGS, REC_COUNTER, REC_FLOW, REC_PAYLOAD };
 
 typedef struct {
@@ -163,9 +164,11 @@ typedef struct {
     uint32_t next;
 } registry_t;
 
+enum { BESIDES_CPU = 1, BESIDES_STACK = 2 };
+
 typedef struct {
     int recording;
-    int measures_cpu;   /* a CPU record stands before each record of a span */
+    int besides;        /* what events say besides their time: BESIDES_ bits; 0 while nothing is recorded */
     uint32_t window;    /* number of the window that is open or was last */
     uint32_t registry;  /* in which an id is good: a window's, until labels give way in it */
     uint64_t epoch;     /* of the buffers: a thread whose own is older adopts a new one */
@@ -303,6 +306,8 @@ extern PyTypeObject Window_Type;
 /* ---- parts --------------------------------------------------------------------------------------------------- */
 
 int clock_add(PyObject *module);
+int besides_add(PyObject *module);
+int stacks_add(PyObject *module);
 int ring_add(PyObject *module);
 int threads_add(PyObject *module);
 int lanes_add(PyObject *module);

@@ -68,7 +68,8 @@ static uint64_t record_drop(part_t *part, const record_t *record) {
     case REC_END_ARGS:
         payload_free(&part->payloads, record[1].id);
         return begun_end(part, record);
-    case REC_CPU: /* it is no event */
+    case REC_CPU: /* no event */
+    case REC_STACK:
         return 0;
     case REC_INSTANT_ARGS:
         payload_free(&part->payloads, record[1].id);

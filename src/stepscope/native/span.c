@@ -23,18 +23,6 @@ int span_register(span_t *span) {
     return 0;
 }
 
-void record_cpu(buffer_t *buffer) {
-    buffer_t *mine = buffer_mine();
-    if (mine == NULL) return;
-    if (buffer->pos >= buffer->end && buffer_grow(buffer) == NULL) {
-        buffer->part.dropped--; /* it is no event; the one behind it is counted */
-        return;
-    }
-    record_t *record = buffer->pos;
-    *record = (record_t){thread_ns(), (uint32_t)mine->tid, REC_CPU, 0};
-    buffer->pos = record + 1;
-}
-
 void record_put_args(buffer_t *buffer, span_t *span, uint16_t kind) {
     uint32_t window = recorder.window;
     uint64_t interrupts = recorder.interrupts;
@@ -195,7 +183,7 @@ static PyObject *span_finish(span_t *self, PyObject *more) {
     }
     open->count--;
     self->entries--;
-    if (recorder.measures_cpu) record_cpu(buffer);
+    if (recorder.besides) record_besides(buffer, EVENT_ENDS);
     record_t *record = record_room(buffer, self);
     if (record == NULL) {
         payload_free(&buffer->part.payloads, payload);

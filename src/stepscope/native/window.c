@@ -211,7 +211,7 @@ static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ig
     PyObject *labels = PyDict_New(), *series = PyDict_New(), *lanes = PyDict_New(), *tick = NULL;
     open_spans_t spans = {PyList_New(0), NULL};
     recorder.walkers++;
-    recorder.recording = recorder.measures_cpu = 0;
+    recorder.recording = recorder.besides = 0;
     if (labels == NULL || series == NULL || lanes == NULL || spans.with_args == NULL) goto finish;
     Py_XSETREF(recorder.labels.ids, Py_NewRef(labels));
     Py_XSETREF(recorder.series.ids, Py_NewRef(series));
@@ -254,7 +254,7 @@ static PyObject *seal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
         PyErr_SetString(PyExc_RuntimeError, "seal() without open_window()");
         goto finish;
     }
-    recorder.recording = recorder.measures_cpu = 0;
+    recorder.recording = recorder.besides = 0;
     window = window_new();
     if (window == NULL) goto finish;
     if (window_ask_names(window) < 0) {
@@ -269,14 +269,9 @@ finish:
 
 static PyObject *discard(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
     if (busy_enter() < 0) return NULL;
-    recorder.recording = recorder.measures_cpu = 0;
+    recorder.recording = recorder.besides = 0;
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) buffer_clear(buffer);
     busy = 0;
-    Py_RETURN_NONE;
-}
-
-static PyObject *measure_cpu(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
-    recorder.measures_cpu = recorder.recording;
     Py_RETURN_NONE;
 }
 
@@ -291,8 +286,6 @@ static PyMethodDef functions[] = {
     {"open_window", open_window, METH_NOARGS, PyDoc_STR("Begin to record; the tick at which the window opens.")},
     {"seal", seal, METH_NOARGS, PyDoc_STR("End the window and take what was recorded in it.")},
     {"discard", discard, METH_NOARGS, PyDoc_STR("End the window, if there is one, and forget what was recorded.")},
-    {"measure_cpu", measure_cpu, METH_NOARGS,
-     PyDoc_STR("Measure for every span, until the window is sealed, what its thread computed meanwhile.")},
     {"_after_fork", after_fork, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

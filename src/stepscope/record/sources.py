@@ -69,7 +69,8 @@ def _wants_steps(options: Mapping[str, Any]) -> bool:
 
 SOURCES: tuple[SourceRow, ...] = (
     SourceRow("memory", "stepscope.record.memory", "MemorySampler", lambda options: bool(options["profile_memory"])),
-    SourceRow("cpu time", "stepscope.record.cputime", "CpuTime", lambda options: bool(options["with_cpu_time"])),
+    SourceRow("cpu time", "stepscope.record.besides", "CpuTime", lambda options: bool(options["with_cpu_time"])),
+    SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),
     SourceRow("steps", "stepscope.record.steps", "TaskSteps", _wants_steps),
     SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
 )

@@ -32,6 +32,7 @@ class Options(TypedDict, total=False):
     profile_memory: bool
     record_gc: bool
     record_tasks: bool
+    record_stacks: bool
     with_cpu_time: bool
     with_stack: bool
     with_flops: bool
@@ -52,6 +53,7 @@ DEFAULTS = Options(
     profile_memory=False,
     record_gc=False,
     record_tasks=False,
+    record_stacks=False,
     with_cpu_time=False,
     with_stack=False,
     with_flops=False,

@@ -70,6 +70,7 @@ class Recording(Reporting):
         record_tasks: which asyncio task ran when, as slices of category "task_step" on the thread's own track. The
             spans of tasks stand on lanes of their own anyway.
         record_gc: pauses of the garbage collector as slices of category "gc".
+        record_stacks: spans, operators and instants say the calls around them, in the argument "Call stack".
         with_cpu_time: spans say what their thread computed meanwhile, in the argument "thread_time_ns"; averages add
             it up. It costs about 0.5 us a span.
         execution_trace_observer: started and stopped with every recording.
@@ -91,6 +92,7 @@ class Recording(Reporting):
         self.profile_memory = chosen["profile_memory"]
         self.record_gc = chosen["record_gc"]
         self.record_tasks = chosen["record_tasks"]
+        self.record_stacks = chosen["record_stacks"]
         self.with_cpu_time = chosen["with_cpu_time"]
         self.with_stack = chosen["with_stack"]
         self.with_flops = chosen["with_flops"]

@@ -22,12 +22,13 @@ from stepscope.core.rows import (
     PairedTrack,
     StepMark,
 )
+from stepscope.core.stacks import CALL_STACK
 from stepscope.core.twin.lanes import TaskLane, Waiting
 from stepscope.core.twin.records import (
     Count,
-    CpuTick,
     Finish,
     FlowPoint,
+    FullTick,
     Key,
     Payload,
     SealedThread,
@@ -80,7 +81,7 @@ class _Pairing:
     Attributes:
         own: the thread's track, which is one of `tracks` once something stands on it.
         numbers: places in `tracks`, of the thread's own and its lanes.
-        cpu: the tick of the present record, if it says the CPU time of its thread.
+        full: the tick of the present record, if it says more than the time.
         cpu_begun: row -> what its thread had computed at its begin.
         left: lane -> what the thread had computed when it last went from there.
         others: lane -> what the thread has computed since, for others.
@@ -98,7 +99,7 @@ class _Pairing:
         self.own = PairedTrack("thread", 0, "")
         self.numbers: dict[TaskLane | None, int] = {}
         self.args: dict[int, Mapping[str, Any]] = {}
-        self.cpu: CpuTick | None = None
+        self.full: FullTick | None = None
         self.cpu_begun: dict[int, _CpuBegun] = {}
         self.left: dict[TaskLane | None, int] = {}
         self.others: dict[TaskLane | None, int] = {}
@@ -121,7 +122,7 @@ class _Pairing:
 
     def records(self, sealed: SealedThread) -> None:
         """Read one thread's records."""
-        self.cpu = None
+        self.full = None
         dropped = sealed.dropped
         for begun in sealed.begun:
             self.open.lane = begun.lane
@@ -130,7 +131,7 @@ class _Pairing:
         records = sealed.records
         for index in range(0, len(records), 2):
             tick, what = records[index], records[index + 1]
-            self.cpu = tick if type(tick) is CpuTick else None
+            self.full = tick if type(tick) is FullTick else None
             if tick < 0:
                 dropped += not self.finish(what, self.inside(~tick))
             else:
@@ -199,11 +200,13 @@ class _Pairing:
         row = self.row(label, tick, kind)
         if args:
             self.args[row] = args
+        if self.full is not None and self.full.stack:
+            self.args[row] = {**self.args.get(row, {}), CALL_STACK: self.full.stack}
         if kind != INSTANT:
             self.open.begin(same_as(key), row)
-            if self.cpu is not None:
+            if self.full is not None and self.full.thread_ns >= 0:
                 lane = self.open.lane
-                self.cpu_begun[row] = _CpuBegun(self.cpu.ident, lane, self.own_cpu(self.cpu, lane))
+                self.cpu_begun[row] = _CpuBegun(self.full.ident, lane, self.own_cpu(self.full, lane))
 
     def finish(self, what: Key | Finish, tick: int) -> bool:
         """End the innermost span that this is; False if its begin was dropped."""
@@ -213,7 +216,7 @@ class _Pairing:
         self.finish_row(row, tick)
         if isinstance(what, Finish) and what.args:
             self.args[row] = {**self.args.get(row, {}), **what.args}
-        begun, ended = self.cpu_begun.pop(row, None), self.cpu
+        begun, ended = self.cpu_begun.pop(row, None), self.full
         if begun is not None and ended is not None and begun.ident == ended.ident:
             spent = self.own_cpu(ended, begun.lane) - begun.ns
             self.args[row] = {**self.args.get(row, {}), THREAD_TIME: spent}
@@ -222,12 +225,12 @@ class _Pairing:
     def turn(self, lane: TaskLane | None) -> None:
         """What follows is of another task, or of none."""
         before, self.open.lane = self.open.lane, lane
-        if self.cpu is not None:
-            now = self.cpu.thread_ns
+        if self.full is not None and self.full.thread_ns >= 0:
+            now = self.full.thread_ns
             self.left[before] = now
             self.others[lane] = self.others.get(lane, 0) + now - self.left.pop(lane, now)
 
-    def own_cpu(self, now: CpuTick, lane: TaskLane | None) -> int:
+    def own_cpu(self, now: FullTick, lane: TaskLane | None) -> int:
         """What the thread has computed for a lane: for a task without what it has computed for others meanwhile."""
         if lane is None:
             return now.thread_ns

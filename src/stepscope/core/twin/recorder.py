@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import os
 import threading
-import time
 from collections.abc import Callable
 from itertools import repeat, starmap
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from weakref import ref
 
 from stepscope.core import clock
 from stepscope.core.twin.lanes import TaskLane, look_for_asyncio
-from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, SealedWindow, cpu_tick, size_of
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, SealedWindow, size_of
 from stepscope.core.values import weight
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Window:
         name_bytes: what is taken of it by names that were made in the window.
         tick: the clock, for as many calls as records have been granted; StopIteration then. So an event asks for the
             time and for room in one call.
-        ticks: the clock itself; one that measures CPU time, too, if that was asked for.
+        ticks: the clock itself; one that says more than the time if that was asked for (twin/besides.py).
     """
 
     __slots__ = ("allowed_bytes", "free_bytes", "name_bytes", "reserve_bytes", "start", "tick", "ticks")
@@ -414,22 +413,6 @@ def thread_id() -> int:
 def use_ticks(ticks: Callable[[], int] | None) -> None:
     """Time spans with another clock, for tests; None goes back to the real one."""
     STATE.ticks = clock.ticks if ticks is None else ticks
-
-
-def measure_cpu() -> None:
-    """Measure for every span, until the window is sealed, what its thread computed meanwhile.
-
-    Where another clock stands in for the real one, in tests, it also stands in for the thread's.
-    """
-    window = STATE.window
-    if window is not None:
-        window.ticks = _cpu_ticks
-        window.tick = starmap(_cpu_ticks, ()).__next__
-
-
-def _cpu_ticks() -> int:
-    thread_ns = time.thread_time_ns() if STATE.ticks is clock.ticks else STATE.ticks()
-    return cpu_tick(STATE.ticks(), thread_ns, threading.get_ident())
 
 
 def use_tsc(wanted: bool) -> bool:

@@ -11,7 +11,7 @@ A thread puts two list items an event, in one call, so that neither a signal nor
     tick       FlowPoint  a flow goes through this point
     tick       Turn       what follows is of another task, or of none
 
-A tick is a CpuTick where CPU time is measured.
+A tick is a FullTick where CPU time is measured or stacks are noted.
 
 A span without arguments stands for itself. One with arguments stands there by its key, a weak reference: neither a
 window nor a span that is never ended keeps the program's objects alive.
@@ -30,15 +30,15 @@ __all__ = [
     "RECORD_BYTES",
     "Begun",
     "Count",
-    "CpuTick",
     "Finish",
     "FlowPoint",
+    "FullTick",
     "Key",
     "Payload",
     "SealedThread",
     "SealedWindow",
     "Turn",
-    "cpu_tick",
+    "full_tick",
     "size_of",
 ]
 
@@ -49,27 +49,30 @@ Key = Union["Span", "ref[SpanWithArgs]"]
 RECORD_BYTES = 64
 
 
-class CpuTick(int):
-    """A tick that also says what the thread that took it has computed until then.
+class FullTick(int):
+    """A tick that says more than the time; twin/besides.py makes them.
 
     Attributes:
-        thread_ns: CPU time of the thread.
+        thread_ns: CPU time of the thread that took it; -1: not measured.
         ident: which thread that is.
+        stack: the calls around the event; "" where that is not known.
     """
 
     thread_ns: int
     ident: int
+    stack: str
 
-    def __invert__(self) -> "CpuTick":
+    def __invert__(self) -> "FullTick":
         """As of an int: the tick of an end."""
-        return cpu_tick(int.__invert__(self), self.thread_ns, self.ident)
+        return full_tick(int.__invert__(self), self.thread_ns, self.ident, self.stack)
 
 
-def cpu_tick(tick: int, thread_ns: int, ident: int) -> CpuTick:
-    """A tick with the CPU time of a thread."""
-    made = CpuTick(tick)
+def full_tick(tick: int, thread_ns: int, ident: int, stack: str) -> FullTick:
+    """A tick that says all of that."""
+    made = FullTick(tick)
     made.thread_ns = thread_ns
     made.ident = ident
+    made.stack = stack
     return made
 
 
