@@ -527,3 +527,24 @@ print(asyncio.events.Handle._run.__module__)
     found, restored = done.stdout.splitlines()
     assert found == "[('task', 'held'), ('thread', 'Task-1'), ('thread', 'Task-2'), ('thread', 'Task-3')]"
     assert restored == "asyncio.events"
+
+
+def test_what_finds_no_room_in_a_task_is_dropped_and_counted_once(clock: FakeClock) -> None:
+    async def beats() -> None:
+        for _ in range(3000):
+            clock.now += 1
+            instant("beat")
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        await asyncio.gather(named(beats(), "a"), named(beats(), "b"))
+
+    with profile(buffer_bytes=1 << 16) as prof:
+        asyncio.run(main())
+
+    dropped = [problem.count for problem in prof.trace.problems if problem.kind == "dropped"]
+    assert len(prof.trace) + sum(dropped) == 6000
+    assert dropped
+    assert {row.track.name for row in prof.trace} == {"a", "b"}
+    alternating = [row.track.name for row in prof.trace]
+    assert alternating == ["a", "b"] * (len(prof.trace) // 2) + ["a"] * (len(prof.trace) % 2)

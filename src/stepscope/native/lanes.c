@@ -245,10 +245,12 @@ static PyObject *task_here(void) {
     return task;
 }
 
-/* Say in the thread's records whose what follows is. */
+/* Say in the thread's records whose what follows is; without room for that the thread records no further, for what
+   follows would stand elsewhere than it is. */
 static void turn_put(buffer_t *buffer, lane_t *lane) {
     part_t *part = &buffer->part;
     uint32_t id = 0;
+    if (part->full && !recorder_recycles()) return;
     if (lane != NULL) {
         if (lane->registry != recorder.registry) {
             int64_t given = lane_id((PyObject *)lane);
@@ -257,12 +259,16 @@ static void turn_put(buffer_t *buffer, lane_t *lane) {
         }
         id = lane->id;
     }
-    if (id == part->next_lane && (id != 0) == (lane != NULL)) return;
+    int lost = lane != NULL && id == 0;
+    if (id == part->next_lane && !lost) return;
     if (unlikely(recorder.besides)) record_besides(buffer, EVENT_ENDS);
     record_t *record = buffer->pos;
-    if (record >= buffer->end && (id != 0) == (lane != NULL)) record = buffer_grow(buffer);
-    if (record == NULL || (id != 0) != (lane != NULL)) {
-        part->full = 1; /* what follows would stand elsewhere than it is */
+    if (!lost && record >= buffer->end && (record = buffer_grow(buffer)) == NULL) {
+        part->dropped--; /* it is no event */
+        lost = 1;
+    }
+    if (lost) {
+        part->full = 1;
         buffer->end = buffer->pos;
         return;
     }
@@ -272,7 +278,7 @@ static void turn_put(buffer_t *buffer, lane_t *lane) {
     part->next_lane = id;
 }
 
-open_t *turn(buffer_t **of) {
+open_t *turn(buffer_t **of, int ends) {
     PyObject *kind, *error, *trace;
     PyErr_Fetch(&kind, &error, &trace);
     uint64_t epoch = recorder.epoch;
@@ -280,8 +286,8 @@ open_t *turn(buffer_t **of) {
     PyObject *task = task_here();
     lane_t *lane = task == NULL ? (lane_t *)Py_XNewRef((PyObject *)buffer->entered) : lane_of(buffer, task);
     Py_XDECREF(task);
-    /* As it comes, and when its outermost span may be about to end: that may be the last that is seen of it. */
-    if (lane != NULL && (lane != buffer->lane || lane->open.count == 1)) lane_ask_name(lane);
+    /* As it comes, and when its outermost span ends: that may be the last that is seen of it. */
+    if (lane != NULL && (lane != buffer->lane || (ends && lane->open.count == 1))) lane_ask_name(lane);
     PyErr_Restore(kind, error, trace);
     if (unlikely(epoch != recorder.epoch)) { /* the program has forked meanwhile: the lane is the parent's */
         Py_XDECREF(lane);
@@ -308,7 +314,7 @@ static PyObject *enter_task(PyObject *Py_UNUSED(module), PyObject *task) {
     buffer_t *buffer = buffer_mine();
     if (buffer != NULL) {
         Py_XSETREF(buffer->entered, lane_of(buffer, task));
-        (void)turn(&buffer);
+        (void)turn(&buffer, 0);
     }
     Py_RETURN_NONE;
 }

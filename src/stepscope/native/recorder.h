@@ -261,8 +261,9 @@ static inline buffer_t *buffer_mine(void) {
 extern PyTypeObject Lane_Type;
 
 /* Let what the calling thread records next stand where it is now, in a task or in none, which may run Python code; and
-   the spans that are open there. NULL: the thread has no buffer; `buffer` is its own, and may be another one then. */
-__attribute__((noinline)) open_t *turn(buffer_t **buffer);
+   the spans that are open there, one of which is about to end or not. NULL: the thread has no buffer; `buffer` is its
+   own, and may be another one then. */
+__attribute__((noinline)) open_t *turn(buffer_t **buffer, int ends);
 void look_for_asyncio(void);         /* learn of asyncio once the program has imported it */
 void lane_ask_name(lane_t *lane);    /* learn what its task is called now; may run Python code */
 int lanes_hold_open(const buffer_t *buffer); /* whether a span is open in one of a buffer's lanes */
@@ -276,7 +277,7 @@ static inline int asks(const buffer_t *buffer) {
 /* The calling thread's buffer, for what stands where the thread is now; NULL: there is none. */
 static inline buffer_t *buffer_here(void) {
     buffer_t *buffer = buffer_mine();
-    if (likely(buffer != NULL) && unlikely(asks(buffer)) && turn(&buffer) == NULL) return NULL;
+    if (likely(buffer != NULL) && unlikely(asks(buffer)) && turn(&buffer, 0) == NULL) return NULL;
     return buffer;
 }
 

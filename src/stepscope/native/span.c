@@ -171,7 +171,7 @@ static PyObject *span_finish(span_t *self, PyObject *more) {
         if (args == NULL) program_error_clear();
     }
     buffer_t *buffer = buffer_mine();
-    open_t *open = buffer == NULL ? NULL : turn(&buffer);
+    open_t *open = buffer == NULL ? NULL : turn(&buffer, 1);
     uint32_t payload = NO_PAYLOAD;
     if (args != NULL && recorder.recording && open != NULL && open->count > 0 && open->of[open->count - 1] == self)
         payload = payload_add(buffer, args);

@@ -99,7 +99,7 @@ static inline void record_end_args(buffer_t *buffer, span_t *span) {
 
 static inline void span_begin(span_t *span) {
     buffer_t *buffer = buffer_mine();
-    open_t *open = unlikely(buffer == NULL) ? NULL : unlikely(asks(buffer)) ? turn(&buffer) : &buffer->open;
+    open_t *open = unlikely(buffer == NULL) ? NULL : unlikely(asks(buffer)) ? turn(&buffer, 0) : &buffer->open;
     /* Without memory to follow it, it is not recorded either: nobody would know that it ends. */
     if (unlikely(open == NULL) || (unlikely(open->count == open->room) && open_grow(open) < 0)) {
         recorder.lost++;
@@ -121,7 +121,7 @@ static inline void span_begin(span_t *span) {
 
 static inline void span_end(span_t *span) {
     buffer_t *buffer = buffer_mine();
-    open_t *open = unlikely(buffer == NULL) ? NULL : unlikely(asks(buffer)) ? turn(&buffer) : &buffer->open;
+    open_t *open = unlikely(buffer == NULL) ? NULL : unlikely(asks(buffer)) ? turn(&buffer, 1) : &buffer->open;
     if (unlikely(open == NULL)) return;
     size_t count = open->count;
     if (likely(count > 0 && open->of[count - 1] == span)) {

@@ -19,7 +19,7 @@ from weakref import ref
 
 from stepscope.core import clock
 from stepscope.core.twin.lanes import TaskLane, look_for_asyncio
-from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, SealedWindow, size_of
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, SealedWindow, Turn, size_of
 from stepscope.core.values import weight
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class Buffer:
         """Instead of `put` once a record found no room: after it an end would find the wrong begin."""
         if self.window is not None:
             self.window.free_bytes += RECORD_BYTES + size_of(record[1])
-        self.dropped += 1
+        self.dropped += type(record[1]) is not Turn  # which is no event
 
     def all_begun(self, window: Window) -> list[Begun]:
         """What began before the records, outermost first."""

@@ -70,7 +70,7 @@ def put_late(buffer: Buffer, window: Window, what: Any, *, ends: bool = False) -
             if window.grant(spent) or (STATE.recycles and _make_room(window)):
                 continue
             buffer.put = buffer.drop
-            buffer.dropped += 1
+            buffer.dropped += type(what) is not Turn  # which is no event
             window.free_bytes += size_of(what)
         else:
             buffer.put((~tick if ends else tick, what))

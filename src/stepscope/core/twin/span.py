@@ -75,7 +75,7 @@ class Span:
         except AttributeError:
             end_elsewhere(self, once=False, mine=None)
             return
-        spans = turn(buffer) if TASKS.running or buffer.lane is not None else buffer.open
+        spans = turn(buffer, ends=True) if TASKS.running or buffer.lane is not None else buffer.open
         window = STATE.window
         if window is not None and buffer.window is not window:
             buffer.join(window)
@@ -165,7 +165,7 @@ class SpanWithArgs(Span):
         except AttributeError:
             end_elsewhere(key, once=not hasattr(self, "again"), mine=None)
             return
-        spans = turn(buffer) if TASKS.running or buffer.lane is not None else buffer.open
+        spans = turn(buffer, ends=True) if TASKS.running or buffer.lane is not None else buffer.open
         window = STATE.window
         if window is not None and buffer.window is not window:
             buffer.join(window)
@@ -186,7 +186,7 @@ class SpanWithArgs(Span):
         """
         frozen = freeze_args(args) if STATE.window is not None else {}
         key, window, buffer = self.key, STATE.window, getattr(LOCAL, "buffer", None)
-        spans = [] if buffer is None else turn(buffer)
+        spans = [] if buffer is None else turn(buffer, ends=True)
         if key is None or window is None or buffer is None or spans[-1:] != [key]:
             self.__exit__()
             return

@@ -20,11 +20,19 @@ LANE_BYTES = 512
 MANY_LANES = 64
 
 
-def turn(buffer: Buffer) -> list[Key]:
-    """Let what the calling thread records next stand where it is now, in a task or in none; the spans open there."""
+def turn(buffer: Buffer, *, ends: bool = False) -> list[Key]:
+    """Let what the calling thread records next stand where it is now, in a task or in none.
+
+    Args:
+        buffer: the calling thread's.
+        ends: a span that is open there is about to end.
+
+    Returns:
+        The spans that are open there.
+    """
     before, lane = buffer.lane, _lane_now(buffer)
-    # As it comes, and when its outermost span may be about to end: that may be the last that is seen of it.
-    if lane is not None and (lane is not before or len(lane.open) == 1):
+    # As it comes, and when its outermost span ends: that may be the last that is seen of it.
+    if lane is not None and (lane is not before or (ends and len(lane.open) == 1)):
         lane.ask_name()
     buffer.lane = lane
     window = STATE.window
