@@ -25,6 +25,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "check": frozenset({"core", "model"}),
     # floor 2: the lifecycle puts them together
     "session": frozenset({"core", "model", "record", "formats", "analysis"}),
+    # floor 2, too: each is imported only when somebody asks for it
+    "integrations": frozenset({"core", "model", "record"}),
     # the public names
     "__init__": frozenset({"core", "model", "record", "formats", "analysis", "session"}),
     # floor 3: programs that use the package as a user does, by its public names

@@ -22,6 +22,7 @@ __all__ = [
     "Paired",
     "PairedCounters",
     "PairedFlows",
+    "PairedTrack",
     "Renumbered",
     "THREAD_TIME",
     "Scanned",
@@ -118,7 +119,8 @@ class Flows(NamedTuple):
 class StepMark(NamedTuple):
     """A step of the profiled program, on the thread that began it; ticks of the spans' clock.
 
-    Steps are kept beside the records: the thread that ends one need not be the one that began it.
+    Steps are kept beside the records: the thread that ends one need not be the one that began it. `lane` is that of
+    the task that began it, as `kernels.lane_here` returned it.
     """
 
     name: str
@@ -126,6 +128,21 @@ class StepMark(NamedTuple):
     end: int
     tid: int
     thread: str
+    lane: Any = None
+
+
+class PairedTrack(NamedTuple):
+    """What rows stand on: a thread, or the lane of a task.
+
+    Attributes:
+        kind: "thread" or "task".
+        tid: a thread's native id; a task has 0.
+        name: the thread's Python name, or the task's.
+    """
+
+    kind: str
+    tid: int
+    name: str
 
 
 class PairedCounters(NamedTuple):
@@ -171,9 +188,9 @@ class Paired(NamedTuple):
     """A window's rows as pairing leaves them, one thread after the other.
 
     Attributes:
-        columns: in opening order on each thread; track is the thread's place in `threads`.
+        columns: in opening order on each thread; track is a place in `tracks`.
         strings: id -> text; strings[0] == "".
-        threads: native id and Python name of each that recorded something.
+        tracks: threads and tasks' lanes that something stands on.
         args: row -> arguments, for the rows that have some.
         dropped: thread's name -> how many events it had no memory for.
         counters, flows: what was recorded besides rows; nobody writes to them.
@@ -181,7 +198,7 @@ class Paired(NamedTuple):
 
     columns: Columns
     strings: list[str]
-    threads: list[tuple[int, str]]
+    tracks: list[PairedTrack]
     args: dict[int, Mapping[str, Any]]
     dropped: dict[str, int]
     counters: PairedCounters = PairedCounters.empty()

@@ -78,6 +78,10 @@ class TraceBuilder:
         self._tracks.append(Track(kind, pid, tid, *names))
         return len(self._tracks) - 1
 
+    def has_tracks(self, kind: str) -> bool:
+        """Whether a track of that kind has been added."""
+        return any(track.kind == kind for track in self._tracks)
+
     def counter_track(self, pid: int, name: str, unit: str = "", process: str = "") -> int:
         """Add a counter of a process; returns its number, to pass to `count`. The same one twice is one track.
 

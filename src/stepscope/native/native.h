@@ -11,7 +11,8 @@
        clock.c           ticks: CLOCK_BOOTTIME or the time-stamp counter, and their conversion
        ring.c            chunks of 16-byte records, arguments, and the budget of both
        recycle.c         the policy "ring": the oldest records make room        (twin/recycle.py)
-       threads.c         each thread's buffer, and the spans it has open
+       threads.c         each thread's buffer
+       lanes.c           which spans are open, in which task     (twin/lanes.py, turns.py)
        window.c          open, seal; the sealed window
        besides.c         what events say besides their time          (twin/besides.py)
        stacks.c          the calls around them

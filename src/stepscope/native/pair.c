@@ -1,7 +1,8 @@
 /* Pairing: from each thread's begins and ends to slices and instants, cut at the window.
 
-   The twin of twin/pair.py, with paired.c. Ends are matched to the innermost open begin of the same span. Rows are
-   written in opening order, thread after thread: steps, what began before the first record, records. No Python object is touched here, so that the GIL is not needed. */
+   The twin of twin/pair.py, with paired.c. What a task records stands on its lane. Ends are matched to the innermost
+   open begin of the same span, the own lane's first. Rows are written in opening order, thread after thread: steps, what
+   began before the first record, records. No Python object is touched here, so that the GIL is not needed. */
 
 #include "pair.h"
 
@@ -37,7 +38,20 @@ static uint64_t clamped(const pairing_t *p, uint64_t ticks) {
 
 static int64_t ts_of(const pairing_t *p, uint64_t ticks) { return ticks_to_ns(&p->scale, ticks) + p->shift_ns; }
 
+/* Let what follows stand on a lane, or if that is 0 on the present thread's own track. */
+static inline void lane_set(pairing_t *p, uint32_t lane) {
+    p->here.lane = lane;
+    p->track = p->numbers[lane];
+}
+
+/* The first row of a track. */
+static __attribute__((noinline)) void track_open(pairing_t *p) {
+    p->tracks[p->track_count] = p->here;
+    p->track = p->numbers[p->here.lane] = p->track_count++;
+}
+
 static inline Py_ssize_t row_add(pairing_t *p, label_t label, uint64_t ticks, uint8_t kind) {
+    if (unlikely(p->track == NO_TRACK)) track_open(p);
     Py_ssize_t row = p->row++;
     p->columns.ts[row] = ts_of(p, ticks);
     p->columns.name[row] = label.name;
@@ -69,32 +83,65 @@ static int stack_add(pairing_t *p, Py_ssize_t row) {
 
 /* ---- records ---------------------------------------------------------------------------------------------- */
 
+/* What the thread has computed for a lane, after the present record's CPU time: for tasks without what it has computed
+   for others meanwhile. */
+static cpu_t own_cpu(const pairing_t *p, uint32_t lane) {
+    const lane_cpu_t *of = &p->cpu_of[lane];
+    uint64_t others = of->others;
+    if (lane != p->here.lane && of->left) others += p->cpu.ns - of->left;
+    return (cpu_t){p->cpu.ns - (lane ? others : 0), p->cpu.thread, p->cpu.known};
+}
+
+static void turn_read(pairing_t *p, uint32_t lane) {
+    if (unlikely(p->cpu.known)) {
+        lane_cpu_t *from = &p->cpu_of[p->here.lane], *to = &p->cpu_of[lane];
+        from->left = p->cpu.ns;
+        if (to->left) to->others += p->cpu.ns - to->left;
+        to->left = 0;
+    }
+    lane_set(p, lane);
+}
+
 static inline int waiting_push(pairing_t *p, uint64_t key, Py_ssize_t row) {
-    if (unlikely(p->waiting.count == p->waiting.room) && list_grow(&p->waiting, 1, sizeof(waiting_t)) < 0) return -1;
-    ((waiting_t *)p->waiting.items)[p->waiting.count++] = (waiting_t){key, row, p->cpu};
+    list_t *waiting = &p->waiting[p->here.lane];
+    if (unlikely(waiting->count == waiting->room) && list_grow(waiting, 1, sizeof(waiting_t)) < 0) return -1;
+    cpu_t cpu = unlikely(p->cpu.known) ? own_cpu(p, p->here.lane) : p->cpu;
+    ((waiting_t *)waiting->items)[waiting->count++] = (waiting_t){key, row, cpu};
     return 0;
 }
 
-/* Note what the thread of a waiting span has computed, if that is known and it is one thread. */
-static int cpu_add(pairing_t *p, const waiting_t *waiting) {
+/* Note what the thread of a waiting span has computed for it, if that is known and it is one thread. */
+static int cpu_add(pairing_t *p, const waiting_t *waiting, uint32_t lane) {
     if (!waiting->cpu.known || waiting->cpu.thread != p->cpu.thread) return 0;
     if (list_grow(&p->cpus, 1, sizeof(row_cpu_t)) < 0) return -1;
-    ((row_cpu_t *)p->cpus.items)[p->cpus.count++] = (row_cpu_t){waiting->row, p->cpu.ns - waiting->cpu.ns};
+    uint64_t ns = own_cpu(p, lane).ns - waiting->cpu.ns;
+    ((row_cpu_t *)p->cpus.items)[p->cpus.count++] = (row_cpu_t){waiting->row, ns};
     return 0;
 }
 
-/* End the innermost waiting span of that key; `ended` gets its row, or -1 if there is none. */
-static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks, Py_ssize_t *ended) {
-    waiting_t *waiting = p->waiting.items;
-    for (size_t place = p->waiting.count; place-- > 0;) {
+/* End the innermost span of that key that waits on a lane; 1, 0 if there is none, -1 without memory. */
+static inline int waiting_end_on(pairing_t *p, uint32_t lane, uint64_t key, uint64_t ticks, Py_ssize_t *ended) {
+    list_t *list = &p->waiting[lane];
+    waiting_t *waiting = list->items;
+    for (size_t place = list->count; place-- > 0;) {
         if (waiting[place].key != key) continue;
         *ended = waiting[place].row;
         row_end(p, *ended, ticks);
-        int result = unlikely(p->cpu.known) ? cpu_add(p, &waiting[place]) : 0;
-        if (likely(place == --p->waiting.count)) return result;
-        memmove(&waiting[place], &waiting[place + 1], (p->waiting.count - place) * sizeof *waiting);
-        return result;
+        int result = unlikely(p->cpu.known) ? cpu_add(p, &waiting[place], lane) : 0;
+        if (unlikely(place != --list->count))
+            memmove(&waiting[place], &waiting[place + 1], (list->count - place) * sizeof *waiting);
+        return result < 0 ? -1 : 1;
     }
+    return 0;
+}
+
+/* End the innermost waiting span of that key on the present lane, else on the first that has one; `ended` gets its row,
+   or -1 if there is none. */
+static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks, Py_ssize_t *ended) {
+    int found = waiting_end_on(p, p->here.lane, key, ticks, ended);
+    for (uint32_t lane = 0; unlikely(found == 0) && lane < p->lane_end; lane++)
+        found = waiting_end_on(p, lane, key, ticks, ended);
+    if (likely(found)) return found < 0 ? -1 : 0;
     *ended = -1;
     p->orphans++;
     return 0;
@@ -153,6 +200,9 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
         return 0;
     case REC_END_ARGS:
         return end_read(p, thread, record);
+    case REC_TURN:
+        turn_read(p, record->id);
+        return 0;
     case REC_BEGIN_ARGS:
         return begin_read(p, thread, record, ROW_SLICE);
     case REC_INSTANT_ARGS:
@@ -173,8 +223,10 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
     const part_t *part = &thread->part;
     for (uint32_t i = 0; i < part->begun.count; i++) {
         const begun_t *begun = &part->begun.of[i];
+        lane_set(p, begun->lane);
         if (begin_read(p, thread, begun->record, begun->cut ? ROW_SLICE | ROW_CUT : ROW_SLICE) < 0) return -1;
     }
+    lane_set(p, part->lane);
     for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) {
         const record_t *record = chunk->records, *end = record + chunk->used;
         while (record < end) {
@@ -185,10 +237,13 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
             record += record_length(record);
         }
     }
-    waiting_t *waiting = p->waiting.items;
-    for (size_t i = 0; i < p->waiting.count; i++) {
-        row_end(p, waiting[i].row, p->window->sealed.ticks);
-        p->columns.kind[waiting[i].row] |= ROW_CUT;
+    for (uint32_t lane = 0; lane < p->lane_end; lane++) {
+        const waiting_t *waiting = p->waiting[lane].items;
+        for (size_t i = 0; i < p->waiting[lane].count; i++) {
+            row_end(p, waiting[i].row, p->window->sealed.ticks);
+            p->columns.kind[waiting[i].row] |= ROW_CUT;
+        }
+        p->waiting[lane].count = 0;
     }
     return 0;
 }
@@ -198,6 +253,7 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
 static void steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid) {
     for (size_t i = 0; i < count; i++) {
         if (steps[i].used || steps[i].tid != tid) continue;
+        lane_set(p, steps[i].lane);
         uint64_t start = clamped(p, steps[i].start), end = clamped(p, steps[i].end);
         int cut = start != steps[i].start || end != steps[i].end;
         Py_ssize_t row = row_add(p, (label_t){steps[i].name, ANNOTATION, 0}, start, cut ? ROW_SLICE | ROW_CUT : ROW_SLICE);
@@ -240,24 +296,28 @@ size_t window_room(const window_t *window, size_t step_count) {
     return rows;
 }
 
+/* A thread of the window comes next, or of a step. */
+static void thread_set(pairing_t *p, const sealed_thread_t *thread, const step_t *step) {
+    p->here = (paired_track_t){0, thread, step};
+    p->numbers[0] = NO_TRACK;
+    p->orphans = 0;
+}
+
 int window_read(pairing_t *p, needs_t *needs) {
     const window_t *window = p->window;
+    memset(p->numbers, 0xff, p->lane_end * sizeof *p->numbers); /* NO_TRACK */
     for (size_t t = 0; t < window->thread_count; t++) {
         const sealed_thread_t *thread = &window->threads[t];
-        Py_ssize_t before = p->row;
-        p->waiting.count = 0;
-        p->orphans = 0;
+        thread_set(p, thread, NULL);
         p->cpu.known = p->stack = 0;
         steps_read(p, needs->steps, needs->step_count, thread->tid);
         if (thread_read(p, thread) < 0) return -1;
         needs->orphans[t] = p->orphans;
-        needs->recorded[t] = p->row > before;
-        p->track += needs->recorded[t];
     }
     for (size_t i = 0; i < needs->step_count; i++) { /* on threads that recorded nothing else */
         if (needs->steps[i].used) continue;
+        thread_set(p, NULL, &needs->steps[i]);
         steps_read(p, needs->steps, needs->step_count, needs->steps[i].tid);
-        p->track++;
     }
     flows_name(p);
     return 0;

@@ -62,10 +62,16 @@ class SourceRow(NamedTuple):
     wanted: Callable[[Mapping[str, Any]], bool]
 
 
+def _wants_steps(options: Mapping[str, Any]) -> bool:
+    """What a task has computed can be told only by who knows when it ran."""
+    return bool(options["record_tasks"] or options["with_cpu_time"])
+
+
 SOURCES: tuple[SourceRow, ...] = (
     SourceRow("memory", "stepscope.record.memory", "MemorySampler", lambda options: bool(options["profile_memory"])),
     SourceRow("cpu time", "stepscope.record.besides", "CpuTime", lambda options: bool(options["with_cpu_time"])),
     SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),
+    SourceRow("steps", "stepscope.record.steps", "TaskSteps", _wants_steps),
     SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
 )
 

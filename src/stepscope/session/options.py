@@ -31,6 +31,7 @@ class Options(TypedDict, total=False):
     record_shapes: bool
     profile_memory: bool
     record_gc: bool
+    record_tasks: bool
     record_stacks: bool
     with_cpu_time: bool
     with_stack: bool
@@ -51,6 +52,7 @@ DEFAULTS = Options(
     record_shapes=False,
     profile_memory=False,
     record_gc=False,
+    record_tasks=False,
     record_stacks=False,
     with_cpu_time=False,
     with_stack=False,

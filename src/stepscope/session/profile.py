@@ -238,7 +238,8 @@ class profile(Recording):  # noqa: N801 - torch's name
             thread = threading.current_thread()
             start = kernels.now()
             name = f"ProfilerStep#{self.step_num}"
-            self._step_mark = StepMark(name, start, start, kernels.thread_id(), str(thread.name))
+            lane = kernels.lane_here()
+            self._step_mark = StepMark(name, start, start, kernels.thread_id(), str(thread.name), lane)
 
     def _end_step(self) -> None:
         if self._step_mark is not None:

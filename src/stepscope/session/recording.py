@@ -67,6 +67,8 @@ class Recording(Reporting):
         activities, record_shapes, with_stack, with_flops, with_modules, experimental_config,
             post_processing_timeout_s: torch's. Those that this version has no source for are said in one warning.
         profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters.
+        record_tasks: which asyncio task ran when, as slices of category "task_step" on the thread's own track. The
+            spans of tasks stand on lanes of their own anyway.
         record_gc: pauses of the garbage collector as slices of category "gc".
         record_stacks: spans, operators and instants say the calls around them, in the argument "Call stack".
         with_cpu_time: spans say what their thread computed meanwhile, in the argument "thread_time_ns"; averages add
@@ -89,6 +91,7 @@ class Recording(Reporting):
         self.record_shapes = chosen["record_shapes"]
         self.profile_memory = chosen["profile_memory"]
         self.record_gc = chosen["record_gc"]
+        self.record_tasks = chosen["record_tasks"]
         self.record_stacks = chosen["record_stacks"]
         self.with_cpu_time = chosen["with_cpu_time"]
         self.with_stack = chosen["with_stack"]

@@ -32,6 +32,7 @@ from stepscope.core.twin.settle_counters import settle_counters
 from stepscope.core.twin.settle_flows import settle_flows
 from stepscope.core.twin.span import Span, record_function, span_of
 from stepscope.core.twin.trees import hash_trees
+from stepscope.core.twin.turns import enter_task, lane_here, leave_task
 
 __all__ = [
     "CLOCK",
@@ -44,6 +45,7 @@ __all__ = [
     "counter",
     "discard",
     "distinct_ids",
+    "enter_task",
     "flow_end",
     "flow_start",
     "flow_step",
@@ -54,6 +56,8 @@ __all__ = [
     "instant_of",
     "invert_order",
     "json_value_end",
+    "lane_here",
+    "leave_task",
     "limit",
     "map_ids",
     "measure_cpu",

@@ -9,11 +9,13 @@ from types import TracebackType
 from typing import Any, TypeVar
 from weakref import ref
 
-from stepscope.core.decorate import decorate
+from stepscope.core.decorate import decorate, enter_awaited, exit_awaited
 from stepscope.core.rows import Label
+from stepscope.core.twin.lanes import TASKS, look_for_asyncio
 from stepscope.core.twin.recorder import LOCAL, STATE, Buffer, Charge, Window, adopt_thread, take_open
 from stepscope.core.twin.records import Finish, Key, Payload
 from stepscope.core.twin.recycle import CACHE, find_room, put_late, put_sized
+from stepscope.core.twin.turns import turn
 from stepscope.core.values import freeze_args, freeze_call, legal_name, weight
 
 __all__ = ["Span", "record_function", "span_of"]
@@ -45,6 +47,7 @@ class Span:
 
     def alone(self) -> "Span":
         """A span like this one that is told apart from every other, so that calls that overlap are not mixed up."""
+        look_for_asyncio()  # a coroutine is about to run
         return SpanWithArgs(self.label, None, {})
 
     def __enter__(self) -> "Span":
@@ -62,6 +65,9 @@ class Span:
         """End it with more arguments, which only a span with arguments shows."""
         del args
         self.__exit__()
+
+    __aenter__ = enter_awaited
+    __aexit__ = exit_awaited
 
     def __call__(self, function: Function) -> Function:
         """The function with this span around each call."""
@@ -86,7 +92,7 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
     They remember which buffer the span is open in, if it is so once: its exit then need not ask for the calling
     thread's buffer. That is a guess, which the buffer's list confirms.
     """
-    where: Any = None  # the buffer; ELSEWHERE: it was open more than once
+    where: Any = None  # the buffer; ELSEWHERE: it was open more than once, or is a task's
     more = 0  # how often it is open besides
 
     def enter() -> Span:
@@ -95,6 +101,7 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
             buffer = LOCAL.buffer
         except AttributeError:
             buffer = adopt_thread()
+        spans = turn(buffer) if TASKS.running or buffer.lane is not None else buffer.open
         window = STATE.window
         if window is not None:
             if buffer.window is not window:
@@ -104,11 +111,11 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
             except StopIteration:
                 put_late(buffer, window, span)
         if where is None:
-            where = buffer
+            where = buffer if spans is buffer.open else ELSEWHERE
         else:
             where = ELSEWHERE
             more += 1
-        buffer.open.append(span)
+        spans.append(span)
         return span
 
     def leave(
@@ -153,9 +160,9 @@ def _leave(span: Span, window: Window | None) -> bool:
         buffer = LOCAL.buffer
     except AttributeError:
         return end_elsewhere(span, once=False, mine=None)
+    spans = turn(buffer, ends=True) if TASKS.running or buffer.lane is not None else buffer.open
     if window is not None and buffer.window is not window:
         buffer.join(window)
-    spans = buffer.open
     if not spans or spans[-1] is not span:
         return end_elsewhere(span, once=False, mine=buffer)
     spans.pop()
@@ -207,6 +214,7 @@ class SpanWithArgs(Span):
 
     def alone(self) -> Span:
         """As Span.alone."""
+        look_for_asyncio()
         return SpanWithArgs(self.label, self.args, self.kwargs)
 
     def frozen_args(self) -> dict[str, Any]:
@@ -228,6 +236,7 @@ class SpanWithArgs(Span):
             buffer = LOCAL.buffer
         except AttributeError:
             buffer = adopt_thread()
+        spans = turn(buffer) if TASKS.running or buffer.lane is not None else buffer.open
         if STATE.window is not None:
             payload = self.payload(key, instant=False)
             window = STATE.window  # reading the arguments may have ended it
@@ -235,7 +244,7 @@ class SpanWithArgs(Span):
                 if buffer.window is not window:
                     buffer.join(window)
                 put_sized(buffer, window, payload)
-        buffer.open.append(key)
+        spans.append(key)
         return self
 
     def __exit__(
@@ -252,10 +261,10 @@ class SpanWithArgs(Span):
         except AttributeError:
             end_elsewhere(key, once=not hasattr(self, "again"), mine=None)
             return
+        spans = turn(buffer, ends=True) if TASKS.running or buffer.lane is not None else buffer.open
         window = STATE.window
         if window is not None and buffer.window is not window:
             buffer.join(window)
-        spans = buffer.open
         if not spans or spans[-1] is not key:
             end_elsewhere(key, once=not hasattr(self, "again"), mine=buffer)
             return
@@ -273,7 +282,8 @@ class SpanWithArgs(Span):
         """
         frozen = freeze_args(args) if STATE.window is not None else {}
         key, window, buffer = self.key, STATE.window, getattr(LOCAL, "buffer", None)
-        if key is None or window is None or buffer is None or buffer.open[-1:] != [key]:
+        spans = [] if buffer is None else turn(buffer, ends=True)
+        if key is None or window is None or buffer is None or spans[-1:] != [key]:
             self.__exit__()
             return
         if buffer.window is not window:
@@ -284,7 +294,7 @@ class SpanWithArgs(Span):
             finish = Finish(key, frozen, size_bytes)
         else:
             buffer.dropped += 1
-        del buffer.open[-1]
+        del spans[-1]
         try:
             buffer.put((~window.tick(), finish))
         except StopIteration:
@@ -339,6 +349,7 @@ def span_of(label: Label, args: dict[str, Any] | None = None) -> Span:
 
 def _make_plain(name: Any) -> Span:
     """A span without arguments; made in a window it is on its budget, and without room is told apart and dropped."""
+    look_for_asyncio()
     legal = legal_name(name)
     window = STATE.window
     span = Span(legal)
