@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TASKS = 4
+# An overrun of one tick would be rounding.
+UNIT_NS = 10
 _LANE = re.compile(r" \(overlap \d+\)\Z")
 
 
@@ -131,12 +133,12 @@ async def play(player: Player, acts: list[Act], opens: int) -> Trace:
         if number == opens:
             player.begin_window()
             prof.start()
-        player.clock.now += act.before
+        player.clock.now += act.before * UNIT_NS
         await have(act)
     if player.window is None:
         player.begin_window()
         prof.start()
-    player.clock.now += 1
+    player.clock.now += UNIT_NS
     prof.stop()
     for held in player.open:
         player.note(held, player.clock.now, cut=True)
