@@ -79,4 +79,4 @@ def warn_unfilled(options: Mapping[str, Any], activities: set[ProfilerActivity])
     ]
     if reasons:
         message = "without effect in this version of stepscope: " + ", ".join(reasons)
-        warnings.warn(message, StepscopeWarning, stacklevel=4)
+        warnings.warn(message, StepscopeWarning, stacklevel=5)

@@ -114,8 +114,7 @@ class Recording(Reporting):
         self.with_modules = with_modules
         self.experimental_config = experimental_config
         self.post_processing_timeout_s = post_processing_timeout_s
-        warn_unfilled(vars(self), self.activities)
-        _warn_of_missing_core()
+        self._warn_of_options()
         self.execution_trace_observer = execution_trace_observer
         self.acc_events = acc_events
         self.custom_trace_id_callback = custom_trace_id_callback
@@ -133,6 +132,10 @@ class Recording(Reporting):
         self._running_step = 0
         self._fate = Fate.KEEP
         self._marks: list[StepMark] = []
+
+    def _warn_of_options(self) -> None:
+        warn_unfilled(vars(self), self.activities)
+        _warn_of_missing_core()
 
     # -- one cycle -------------------------------------------------------------------------------------------
 
@@ -183,14 +186,8 @@ class Recording(Reporting):
             raise LifecycleError(message)
         window = kernels.seal()
         self._recording = self._prepared = False
-        facts = {
-            "cycle": self._cycles,
-            "first_step": self._first_step,
-            "last_step": max(self._running_step, self._first_step),
-            "partial": self._fate is Fate.KEEP_AS_PARTIAL,
-        }
         if self._fate is not Fate.DISCARD:
-            origin = self._origin._replace(session=MappingProxyType(facts))
+            origin = self._origin._replace(session=MappingProxyType(self._facts()))
             trace = partial(drain, window, self._marks, origin)
             self._sessions.append(Session(origin, trace, dict(self._metadata)))
             self._cycles += 1
@@ -198,6 +195,15 @@ class Recording(Reporting):
             self._release()
         if self.execution_trace_observer is not None:
             self.execution_trace_observer.stop()
+
+    def _facts(self) -> dict[str, int | bool]:
+        """What `Origin.session` says of the cycle that has just been recorded."""
+        return {
+            "cycle": self._cycles,
+            "first_step": self._first_step,
+            "last_step": max(self._running_step, self._first_step),
+            "partial": self._fate is Fate.KEEP_AS_PARTIAL,
+        }
 
     @staticmethod
     def active() -> "Recording | None":
@@ -293,7 +299,7 @@ def _warn_of_missing_core() -> None:
             f"the Python core records, and a span costs about ten times as much: {reason}. Install stepscope where "
             "there is a C compiler, or set STEPSCOPE_CORE=python to be content with it."
         )
-        warnings.warn(message, StepscopeWarning, stacklevel=4)
+        warnings.warn(message, StepscopeWarning, stacklevel=5)
 
 
 def _random_id() -> str:
