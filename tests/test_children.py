@@ -494,6 +494,7 @@ def test_a_profile_of_the_childs_own_goes_first(tmp_path: Path) -> None:
                     pass
                 pipe.send(0)
                 received(pipe)
+            pipe.send("its own is over")
             record(2, "after its own")
             pipe.send(2)
             family.wait_closed(2)

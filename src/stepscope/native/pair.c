@@ -36,10 +36,12 @@ static uint64_t clamped(const pairing_t *p, uint64_t ticks) {
 
 static int64_t ts_of(const pairing_t *p, uint64_t ticks) { return ticks_to_ns(&p->scale, ticks) + p->shift_ns; }
 
-static inline Py_ssize_t row_add(pairing_t *p, uint32_t name, uint64_t ticks, uint8_t kind) {
+static inline Py_ssize_t row_add(pairing_t *p, label_t label, uint64_t ticks, uint8_t kind) {
     Py_ssize_t row = p->row++;
     p->columns.ts[row] = ts_of(p, ticks);
-    p->columns.name[row] = name;
+    p->columns.name[row] = label.name;
+    p->columns.cat[row] = label.cat;
+    if (unlikely(label.site)) p->columns.site[row] = label.site; /* it is 0: no need to touch its page */
     p->columns.track[row] = p->track;
     p->columns.kind[row] = kind;
     return row;
@@ -64,25 +66,33 @@ static inline int waiting_push(pairing_t *p, uint64_t key, Py_ssize_t row) {
     return 0;
 }
 
-/* End the innermost waiting span of that key; 0 if there is none. */
-static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks) {
+/* End the innermost waiting span of that key; its row, or -1 if there is none. */
+static inline Py_ssize_t waiting_end(pairing_t *p, uint64_t key, uint64_t ticks) {
     waiting_t *waiting = p->waiting.items;
     for (size_t place = p->waiting.count; place-- > 0;) {
         if (waiting[place].key != key) continue;
-        row_end(p, waiting[place].row, ticks);
+        Py_ssize_t row = waiting[place].row;
+        row_end(p, row, ticks);
         p->waiting.count--;
         memmove(&waiting[place], &waiting[place + 1], (p->waiting.count - place) * sizeof *waiting);
-        return 1;
+        return row;
     }
-    return 0;
+    return -1;
 }
 
 static int begin_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record, uint8_t kind) {
-    uint32_t name = p->ids[record->id];
-    Py_ssize_t row = row_add(p, name, clamped(p, record->ticks), kind);
-    if (record->kind == REC_BEGIN) return waiting_push(p, name, row);
+    Py_ssize_t row = row_add(p, p->labels[record->id], clamped(p, record->ticks), kind);
+    if (record->kind == REC_BEGIN) return waiting_push(p, record->id, row);
     if (args_add(p, row, payload_at(&thread->part.payloads, record[1].id)) < 0) return -1;
     return waiting_push(p, SERIAL_KEY | (uint32_t)record[1].ticks, row);
+}
+
+/* An end that brings arguments. */
+static int end_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record) {
+    Py_ssize_t row = waiting_end(p, SERIAL_KEY | record->id, clamped(p, record->ticks));
+    if (row >= 0) return args_add(p, row, payload_at(&thread->part.payloads, record[1].id));
+    p->orphans++;
+    return 0;
 }
 
 static int count_read(pairing_t *p, const record_t *record) {
@@ -96,9 +106,9 @@ static int count_read(pairing_t *p, const record_t *record) {
 /* A point of a flow is an instant, whose name is known when all threads are read. */
 static int flow_read(pairing_t *p, const record_t *record) {
     if (list_grow(&p->flows, 1, sizeof(paired_point_t)) < 0) return -1;
-    uint32_t name = record[1].id ? p->ids[record->id] : 0;
-    Py_ssize_t row = row_add(p, name, clamped(p, record->ticks), ROW_INSTANT);
-    ((paired_point_t *)p->flows.items)[p->flows.count++] = (paired_point_t){record[1].ticks, row, name};
+    label_t label = record[1].id ? p->labels[record->id] : (label_t){0, ANNOTATION, 0};
+    Py_ssize_t row = row_add(p, label, clamped(p, record->ticks), ROW_INSTANT);
+    ((paired_point_t *)p->flows.items)[p->flows.count++] = (paired_point_t){record[1].ticks, row, label.name};
     return 0;
 }
 
@@ -107,20 +117,22 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
     uint64_t ticks = clamped(p, record->ticks);
     switch (record->kind) {
     case REC_BEGIN:
-        return waiting_push(p, p->ids[record->id], row_add(p, p->ids[record->id], ticks, ROW_SLICE));
+        return waiting_push(p, record->id, row_add(p, p->labels[record->id], ticks, ROW_SLICE));
     case REC_END:
-        p->orphans += !waiting_end(p, p->ids[record->id], ticks);
+        p->orphans += waiting_end(p, record->id, ticks) < 0;
         return 0;
     case REC_INSTANT:
-        row_add(p, p->ids[record->id], ticks, ROW_INSTANT);
+        row_add(p, p->labels[record->id], ticks, ROW_INSTANT);
         return 0;
     case REC_END_SERIAL:
-        p->orphans += !waiting_end(p, SERIAL_KEY | record->id, ticks);
+        p->orphans += waiting_end(p, SERIAL_KEY | record->id, ticks) < 0;
         return 0;
+    case REC_END_ARGS:
+        return end_read(p, thread, record);
     case REC_BEGIN_ARGS:
         return begin_read(p, thread, record, ROW_SLICE);
     case REC_INSTANT_ARGS:
-        return args_add(p, row_add(p, p->ids[record->id], ticks, ROW_INSTANT),
+        return args_add(p, row_add(p, p->labels[record->id], ticks, ROW_INSTANT),
                         payload_at(&thread->part.payloads, record[1].id));
     case REC_COUNTER:
         return count_read(p, record);
@@ -157,7 +169,7 @@ static void steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long 
         if (steps[i].used || steps[i].tid != tid) continue;
         uint64_t start = clamped(p, steps[i].start), end = clamped(p, steps[i].end);
         int cut = start != steps[i].start || end != steps[i].end;
-        Py_ssize_t row = row_add(p, steps[i].name, start, cut ? ROW_SLICE | ROW_CUT : ROW_SLICE);
+        Py_ssize_t row = row_add(p, (label_t){steps[i].name, ANNOTATION, 0}, start, cut ? ROW_SLICE | ROW_CUT : ROW_SLICE);
         row_end(p, row, end);
         steps[i].used = 1;
     }
@@ -224,6 +236,5 @@ int window_read(pairing_t *p, needs_t *needs) {
         p->track++;
     }
     flows_name(p);
-    for (Py_ssize_t row = 0; row < p->row; row++) p->columns.cat[row] = 1;
     return 0;
 }

@@ -8,8 +8,10 @@ called in it. A cycle's trace says what the child's window was: `Origin.session`
     window_ns    for how long it was open
 """
 
+import base64
 import contextlib
 import os
+import pickle
 import sys
 import threading
 import warnings
@@ -51,6 +53,7 @@ class Child:
         self._lock = threading.RLock()
         self._ended = False
         self._owed: list[Writing] = []
+        self._to_say: list[str] = []
 
     def begin(self) -> None:
         """Do as the parent does now, then follow it."""
@@ -84,7 +87,7 @@ class Child:
         with self._lock:
             self._end()
         WRITER.wait_for(self._owed)
-        self._say_unwritten()
+        self._say_all()
 
     def _finish_at_exit(self) -> None:
         if self._pid == os.getpid():  # a child's child runs this too
@@ -98,28 +101,29 @@ class Child:
                     if self._ended:
                         return
                     self._go_on(state)
-                self._say_or_show_unwritten()
+                try:
+                    self._say_all()
+                except StepscopeWarning:  # where warnings are errors, the thread goes on all the same
+                    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
         with self._lock:
             self._end()
         self.file.close()
 
-    def _say_unwritten(self) -> None:
-        """Say what could not be written by now: there is no step() and no stop() here that could raise it."""
+    def say(self, what: str) -> None:
+        """Say it when there is time."""
+        self._to_say.append(f"in the child process {child_name() or os.getpid()}: {what}")
+
+    def _say_all(self) -> None:
+        """Warn of what could not be written or recorded by now: no step() and no stop() is here that could raise it."""
         with self._lock:
             finished = [one for one in self._owed if one.finished]
             self._owed = [one for one in self._owed if not one.finished]
         try:
             raise_unwritten(finished)
         except ExportError as error:
-            message = f"in the child process {child_name() or os.getpid()}: {error}"
-            warnings.warn(message, StepscopeWarning, stacklevel=2)
-
-    def _say_or_show_unwritten(self) -> None:
-        """Where warnings are errors, the thread goes on all the same."""
-        try:
-            self._say_unwritten()
-        except StepscopeWarning:
-            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+            self.say(str(error))
+        while self._to_say:
+            warnings.warn(self._to_say.pop(0), StepscopeWarning, stacklevel=2)
 
     def _go_on(self, state: State) -> None:
         if self.recording is not None:
@@ -142,9 +146,7 @@ class ChildRecording(Stepping):
     """The cycles of one run of the parent, as this process records them."""
 
     def __init__(self, run: Run, child: Child) -> None:
-        super().__init__()
-        for name, value in run.options.items():
-            setattr(self, name, value)
+        super().__init__(**pickle.loads(base64.b64decode(run.options)))  # noqa: S301 - this user's own
         self.run = run
         self._child = child
         # Made now, for it imports: the program may fork at any time later on, but not in here.
@@ -173,8 +175,13 @@ class ChildRecording(Stepping):
         self.custom_trace_id_callback = lambda: opened.trace_id
         self._cycles = opened.cycle
         self.step_num = self._running_step = opened.first_step
-        with contextlib.suppress(LifecycleError):  # it was faster
+        try:
             self.start_trace()
+        except LifecycleError as error:
+            if Recording.active() in (None, self):  # otherwise the child's own profile was faster
+                self._release()
+                self._child.say(f"cycle {opened.cycle} is not recorded: {error}")
+        else:
             self._opened = opened
 
     def start_trace(self) -> None:

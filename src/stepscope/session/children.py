@@ -5,8 +5,10 @@ object, in which the path of the control file travels; `BaseProcess.start` puts 
 itself again afterwards. Children outlive the run: they wait for the next one of the same process.
 """
 
+import base64
 import contextlib
 import os
+import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from multiprocessing import process, util
@@ -16,18 +18,15 @@ from stepscope.model.errors import StepscopeWarning
 from stepscope.model.trace import Origin
 from stepscope.record.where import origin_here
 from stepscope.session.child import Child
-from stepscope.session.control import Closed, ControlFile, Descriptor, Opened, Run, State
+from stepscope.session.control import Closed, ControlFile, Descriptor, Opened, Run, State, open_to_follow
 from stepscope.session.handlers import TraceHandler
 from stepscope.session.recording import Fate
 
 __all__ = ["Children", "handler_of_children"]
 
 CONFIG_KEY = "stepscope"
-# The attributes of a profile that its children's recordings have too.
-SHARED = (
-    *("record_shapes", "profile_memory", "with_stack", "with_flops", "with_modules"),
-    *("buffer_bytes", "buffer_policy"),
-)
+# Those options that are about the process that they are given in.
+OWN = frozenset({"execution_trace_observer", "acc_events", "custom_trace_id_callback", "keep_sessions"})
 # Once every Finalize that could still have something recorded has run.
 AFTER_THE_LAST = -200
 
@@ -46,21 +45,22 @@ class Children:
     """A run, as its children are told of it.
 
     Args:
-        options: attributes of the profile; those in SHARED are the children's too.
+        options: of the profile; all but those in OWN are the children's too.
         handler: what they write with.
 
     Raises:
+        TypeError: an option cannot be sent to another process.
         LifecycleError: this platform has no way to tell them.
     """
 
     def __init__(self, options: Mapping[str, Any], handler: TraceHandler) -> None:
+        shared = _packed({name: value for name, value in options.items() if name not in OWN})
         if _Here.control is None:
             _Here.control = ControlFile()
             util.Finalize(None, _Here.control.remove, exitpriority=AFTER_THE_LAST)
         self.control = _Here.control
         # What a child needs to know is found out before a fork, which may come in the middle of any import.
         origin = origin_here("", {}, {})
-        shared = {name: options[name] for name in SHARED}
         self._state = State(Run(origin.pid, origin.process, shared, handler.described()))
         self._window = 0
         self._is_lost = False
@@ -120,6 +120,16 @@ def handler_of_children(children: object, on_trace_ready: object) -> TraceHandle
     return handler
 
 
+def _packed(options: Mapping[str, Any]) -> str:
+    for name, value in options.items():
+        try:
+            pickle.dumps(value)
+        except Exception as error:  # noqa: PERF203 - it is what the loop is for
+            message = f"children= cannot have {name}={value!r}: {error}. Leave one of the two out."
+            raise TypeError(message) from error
+    return base64.b64encode(pickle.dumps(options)).decode()
+
+
 class _Invitation:
     """The path of a control file, in a Process object; who unpickles it follows."""
 
@@ -135,7 +145,7 @@ def _accept(path: str) -> _Invitation:
     if _Here.child is None and getattr(process.current_process(), "_inheriting", False):
         try:
             with contextlib.suppress(FileNotFoundError):  # the parent is gone
-                _follow(path, Descriptor(os.open(path, os.O_RDONLY)))
+                _follow(path, open_to_follow(path))
         except Exception as error:  # noqa: BLE001 - whatever it is, the child's work is not ours to end
             message = f"this child process does not record: {type(error).__name__}: {error}"
             warnings.warn(message, StepscopeWarning, stacklevel=2)

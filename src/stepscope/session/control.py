@@ -25,7 +25,7 @@ try:
 except ImportError:  # no POSIX locks here
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Closed", "ControlFile", "Descriptor", "Follower", "Opened", "Run", "State"]
+__all__ = ["Closed", "ControlFile", "Descriptor", "Follower", "Opened", "Run", "State", "open_to_follow"]
 
 SLOT_BYTES = 1 << 16
 HEAD_BYTES = 8
@@ -38,13 +38,13 @@ class Run(NamedTuple):
 
     Attributes:
         pid, process: the profile's process.
-        options: attributes of a Recording.
+        options: of a Recording, pickled, in base 64.
         handler: what `TraceHandler.described` gives.
     """
 
     pid: int
     process: str
-    options: dict[str, Any]
+    options: str
     handler: dict[str, Any]
 
 
@@ -164,6 +164,20 @@ class ControlFile:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)  # noqa: PTH108 - a path that is text everywhere else
             self.file.close()
+
+
+def open_to_follow(path: str) -> Descriptor:
+    """Open a control file to read it.
+
+    Raises:
+        FileNotFoundError: its process has ended.
+        OSError: it cannot be opened, or is somebody else's.
+    """
+    file = Descriptor(os.open(path, os.O_RDONLY | os.O_NOFOLLOW))
+    if os.fstat(file.number).st_uid != os.geteuid():  # what is in it will be believed
+        file.close()
+        raise PermissionError(errno.EPERM, f"{path} belongs to another user")
+    return file
 
 
 class Follower:

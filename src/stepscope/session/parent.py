@@ -41,7 +41,7 @@ class Parent(Stepping):
         if handler is not None:
             from stepscope.session.children import Children
 
-            self._children = Children(vars(self), handler)
+            self._children = Children(self._options, handler)
 
     def _dismiss(self) -> None:
         """The run is over."""

@@ -7,13 +7,23 @@ on a thread end out of order, and what overlaps is laid out later.
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Paired, PairedCounters, PairedFlows, StepMark
-from stepscope.core.twin.records import Count, FlowPoint, Key, Payload, SealedThread, SealedWindow
+from stepscope.core.rows import (
+    ANNOTATION,
+    CUT,
+    INSTANT,
+    SLICE,
+    Columns,
+    Label,
+    Paired,
+    PairedCounters,
+    PairedFlows,
+    StepMark,
+)
+from stepscope.core.twin.records import Count, Finish, FlowPoint, Key, Payload, SealedThread, SealedWindow
 from stepscope.core.twin.recycle import same_as
 
 __all__ = ["pair"]
 
-CATEGORY = "user_annotation"
 # What a flow is called whose first point is not in the window.
 FLOW = "flow"
 
@@ -54,7 +64,7 @@ class _Pairing:
         self.opened, self.closed = window.start, window.stop
         self.shift_ns = shift_ns
         self.columns = Columns.empty()
-        self.strings: dict[str, int] = {"": 0, CATEGORY: 1, FLOW: 2}
+        self.strings: dict[str, int] = {"": 0, ANNOTATION: 1, FLOW: 2}
         self.threads: list[tuple[int, str]] = []
         self.args: dict[int, Mapping[str, Any]] = {}
         self.open: dict[Hashable, list[int]] = {}
@@ -80,7 +90,7 @@ class _Pairing:
         self.open = {}
         dropped = sealed.dropped
         for begun in sealed.begun:
-            self.begin(begun.key, begun.name, begun.args, self.inside(begun.tick), SLICE | CUT if begun.cut else SLICE)
+            self.begin(begun.key, begun.label, begun.args, self.inside(begun.tick), SLICE | CUT if begun.cut else SLICE)
         records = sealed.records
         for index in range(0, len(records), 2):
             tick, what = records[index], records[index + 1]
@@ -98,7 +108,7 @@ class _Pairing:
     def record(self, what: Any, tick: int) -> None:
         """Read a record that ends nothing."""
         if type(what) is Payload:
-            self.begin(what.key, what.name, what.args, tick, INSTANT if what.instant else SLICE)
+            self.begin(what.key, what.label, what.args, tick, INSTANT if what.instant else SLICE)
         elif type(what) is Count:
             series = self.series.setdefault(what.series, len(self.series))
             self.counters.ts.append(tick + self.shift_ns)
@@ -109,7 +119,7 @@ class _Pairing:
             if what.name is not None:
                 self.flow_names[what.flow] = what.name
         else:
-            self.begin(what, what.name, None, tick, SLICE)
+            self.begin(what, what.label, None, tick, SLICE)
 
     def inside(self, tick: int) -> int:
         """A thread may have read the clock just outside the window that its record fell into."""
@@ -127,10 +137,11 @@ class _Pairing:
             flows.names.append(name_id)
         return flows
 
-    def row(self, name: str, tick: int, kind: int) -> int:
+    def row(self, label: str | Label, tick: int, kind: int) -> int:
         row = len(self.columns.ts)
-        name_id = self.strings.setdefault(name, len(self.strings))
-        values = (tick + self.shift_ns, 0, name_id, self.strings[CATEGORY], 0, len(self.threads), kind)
+        texts = (label, ANNOTATION, "") if type(label) is str else label
+        name, cat, site = (self.strings.setdefault(text, len(self.strings)) for text in texts)
+        values = (tick + self.shift_ns, 0, name, cat, site, len(self.threads), kind)
         for column, value in zip(self.columns, values, strict=True):
             column.append(value)
         return row
@@ -138,17 +149,20 @@ class _Pairing:
     def finish_row(self, row: int, tick: int) -> None:
         self.columns.dur[row] = tick + self.shift_ns - self.columns.ts[row]
 
-    def begin(self, key: Key, name: str, args: dict[str, Any] | None, tick: int, kind: int) -> None:
-        row = self.row(name, tick, kind)
+    def begin(self, key: Key, label: str | Label, args: dict[str, Any] | None, tick: int, kind: int) -> None:
+        row = self.row(label, tick, kind)
         if args:
             self.args[row] = args
         if kind != INSTANT:
             self.open.setdefault(same_as(key), []).append(row)
 
-    def finish(self, key: Key, tick: int) -> bool:
+    def finish(self, what: Key | Finish, tick: int) -> bool:
         """End the innermost span that this is; False if its begin was dropped."""
-        rows = self.open.get(same_as(key))
+        rows = self.open.get(same_as(what.key if isinstance(what, Finish) else what))
         if not rows:
             return False
-        self.finish_row(rows.pop(), tick)
+        row = rows.pop()
+        self.finish_row(row, tick)
+        if isinstance(what, Finish) and what.args:
+            self.args[row] = {**self.args.get(row, {}), **what.args}
         return True

@@ -21,6 +21,7 @@ from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, 
 from stepscope.core.values import weight
 
 if TYPE_CHECKING:
+    from stepscope.core.rows import Label
     from stepscope.core.twin.span import SpanWithArgs
 
 __all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Window", "adopt_thread", "open_window", "seal", "take_open"]
@@ -143,7 +144,7 @@ class Buffer:
         self.records: list[Any] = []
         self.put: Callable[[tuple[int, Any]], None] = self.records.extend
         self.begun: list[Key | Begun] = []
-        self.frozen: dict[int, tuple[str, dict[str, Any] | None, int]] = {}
+        self.frozen: dict[int, tuple[str | Label, dict[str, Any] | None, int]] = {}
         self.dropped = 0
 
     def join(self, window: Window) -> None:
@@ -190,7 +191,7 @@ class Buffer:
 
     def _begun(self, window: Window, key: Key) -> Begun:
         if not isinstance(key, ref):
-            return Begun(window.start, key, key.name, None, 0, cut=True)
+            return Begun(window.start, key, key.label, None, 0, cut=True)
         if id(key) not in self.frozen:  # it began while the others were asked
             self.frozen[id(key)] = _freeze(window, key)
         return Begun(window.start, key, *self.frozen[id(key)], cut=True)
@@ -224,14 +225,14 @@ STATE = _State()
 LOCAL = threading.local()
 
 
-def _freeze(window: Window, key: "ref[SpanWithArgs]") -> tuple[str, dict[str, Any] | None, int]:
-    """Name, arguments as far as there is room for them, and what they took off the budget, of an open span."""
+def _freeze(window: Window, key: "ref[SpanWithArgs]") -> tuple["str | Label", dict[str, Any] | None, int]:
+    """Label, arguments as far as there is room for them, and what they took off the budget, of an open span."""
     span = key()
     if span is None:
         return "", None, 0
     args = span.frozen_args()
-    size_bytes = weight(args) + weight(span.name)
-    return (span.name, args, size_bytes) if window.take(size_bytes) else (span.name, None, 0)
+    size_bytes = weight(args) + weight(span.label)
+    return (span.label, args, size_bytes) if window.take(size_bytes) else (span.label, None, 0)
 
 
 def _name_of(thread: threading.Thread | None) -> str:

@@ -6,6 +6,7 @@ A thread puts two list items an event, in one call, so that neither a signal nor
     ~tick      span       the span ends (~ keeps a tick of 0 apart from its end)
     tick       Payload    a span with arguments begins, or an instant
     ~tick      key        a span with arguments ends
+    ~tick      Finish     the same, and brings more of them
     tick       Count      a counter's value
     tick       FlowPoint  a flow goes through this point
 
@@ -18,9 +19,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 if TYPE_CHECKING:
     from weakref import ref
 
+    from stepscope.core.rows import Label
     from stepscope.core.twin.span import Span, SpanWithArgs
 
-__all__ = ["RECORD_BYTES", "Begun", "Count", "FlowPoint", "Key", "Payload", "SealedThread", "SealedWindow", "size_of"]
+__all__ = [
+    "RECORD_BYTES",
+    "Begun",
+    "Count",
+    "Finish",
+    "FlowPoint",
+    "Key",
+    "Payload",
+    "SealedThread",
+    "SealedWindow",
+    "size_of",
+]
 
 # What tells a span from others: itself, or with arguments the weak reference to it.
 Key = Union["Span", "ref[SpanWithArgs]"]
@@ -33,10 +46,18 @@ class Payload(NamedTuple):
     """A record that carries arguments: a span's begin, or an instant; size_bytes is what it takes besides a record."""
 
     key: Key
-    name: str
+    label: "str | Label"
     args: dict[str, Any] | None
     size_bytes: int
     instant: bool
+
+
+class Finish(NamedTuple):
+    """The end of a span with arguments that brings more of them."""
+
+    key: Key
+    args: dict[str, Any]
+    size_bytes: int
 
 
 class Count(NamedTuple):
@@ -60,7 +81,7 @@ class Begun(NamedTuple):
 
     tick: int
     key: Key
-    name: str
+    label: "str | Label"
     args: dict[str, Any] | None
     size_bytes: int
     cut: bool
@@ -100,4 +121,4 @@ class SealedWindow(NamedTuple):
 
 def size_of(what: Any) -> int:
     """What a record takes besides its place among the records."""
-    return what.size_bytes if isinstance(what, (Payload, Count, FlowPoint)) else 0
+    return what.size_bytes if isinstance(what, (Payload, Finish, Count, FlowPoint)) else 0
