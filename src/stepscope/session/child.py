@@ -126,14 +126,16 @@ class Child:
             warnings.warn(self._to_say.pop(0), StepscopeWarning, stacklevel=2)
 
     def _go_on(self, state: State) -> None:
+        begins = False
+        if self.recording is not None and self.recording.run != state.run:
+            self.recording.close(state.closed)
+            self.recording = None
+        if self.recording is None and state.run is not None:
+            self.recording, begins = ChildRecording(state.run, self), True
         if self.recording is not None:
             self.recording.follow(state)
-            if state.run != self.recording.run:
-                self.recording = None
-        if self.recording is None and state.run is not None:
-            self.recording = ChildRecording(state.run, self)
-            self.recording.follow(state)
-            self.recording.begin_steps()
+            if begins:
+                self.recording.begin_steps()
 
     def _end(self) -> None:
         """Follow no more; the parent is gone, or this process is going."""

@@ -59,9 +59,10 @@ class Children:
             _Here.control = ControlFile()
             util.Finalize(None, _Here.control.remove, exitpriority=AFTER_THE_LAST)
         self.control = _Here.control
+        self.control.runs += 1
         # What a child needs to know is found out before a fork, which may come in the middle of any import.
         origin = origin_here("", {}, {})
-        self._state = State(Run(origin.pid, origin.process, shared, handler.described()))
+        self._state = State(Run(self.control.runs, origin.pid, origin.process, shared, handler.described()))
         self._window = 0
         self._is_lost = False
         self._publish(self._state)

@@ -13,8 +13,8 @@ import contextlib
 import errno
 import json
 import os
-import tempfile
 import zlib
+from tempfile import mkstemp
 from typing import Any, NamedTuple
 
 from stepscope.core.clock import Clocks
@@ -37,11 +37,13 @@ class Run(NamedTuple):
     """A started profile, as its children need to know it.
 
     Attributes:
+        number: no other run of this control file has it.
         pid, process: the profile's process.
         options: of a Recording, pickled, in base 64.
         handler: what `TraceHandler.described` gives.
     """
 
+    number: int
     pid: int
     process: str
     options: str
@@ -117,6 +119,7 @@ class ControlFile:
 
     Attributes:
         path: for children that inherit no descriptor.
+        runs: how many there were.
         file: it, open.
 
     Raises:
@@ -128,11 +131,12 @@ class ControlFile:
             message = "children= needs POSIX record locks, which this platform does not have. Leave it out."
             raise LifecycleError(message)
         try:
-            number, self.path = tempfile.mkstemp(prefix="stepscope-", suffix=".control")
+            number, self.path = mkstemp(prefix="stepscope-", suffix=".control")
         except OSError as error:
             message = f"children= needs a temporary file, which cannot be made: {error}. Set TMPDIR to another folder."
             raise LifecycleError(message) from error
         self.file = Descriptor(number)
+        self.runs = 0
         self._pid = os.getpid()
         self._generation = 0
         self._lock(0)
