@@ -1,5 +1,6 @@
 """Children: processes that record in the cycles of the one that started them, whichever way that was."""
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ from textwrap import dedent
 
 import pytest
 
+from cli_runner import stepscope
 from family import PATIENCE_S
 from law import assert_file_is
 from stepscope import Trace, profile, read, trace_handler
@@ -654,6 +656,47 @@ def test_without_the_option_nothing_of_it_is_there(tmp_path: Path) -> None:
     )
 
     assert (done.stdout, done.stderr) == ("[]\n[]\n", "")
+
+
+def test_folders_with_children_in_them_are_compared_process_by_process(tmp_path: Path) -> None:
+    program = """
+        def work(pipe, names):
+            for cycle in range(2):
+                record(cycle, *names)
+                pipe.send(cycle)
+                family.wait_closed(cycle)
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context("fork")
+            with followed(2) as prof:
+                pipes, processes = [], []
+                for name, *names in map(str.split, sys.argv[1:]):
+                    ours, theirs = context.Pipe()
+                    processes.append(context.Process(target=work, args=(theirs, names), name=name))
+                    processes[-1].start()
+                    pipes.append(ours)
+                for step in range(6):
+                    assert step not in (2, 5) or [received(pipe) for pipe in pipes]
+                    prof.step()
+            for process in processes:
+                process.join(family.PATIENCE_S)
+    """
+    logs = []
+    for number, children in enumerate(
+        (("loader decode", "saver write"), ("loader decode crop", "saver write", "extra tick"))
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert run(folder, program, *children).stderr == ""
+        logs.append(folder / "log")
+
+    for log in logs:
+        same = stepscope("diff", log, log, "--no-timings")
+        assert (same.exit_code, same.stderr) == (0, ""), "a run and its children are one run"
+    found = stepscope("diff", *logs, "--no-timings", "--format", "json")
+    assert found.exit_code == 1
+    findings = [(one["kind"], one["where"]["process"], one["name"]) for one in json.loads(found.stdout)["findings"]]
+    assert findings == [("new", "", "extra"), ("added", "loader", "crop")]
 
 
 @pytest.mark.parametrize(
