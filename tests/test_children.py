@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
 
 import pytest
@@ -49,11 +50,12 @@ def run(folder: Path, program: str, *args: str) -> subprocess.CompletedProcess[s
     """Run a program and wait for everybody who holds its output: its children too."""
     path = folder / "program.py"
     path.write_text(PRELUDE + dedent(program))
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join((str(SOURCE), str(TESTS))), "TMPDIR": str(folder / "tmp")}
-    (folder / "tmp").mkdir(exist_ok=True)
     command = [sys.executable, str(path), *args]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, timeout=2 * PATIENCE_S)
-    assert list((folder / "tmp").glob("*.control")) == [], "a control file was left"
+    paths = os.pathsep.join((str(SOURCE), str(TESTS)))
+    with TemporaryDirectory() as folder_of_control:  # a short name: the fork server's socket is in it
+        environ = {**os.environ, "PYTHONPATH": paths, "TMPDIR": folder_of_control}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, timeout=2 * PATIENCE_S)
+        assert list(Path(folder_of_control).glob("*.control")) == [], "a control file was left"
     return done
 
 
