@@ -62,7 +62,12 @@ class SourceRow(NamedTuple):
     wanted: Callable[[Mapping[str, Any]], bool]
 
 
-SOURCES: tuple[SourceRow, ...] = ()
+SOURCES: tuple[SourceRow, ...] = (
+    SourceRow("memory", "stepscope.record.memory", "MemorySampler", lambda options: bool(options["profile_memory"])),
+    SourceRow("cpu time", "stepscope.record.besides", "CpuTime", lambda options: bool(options["with_cpu_time"])),
+    SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),
+    SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
+)
 
 
 def start_sources(options: Mapping[str, Any]) -> list[Source]:
