@@ -488,6 +488,39 @@ def test_steps_in_a_child_are_its_own(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_what_is_recorded_besides_spans_is_recorded_in_children_too(tmp_path: Path, method: str) -> None:
+    done = run(
+        tmp_path,
+        """
+        import gc
+
+        def work():
+            gc.disable()
+            record(0, "work")
+            gc.collect()
+
+        if __name__ == "__main__":
+            gc.disable()
+            with followed(1, profile_memory=True, record_gc=True) as prof:
+                prof.step()
+                prof.step()
+                process = multiprocessing.get_context(sys.argv[1]).Process(target=work)
+                process.start()
+                process.join(family.PATIENCE_S)
+                print(process.exitcode)
+                prof.step()
+        """,
+        method,
+    )
+
+    assert (done.stdout, done.stderr) == ("0\n", "")
+    (trace,) = [trace for (process, _), trace in written(tmp_path / "log").items() if process != "program.py"]
+    assert {"work", "gc"} <= {re.sub(r"\W.*", "", row.name).lower() for row in trace}
+    assert len(trace.counters.ts)
+    assert {track.process for track in trace.tracks} == {trace.origin.process}
+
+
 def test_a_profile_of_the_childs_own_goes_first(tmp_path: Path) -> None:
     done = run(
         tmp_path,

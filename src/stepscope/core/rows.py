@@ -117,6 +117,9 @@ class StepMark(NamedTuple):
     """A step of the profiled program, on the thread that began it; ticks of the spans' clock.
 
     Steps are kept beside the records: the thread that ends one need not be the one that began it.
+
+    Attributes:
+        args: frozen; None or empty for none.
     """
 
     name: str
@@ -124,6 +127,7 @@ class StepMark(NamedTuple):
     end: int
     tid: int
     thread: str
+    args: dict[str, Any] | None = None
 
 
 class PairedCounters(NamedTuple):

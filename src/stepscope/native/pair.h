@@ -42,7 +42,7 @@ typedef struct {
     uint64_t start, end;
     uint32_t name;
     unsigned long tid;
-    PyObject *thread; /* borrowed */
+    PyObject *thread, *args; /* borrowed; args may be NULL */
     int used;
 } step_t;
 

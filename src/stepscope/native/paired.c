@@ -54,18 +54,23 @@ static void series_places(const window_t *window, uint32_t *series) {
 
 static int steps_prepare(PyObject *steps, PyObject *strings, needs_t *needs) {
     for (size_t i = 0; i < needs->step_count; i++) {
-        PyObject *name, *thread;
+        PyObject *name, *thread, *args;
         step_t *step = &needs->steps[i];
         unsigned long long start, end;
-        if (!PyArg_ParseTuple(PySequence_Fast_GET_ITEM(steps, (Py_ssize_t)i), "UKKkU", &name, &start, &end, &step->tid,
-                              &thread))
+        if (!PyArg_ParseTuple(PySequence_Fast_GET_ITEM(steps, (Py_ssize_t)i), "UKKkUO", &name, &start, &end,
+                              &step->tid, &thread, &args))
             return -1;
+        if (args != Py_None && !PyDict_Check(args)) {
+            PyErr_SetString(PyExc_TypeError, "the arguments of a step must be a dict or None");
+            return -1;
+        }
         int64_t id = string_id(strings, name);
         if (id < 0) return -1;
         step->name = (uint32_t)id;
         step->start = start;
         step->end = end;
         step->thread = thread;
+        step->args = args == Py_None ? NULL : args;
         step->used = 0;
     }
     return 0;

@@ -20,6 +20,7 @@ from multiprocessing import util
 from stepscope.core import kernels
 from stepscope.core.clock import read_clocks
 from stepscope.model.errors import ExportError, LifecycleError, StepscopeWarning
+from stepscope.record.sources import import_sources
 from stepscope.record.where import child_name
 from stepscope.session.control import Closed, Descriptor, Follower, Opened, Run, State
 from stepscope.session.handlers import for_child
@@ -151,7 +152,8 @@ class ChildRecording(Stepping):
         super().__init__(**pickle.loads(base64.b64decode(run.options)))  # noqa: S301 - this user's own
         self.run = run
         self._child = child
-        # Made now, for it imports: the program may fork at any time later on, but not in here.
+        # Now, for both import: the program may fork at any time later on, but not in here.
+        import_sources(self._options)
         self._handler = for_child(run.handler)
         self._called_after = self._handler.worker_name
         self._opened: Opened | None = None

@@ -16,6 +16,7 @@ from typing import Any
 
 from stepscope.model.errors import StepscopeWarning
 from stepscope.model.trace import Origin
+from stepscope.record.sources import import_sources
 from stepscope.record.where import origin_here
 from stepscope.session.child import Child
 from stepscope.session.control import Closed, ControlFile, Descriptor, Opened, Run, State, open_to_follow
@@ -62,6 +63,7 @@ class Children:
         self.control.runs += 1
         # What a child needs to know is found out before a fork, which may come in the middle of any import.
         origin = origin_here("", {}, {})
+        import_sources(options)
         self._state = State(Run(self.control.runs, origin.pid, origin.process, shared, handler.described()))
         self._window = 0
         self._is_lost = False
