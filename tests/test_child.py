@@ -279,7 +279,7 @@ def test_without_a_folder_for_the_control_file_children_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(LifecycleError, match=r"children= needs a temporary file, which cannot be made: .*Set TMPDIR"):
+    with pytest.raises(LifecycleError, match=r"children= needs a temporary file with locks: .*Set TMPDIR"):
         ControlFile()
 
 

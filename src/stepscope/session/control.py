@@ -130,17 +130,17 @@ class ControlFile:
         if fcntl is None:
             message = "children= needs POSIX record locks, which this platform does not have. Leave it out."
             raise LifecycleError(message)
-        try:
-            number, self.path = mkstemp(prefix="stepscope-", suffix=".control")
-        except OSError as error:
-            message = f"children= needs a temporary file, which cannot be made: {error}. Set TMPDIR to another folder."
-            raise LifecycleError(message) from error
-        self.file = Descriptor(number)
         self.runs = 0
         self._pid = os.getpid()
         self._generation = 0
-        self._lock(0)
-        self._write(_packed(0, State()))
+        try:
+            number, self.path = mkstemp(prefix="stepscope-", suffix=".control")
+            self.file = Descriptor(number)
+            self._lock(0)
+            self._write(_packed(0, State()))
+        except OSError as error:
+            message = f"children= needs a temporary file with locks: {error}. Set TMPDIR to another folder."
+            raise LifecycleError(message) from error
 
     def publish(self, state: State) -> None:
         """Let the children know.
