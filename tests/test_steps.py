@@ -1,188 +1,129 @@
-"""Which task ran when: a slice on the thread's own track for each step of a task."""
+"""Steps' arguments: on their slice, in their step, and nowhere else."""
 
-import asyncio
-import contextlib
-import sys
-from asyncio.events import Handle
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clock import FakeClock
-from conftest import row_named
-from stepscope import profile, record_function
-from stepscope.model.trace import CUT, SLICE, Trace
-from stepscope.record.steps import CATEGORY
+from stepscope import ProfilerAction, annotate_step, profile, read, record_function, trace_handler
+from stepscope.model.trace import CUT
+
+NONE, WARMUP, RECORD, SAVE = ProfilerAction
 
 
-def steps(trace: Trace) -> list[tuple[str, int, int, int]]:
-    """(task, ts, dur, kind) of each step."""
-    assert {row.track.kind for row in trace if row.cat == CATEGORY} <= {"thread"}
-    return [(row.name, row.ts, row.dur, row.kind) for row in trace if row.cat == CATEGORY]
+def args_of(prof: profile) -> dict[str, dict[str, Any]]:
+    return {row.name: dict(row.args) for session in prof.sessions for row in session.trace}
 
 
-async def named(*coroutines: tuple[str, Any]) -> None:
-    loop = asyncio.get_running_loop()
-    await asyncio.gather(*(loop.create_task(coroutine, name=name) for name, coroutine in coroutines))
+def test_arguments_are_on_the_slice_of_the_step_that_ran_and_in_both_files(tmp_path: Path, clock: FakeClock) -> None:
+    actions = [NONE, RECORD, SAVE, WARMUP, SAVE]
+    handler = trace_handler(tmp_path)
+    with profile(schedule=actions.__getitem__, on_trace_ready=handler, keep_sessions=9) as prof:
+        for step in range(4):
+            with record_function(f"work {step}"):
+                annotate_step(step=step, lost=0)
+                annotate_step(lost=step / 4, sizes=[step, 8], what=ValueError)
+                clock.now += 5
+            prof.step()
+        prof.annotate_step(last=True)
+
+    found = args_of(prof)
+    assert found == {
+        **{f"work {step}": {} for step in (1, 2)},
+        **{
+            f"ProfilerStep#{step}": {
+                "step": step,
+                "lost": step / 4,
+                "sizes": [step, 8],
+                "what": "<class 'ValueError'>",
+            }
+            for step in (1, 2)
+        },
+        "ProfilerStep#4": {"last": True},
+    }
+    for path in handler.paths:
+        trace = read(path)
+        assert {row.name: row.args for row in trace} == {row.name: found[row.name] for row in trace}
 
 
-def test_each_stretch_of_a_task_from_await_to_await_is_a_slice_of_its_thread(clock: FakeClock) -> None:
-    async def task(first: int, then: int) -> None:
-        with record_function("held"):
-            clock.now += first
-            await asyncio.sleep(0)
-            clock.now += then
+def test_arguments_are_frozen_when_they_are_given(clock: FakeClock) -> None:
+    sizes = [1, 2]
+    with profile(schedule=lambda _: SAVE) as prof:
+        annotate_step(sizes=sizes)
+        sizes.append(3)
 
-    with profile(record_tasks=True) as prof, record_function("run"):
-        asyncio.run(named(("a", task(1, 10)), ("b", task(2, 20))))
-
-    assert [row for row in steps(prof.trace) if row[0] in "ab"] == [
-        ("a", 0, 1, SLICE),
-        ("b", 1, 2, SLICE),
-        ("a", 3, 10, SLICE),
-        ("b", 13, 20, SLICE),
-    ]
-    run = row_named(prof.trace, "run")
-    assert all(run.ts <= row.ts and row.ts + row.dur <= run.ts + run.dur for row in prof.trace)
-    assert prof.trace.problems == ()
+    assert args_of(prof) == {"ProfilerStep#0": {"sizes": [1, 2]}}
 
 
-def test_a_task_without_spans_shows_its_steps_and_one_that_fails_does_too(clock: FakeClock) -> None:
-    async def fails() -> None:
-        clock.now += 1
-        await asyncio.sleep(0)
-        clock.now += 2
-        raise ValueError
+def test_another_thread_annotates_the_step_of_the_program(clock: FakeClock) -> None:
+    with profile(schedule=lambda _: SAVE) as prof:
+        thread = threading.Thread(target=annotate_step, kwargs={"from": "another thread"})
+        thread.start()
+        thread.join()
 
-    with profile(record_tasks=True) as prof, contextlib.suppress(ValueError):
-        asyncio.run(named(("failing", fails())))
-
-    assert [row for row in steps(prof.trace) if row[0] == "failing"] == [
-        ("failing", 0, 1, SLICE),
-        ("failing", 1, 2, SLICE),
-    ]
+    assert args_of(prof) == {"ProfilerStep#0": {"from": "another thread"}}
 
 
-def test_a_step_that_is_running_when_the_window_ends_is_cut(clock: FakeClock) -> None:
-    async def main() -> Trace:
-        task = asyncio.current_task()
-        assert task is not None
-        task.set_name("main")
-        with profile(record_tasks=True) as prof:
-            await asyncio.sleep(0)
-            clock.now += 3
-        clock.now += 4
-        return prof.trace
-
-    assert [row for row in steps(asyncio.run(main())) if row[0] == "main"] == [("main", 0, 3, SLICE | CUT)]
-
-
-def test_callbacks_that_are_no_steps_show_none() -> None:
-    async def main() -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        task.set_name("main")
-        asyncio.get_running_loop().call_soon(task.get_name)  # a method of a task, but no step of it
-        with record_function("held"):
-            await asyncio.sleep(0)
-
-    with profile(record_tasks=True) as prof:
-        asyncio.run(main())
-
-    assert [name for name, *_ in steps(prof.trace) if name == "main"] == ["main"]  # its second step
-
-
-def test_the_handle_is_as_it_was_when_nothing_is_recorded() -> None:
-    before = vars(Handle)["_run"]
-    with profile(record_tasks=True):
-        assert vars(Handle)["_run"] is not before
-    assert vars(Handle)["_run"] is before
-    with profile():
-        assert vars(Handle)["_run"] is before
-
-
-def test_who_replaces_the_handle_meanwhile_keeps_it_and_loses_nothing() -> None:
-    before = vars(Handle)["_run"]
-    seen: list[int] = []
-    prof = profile(record_tasks=True)
+def test_a_step_that_the_windows_end_cuts_keeps_its_arguments(clock: FakeClock) -> None:
+    prof = profile(schedule=lambda _: NONE)
     prof.start()
-    ours = vars(Handle)["_run"]
+    prof.start_trace()
+    clock.now += 5
+    annotate_step(lost=0.5)
+    prof.stop_trace()
+    annotate_step(lost=0.25)
+    prof.stop()
 
-    def theirs(handle: Any) -> None:
-        seen.append(1)
-        ours(handle)
-
-    Handle._run = theirs  # type: ignore[method-assign,assignment] # noqa: SLF001
-    try:
-        prof.stop()
-        assert vars(Handle)["_run"] is theirs
-        asyncio.run(asyncio.sleep(0))
-        assert seen
-    finally:
-        Handle._run = before  # type: ignore[method-assign] # noqa: SLF001
+    (row,) = prof.trace
+    assert (row.name, row.kind & CUT, row.args) == ("ProfilerStep#0", CUT, {"lost": 0.5})
 
 
-def test_a_span_has_the_cpu_time_of_its_own_task_only() -> None:
-    def burn(rounds: int) -> int:
-        return sum(range(rounds))
+def test_where_no_step_is_recorded_nothing_happens(clock: FakeClock) -> None:
+    class Untouchable:
+        def __repr__(self) -> str:
+            raise AssertionError
 
-    async def held() -> None:
-        with record_function("held"):
-            await asyncio.sleep(0)
-            burn(1000)
-            await asyncio.sleep(0)
+    annotate_step(no=Untouchable())
+    with profile(schedule=lambda step: [NONE, WARMUP, SAVE][step]) as prof:
+        for _ in range(2):
+            annotate_step(no=Untouchable())
+            prof.step()
+    with profile() as whole:
+        annotate_step(no=Untouchable())
+        with record_function("work"):
+            pass
 
-    async def burns() -> None:
-        await asyncio.sleep(0)
-        burn(3_000_000)
-        with record_function("burns"):
-            burn(3_000_000)
-
-    with profile(with_cpu_time=True) as prof:
-        asyncio.run(named(("held", held()), ("burning", burns())))
-
-    spent = {row.name: row.args["thread_time_ns"] for row in prof.trace}
-    assert row_named(prof.trace, "held").dur > spent["burns"]
-    assert 0 < spent["held"] < spent["burns"] / 4
-    assert steps(prof.trace) == []
+    assert args_of(prof) == {"ProfilerStep#2": {}}
+    assert args_of(whole) == {"work": {}}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not there")
-def test_uvloops_tasks_have_lanes_and_the_trace_says_that_their_steps_are_not_seen(clock: FakeClock) -> None:
-    uvloop = pytest.importorskip("uvloop")
+def test_wrong_use_is_an_error_at_the_call(clock: FakeClock) -> None:
+    with profile(schedule=lambda _: SAVE) as prof:
+        with pytest.raises(TypeError, match="positional argument"):
+            annotate_step({"lost": 0})  # type: ignore[call-arg]
+        annotate_step()
 
-    async def task(first: int) -> None:
-        with record_function("held"):
-            clock.now += first
-            await asyncio.sleep(0)
-            clock.now += 10
-
-    async def both() -> None:
-        await named(("a", task(1)), ("b", task(2)))
-
-    with profile(record_tasks=True) as prof:
-        loop = uvloop.new_event_loop()
-        loop.run_until_complete(both())
-        loop.close()
-
-    assert [(row.track.kind, row.track.name, row.ts, row.dur) for row in prof.trace] == [
-        ("task", "a", 0, 13),
-        ("task", "b", 1, 22),
-    ]
-    assert [problem.kind for problem in prof.trace.problems] == ["steps"]
+    assert args_of(prof) == {"ProfilerStep#0": {}}
 
 
-def test_both_files_show_lanes_and_steps_alike(tmp_path: Path) -> None:
-    async def task(name: str) -> None:
-        async with record_function("held", of=name):
-            await asyncio.sleep(0)
-            with record_function("inside"):
-                await asyncio.sleep(0)
+def test_a_trace_does_not_change_with_what_comes_too_late(clock: FakeClock) -> None:
+    class Slow:
+        def __repr__(self) -> str:
+            prof.step()
+            return "slow"
 
-    with profile(record_tasks=True) as prof:
-        asyncio.run(named(("a", task("a")), ("b", task("b")), ("b", task("c"))))
-    prof.export_chrome_trace(tmp_path / "tasks.json")  # each is loaded, row by row
-    prof.export_perfetto_trace(tmp_path / "tasks.pftrace")
+    with profile(schedule=lambda _: SAVE, keep_sessions=9) as prof:
+        annotate_step(early=1)
+        annotate_step(late=Slow())
 
-    assert {track.name for track in prof.trace.tracks if track.kind == "task"} == {"a", "b"}
+    assert args_of(prof) == {"ProfilerStep#0": {"early": 1}, "ProfilerStep#1": {}}
+
+
+def test_steps_without_arguments_cost_the_trace_none(clock: FakeClock) -> None:
+    with profile(schedule=lambda _: SAVE) as prof:
+        pass
+
+    assert len(prof.trace) == 1
+    assert prof.trace.args == {}

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from stepscope.session.profile import profile
     from stepscope.session.schedule import ProfilerAction, explain, schedule
     from stepscope.session.session import Session
+    from stepscope.session.steps import annotate_step
 
     record_function = kernels.record_function
     instant = kernels.instant
@@ -61,6 +62,7 @@ __all__ = [
     "Diff",
     "Session",
     "Trace",
+    "annotate_step",
     "counter",
     "diff",
     "explain",
@@ -100,6 +102,7 @@ _ON_DEMAND = {
     "overlay": "stepscope.session.comparison",
     "tensorboard_trace_handler": "stepscope.session.handlers",
     "Session": "stepscope.session.session",
+    "annotate_step": "stepscope.session.steps",
     "Trace": "stepscope.model.trace",
     "explain": "stepscope.session.schedule",
     "trace_handler": "stepscope.session.handlers",

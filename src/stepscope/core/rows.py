@@ -119,8 +119,11 @@ class Flows(NamedTuple):
 class StepMark(NamedTuple):
     """A step of the profiled program, on the thread that began it; ticks of the spans' clock.
 
-    Steps are kept beside the records: the thread that ends one need not be the one that began it. `lane` is that of
-    the task that began it, as `kernels.lane_here` returned it.
+    Steps are kept beside the records: the thread that ends one need not be the one that began it.
+
+    Attributes:
+        args: frozen; None or empty for none.
+        lane: that of the task that began it, as `kernels.lane_here` returned it.
     """
 
     name: str
@@ -128,6 +131,7 @@ class StepMark(NamedTuple):
     end: int
     tid: int
     thread: str
+    args: dict[str, Any] | None = None
     lane: Any = None
 
 

@@ -1,6 +1,6 @@
 """Log folders: their recorded cycles, each once, whatever formats it is there in, and which run it is of.
 
-A run is one execution of a program; it has a cycle, or several, for each of its ranks.
+A run is one execution of a program; it has a cycle, or several, for each of its ranks, and for their child processes.
 """
 
 from collections.abc import Callable, Iterable
@@ -32,15 +32,19 @@ class Recorded(NamedTuple):
 
     @property
     def run(self) -> tuple[object, ...]:
-        """What the cycles of one rank of one run share: host and pid; a file that does not say is a run of its own."""
+        """What the cycles of one rank of one run share, those of its child processes too: host and profile's pid.
+
+        A file that does not say is a run of its own.
+        """
         origin = self.trace.origin
-        return (origin.rank, origin.host, origin.pid) if origin.host and origin.pid else (origin.rank, self.path)
+        pid = origin.session.get("profile_pid", origin.pid)
+        return (origin.rank, origin.host, pid) if origin.host and pid else (origin.rank, self.path)
 
     @property
     def cycle(self) -> object:
         """What is the same for two files of one cycle; a trace without an id is nothing but itself."""
         origin = self.trace.origin
-        return (self.run, origin.trace_id, origin.base_ns) if origin.trace_id else self.path
+        return (self.run, origin.pid, origin.trace_id, origin.base_ns) if origin.trace_id else self.path
 
 
 def is_trace(path: Path) -> bool:
@@ -94,7 +98,7 @@ def read_recorded(path: Path, read: Callable[[Path], Trace], newest: int | None 
 
 def _time(recorded: Recorded) -> tuple[int, str]:
     """When it was recorded; or, if the file does not say, written."""
-    return recorded.trace.origin.base_ns or recorded.path.stat().st_mtime_ns, recorded.path.name
+    return recorded.trace.origin.clocks.realtime_ns or recorded.path.stat().st_mtime_ns, recorded.path.name
 
 
 def _once(paths: Iterable[Path]) -> list[Path]:

@@ -250,7 +250,7 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
 
 /* ---- steps, flows ----------------------------------------------------------------------------------------- */
 
-static void steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid) {
+static int steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid) {
     for (size_t i = 0; i < count; i++) {
         if (steps[i].used || steps[i].tid != tid) continue;
         lane_set(p, steps[i].lane);
@@ -259,7 +259,9 @@ static void steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long 
         Py_ssize_t row = row_add(p, (label_t){steps[i].name, ANNOTATION, 0}, start, cut ? ROW_SLICE | ROW_CUT : ROW_SLICE);
         row_end(p, row, end);
         steps[i].used = 1;
+        if (args_add(p, row, steps[i].args) < 0) return -1;
     }
+    return 0;
 }
 
 static int by_flow(const void *a, const void *b) {
@@ -310,14 +312,13 @@ int window_read(pairing_t *p, needs_t *needs) {
         const sealed_thread_t *thread = &window->threads[t];
         thread_set(p, thread, NULL);
         p->cpu.known = p->stack = 0;
-        steps_read(p, needs->steps, needs->step_count, thread->tid);
-        if (thread_read(p, thread) < 0) return -1;
+        if (steps_read(p, needs->steps, needs->step_count, thread->tid) < 0 || thread_read(p, thread) < 0) return -1;
         needs->orphans[t] = p->orphans;
     }
     for (size_t i = 0; i < needs->step_count; i++) { /* on threads that recorded nothing else */
         if (needs->steps[i].used) continue;
         thread_set(p, NULL, &needs->steps[i]);
-        steps_read(p, needs->steps, needs->step_count, needs->steps[i].tid);
+        if (steps_read(p, needs->steps, needs->step_count, needs->steps[i].tid) < 0) return -1;
     }
     flows_name(p);
     return 0;

@@ -42,8 +42,8 @@ typedef struct {
     uint64_t start, end;
     uint32_t name;
     unsigned long tid;
-    PyObject *thread; /* borrowed */
-    uint32_t lane;    /* as in paired_track_t */
+    PyObject *thread, *args; /* borrowed; args may be NULL */
+    uint32_t lane;           /* as in paired_track_t */
     int used;
 } step_t;
 

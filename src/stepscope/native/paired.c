@@ -70,12 +70,16 @@ static int step_lane(needs_t *needs, PyObject *lane, uint32_t *id) {
 
 static int steps_prepare(PyObject *steps, PyObject *strings, needs_t *needs) {
     for (size_t i = 0; i < needs->step_count; i++) {
-        PyObject *name, *thread, *lane;
+        PyObject *name, *thread, *args, *lane;
         step_t *step = &needs->steps[i];
         unsigned long long start, end;
-        if (!PyArg_ParseTuple(PySequence_Fast_GET_ITEM(steps, (Py_ssize_t)i), "UKKkUO", &name, &start, &end, &step->tid,
-                              &thread, &lane))
+        if (!PyArg_ParseTuple(PySequence_Fast_GET_ITEM(steps, (Py_ssize_t)i), "UKKkUOO", &name, &start, &end,
+                              &step->tid, &thread, &args, &lane))
             return -1;
+        if (args != Py_None && !PyDict_Check(args)) {
+            PyErr_SetString(PyExc_TypeError, "the arguments of a step must be a dict or None");
+            return -1;
+        }
         if (lane != Py_None && step_lane(needs, lane, &step->lane) < 0) return -1;
         int64_t id = string_id(strings, name);
         if (id < 0) return -1;
@@ -83,6 +87,7 @@ static int steps_prepare(PyObject *steps, PyObject *strings, needs_t *needs) {
         step->start = start;
         step->end = end;
         step->thread = thread;
+        step->args = args == Py_None ? NULL : args;
         step->used = 0;
     }
     return 0;

@@ -14,7 +14,7 @@ from stepscope.model.trace import Problem
 if TYPE_CHECKING:
     from stepscope.model.build import TraceBuilder
 
-__all__ = ["SOURCES", "Harvest", "Source", "SourceRow", "start_sources", "stop_sources"]
+__all__ = ["SOURCES", "Harvest", "Source", "SourceRow", "import_sources", "start_sources", "stop_sources"]
 
 
 class Harvest(NamedTuple):
@@ -74,6 +74,13 @@ SOURCES: tuple[SourceRow, ...] = (
     SourceRow("steps", "stepscope.record.steps", "TaskSteps", _wants_steps),
     SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
 )
+
+
+def import_sources(options: Mapping[str, Any]) -> None:
+    """Import what the options ask for now: later on the program may fork, and in a fork an import may never end."""
+    for row in SOURCES:
+        if row.wanted(options):
+            import_module(row.module)
 
 
 def start_sources(options: Mapping[str, Any]) -> list[Source]:

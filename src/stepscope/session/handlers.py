@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from stepscope.core.values import legal_text
 from stepscope.formats.files import Format, format_named, write_as
@@ -15,7 +16,7 @@ from stepscope.session.recording import Recording
 from stepscope.session.session import Session
 from stepscope.session.writer import WRITER, Writing, write_now
 
-__all__ = ["TraceHandler", "tensorboard_trace_handler", "trace_handler"]
+__all__ = ["TraceHandler", "for_child", "tensorboard_trace_handler", "trace_handler"]
 
 # What a worker's name may not bring into a file's: separators, and what file systems and shells stumble over.
 _NOT_IN_A_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
@@ -38,7 +39,7 @@ class TraceHandler:
         dir_name: str | os.PathLike[str],
         worker_name: str | None,
         endings: Iterable[tuple[Format, str]],
-        stem: Callable[[str, Session], str],
+        stem: str,
         *,
         background: bool,
     ) -> None:
@@ -70,7 +71,7 @@ class TraceHandler:
             raise LifecycleError(message)
         # Asked for now, not when the handler was made: a forked child has a pid of its own.
         worker = _safe_name(self.worker_name or f"{session.origin.host}_{os.getpid()}")
-        stem = self.dir_name / self._stem(worker, session)
+        stem = self.dir_name / STEMS[self._stem](worker, session)
         trace = session.as_of_now()
         now = time.time_ns()
         files = [_File(trace, stem, (form, ending), now) for form, ending in self._endings]
@@ -80,6 +81,25 @@ class TraceHandler:
             prof.hand_over(writing)
         else:
             write_now(writing)
+
+    def described(self) -> dict[str, Any]:
+        """What `for_child` needs, as JSON-able values: a child process may stand in another folder."""
+        return {
+            "folder": str(self.dir_name.absolute()),
+            "worker": self.worker_name,
+            "endings": [(form.name, ending) for form, ending in self._endings],
+            "stem": self._stem,
+        }
+
+
+def for_child(described: dict[str, Any]) -> TraceHandler:
+    """The handler of a child process, which writes to the same folder; it needs a worker's name of its own.
+
+    Args:
+        described: as the parent's handler gives it.
+    """
+    endings = [(format_named(name), ending) for name, ending in described["endings"]]
+    return TraceHandler(described["folder"], described["worker"], endings, described["stem"], background=True)
 
 
 def trace_handler(
@@ -116,7 +136,7 @@ def trace_handler(
     if not endings:
         message = 'formats is empty: no file would be written. Use formats=("chrome", "perfetto").'
         raise ValueError(message)
-    return TraceHandler(dir_name, worker_name, endings, _stem, background=background)
+    return TraceHandler(dir_name, worker_name, endings, "cycle", background=background)
 
 
 def tensorboard_trace_handler(
@@ -128,12 +148,19 @@ def tensorboard_trace_handler(
     """
     form = format_named("chrome")
     ending = form.suffix + (".gz" if use_gzip else "")
-    return TraceHandler(dir_name, worker_name, [(form, ending)], lambda worker, _: worker, background=background)
+    return TraceHandler(dir_name, worker_name, [(form, ending)], "worker", background=background)
 
 
-def _stem(worker: str, session: Session) -> str:
+def _cycle_stem(worker: str, session: Session) -> str:
     steps = f"{session.first_step}-{session.last_step}"
     return f"{worker}_rank{session.origin.rank}_cycle{session.cycle}_steps{steps}"
+
+
+def _worker_stem(worker: str, _: Session) -> str:
+    return worker
+
+
+STEMS: dict[str, Callable[[str, Session], str]] = {"cycle": _cycle_stem, "worker": _worker_stem}
 
 
 class _File:

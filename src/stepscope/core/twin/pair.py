@@ -117,6 +117,8 @@ class _Pairing:
             start, end = max(step.start, self.opened), min(step.end, self.closed)
             row = self.row(step.name, start, SLICE if (start, end) == (step.start, step.end) else SLICE | CUT)
             self.finish_row(row, end)
+            if step.args:
+                self.args[row] = step.args
         if sealed is not None:
             self.records(sealed)
 
