@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "stepscope.cli.check",
     "convert": "stepscope.cli.convert",
     "diff": "stepscope.cli.diff",
+    "open": "stepscope.cli.open",
     "query": "stepscope.cli.query",
     "stats": "stepscope.cli.stats",
     "demo": "stepscope.cli.demo",
