@@ -321,5 +321,4 @@ def test_a_program_that_ends_without_stop_is_told_how_to_look(tmp_path: Path) ->
     assert done.returncode == 0
     (path,) = (tmp_path / "log").glob("*.pftrace")
     assert "the program ended without stop()" in done.stderr
-    if sys.version_info >= (3, 12):  # earlier ones start threads to the very end, and wait for none
-        assert f"the program has ended, so nothing can be served here. Use:  stepscope open {path}" in done.stderr
+    assert f"the program has ended, so nothing can be served here. Use:  stepscope open {path}" in done.stderr

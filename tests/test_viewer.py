@@ -7,6 +7,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Iterator
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_half_a_fetch_is_none(pool: ThreadPoolExecutor) -> None:
         with socket.create_connection(("127.0.0.1", parts.port or 0)) as half:
             half.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nOrigin: {UI}\r\n\r\n".encode())
             assert half.recv(16).startswith(b"HTTP/1.0 200")
-        with pytest.raises(TimeoutError):
+        with pytest.raises(futures.TimeoutError):  # the builtin one from 3.11 on
             done.result(0.3)
 
         assert fetch(address, Origin=UI).body == TRACE * 4
@@ -166,7 +167,7 @@ def test_a_fetch_that_is_under_way_is_not_cut_off_by_the_time(pool: ThreadPoolEx
         fetching = pool.submit(fetch, fetched_from(slow.link), Origin=UI)
         assert reading.wait(10)
         waiting = pool.submit(slow.wait, 0.01)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(futures.TimeoutError):  # the builtin one from 3.11 on
             waiting.result(0.3)
         go_on.set()
 

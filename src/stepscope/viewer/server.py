@@ -92,18 +92,9 @@ class TraceServer(ThreadingHTTPServer):
         return f"{self.origin}/#!/?url=http://{HOST}:{self.port}{self.trace_path}"
 
     def __enter__(self) -> "TraceServer":
-        """Serve, in threads.
-
-        Raises:
-            RuntimeError: the program is ending, and has no thread to give.
-        """
-        thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="stepscope viewer server", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            self.server_close()
-            raise
-        self._thread = thread
+        """Serve, in threads."""
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="stepscope server", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -69,7 +69,6 @@ def viewing(trace: Path | bytes, name: str, *, offline: bool = False) -> Iterato
 
     Raises:
         ViewError: the port is taken; or the UI is not here to be served.
-        RuntimeError: the program is ending, and has no thread to give.
     """
     name = _NOT_IN_A_LINK.sub("_", name).strip("._") or "trace"
     content = Content(lambda: io.BytesIO(trace)) if isinstance(trace, bytes) else content_of(trace)
@@ -82,10 +81,10 @@ def show_meanwhile(trace: Path) -> None:
 
     What keeps it from being seen is said in a warning.
     """
-    try:
-        threading.Thread(target=_show, args=(trace,), name=THREAD_NAME, daemon=False).start()
-    except RuntimeError:  # the interpreter is shutting down
+    if not threading.main_thread().is_alive():  # atexit: nobody waits for threads any more
         warn(f"the program has ended, so nothing can be served here. Use:  stepscope open {trace}")
+        return
+    threading.Thread(target=_show, args=(trace,), name=THREAD_NAME, daemon=False).start()
 
 
 def _show(trace: Path) -> None:
