@@ -17,11 +17,11 @@ CLIENTS = ROOT / ".clients"
 TENSORBOARD = ("setuptools<81", "tensorboard==2.21.*", "torch-tb-profiler==0.4.3")  # the plugin uses pkg_resources
 # HTA without Jupyter, which its package asks for and nothing here starts.
 HTA = ("HolisticTraceAnalysis==0.5.0",)
-HTA_NEEDS = ("numpy", "pandas", "networkx", "plotly", "pydot", "pyyaml", "pytest")
+HTA_NEEDS = ("networkx", "numpy", "pandas", "plotly", "psutil", "pydot", "pytest", "pyyaml")
 
 
 def install_chromium() -> None:
-    """Debian's browser and fonts, and what drives it, in the environment that this runs in."""
+    """Debian's browser and fonts; and in the environment that this runs in, what drives it, and pandas for Perfetto."""
     run("apt-get", "update", "-qq")
     run(
         "apt-get",
@@ -33,7 +33,7 @@ def install_chromium() -> None:
         "fonts-dejavu-core",
         "fonts-noto-color-emoji",
     )
-    run(sys.executable, "-m", "pip", "install", "-q", "playwright>=1.50")
+    run(sys.executable, "-m", "pip", "install", "-q", "playwright>=1.50", "pandas>=2")
 
 
 def install_tensorboard() -> None:

