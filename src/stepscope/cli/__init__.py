@@ -25,6 +25,7 @@ COMMANDS = {
     "diff": "stepscope.cli.diff",
     "open": "stepscope.cli.open",
     "query": "stepscope.cli.query",
+    "report": "stepscope.cli.report",
     "stats": "stepscope.cli.stats",
     "demo": "stepscope.cli.demo",
 }
