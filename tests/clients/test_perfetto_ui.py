@@ -1,5 +1,6 @@
 """Perfetto's UI in Chromium opens our files, and finds in them what we have written."""
 
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from stepscope.viewer import view
 from stepscope.viewer.offline import offline_pages
 from stepscope.viewer.view import viewing
 
-LOADED = "() => window.app && app.trace && app.trace.traceInfo && app.trace.engine"
+LOADED = "() => window.app && app.trace && app.trace.engine && !app.isLoadingTrace"
 ASK = """async ([sql, names]) => {
     const late = new Promise((_, reject) => setTimeout(() => reject(Error("no answer to " + sql)), 120_000));
     const result = await Promise.race([app.trace.engine.query(sql), late]);
@@ -113,8 +114,17 @@ def test_the_ui_shows_our_slices_and_steps_and_no_byte_leaves_the_machine(
     assert in_page(page) == in_trace(trace, chrome=ending != ".pftrace")
     assert steps_in_page(page) == steps_of(trace)
     assert ask(page, ERRORS, "str", "num") == []
+    keep_picture(page, f"{program}{ending}")
     assert path.name in page.locator(".pf-sidebar").inner_text().replace("\n", "")
     assert answered - {""} == {urlsplit(viewed.link).netloc}
+
+
+def keep_picture(page: Any, name: str) -> None:
+    """Save what is on the screen, all tracks unfolded, to the folder STEPSCOPE_PICTURES, if there is one."""
+    if folder := os.environ.get("STEPSCOPE_PICTURES"):
+        page.evaluate("app.commands.runCommand('dev.perfetto.ExpandAllGroups')")
+        page.wait_for_timeout(2000)
+        page.screenshot(path=f"{folder}/{name}.png")
 
 
 def steps_of(trace: Trace) -> list[str]:
