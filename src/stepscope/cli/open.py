@@ -7,9 +7,9 @@ import click
 from stepscope import FormatError, Trace, ViewError
 from stepscope.analysis.merge import merge
 from stepscope.cli.reading import problem_lines, read_trace, reading_options
-from stepscope.cli.sessions import Recorded, newest_session
 from stepscope.cli.trouble import Trouble, say
 from stepscope.formats.files import format_in, format_named
+from stepscope.formats.folders import Recorded, newest_session
 from stepscope.viewer.view import TIMEOUT_S, viewing
 
 __all__ = ["command"]

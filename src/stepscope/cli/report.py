@@ -8,7 +8,7 @@ import click
 from stepscope import Trace
 from stepscope.analysis.overview import render_overview
 from stepscope.cli.reading import read_trace, reading_options
-from stepscope.cli.sessions import Recorded, read_sessions
+from stepscope.formats.folders import Recorded, read_recorded
 from stepscope.model.output import write_whole
 
 __all__ = ["command"]
@@ -38,7 +38,7 @@ def command(paths: tuple[Path, ...], output: Path, non_strict: bool, max_bytes: 
 
     recorded: dict[object, Recorded] = {}
     for path in paths:
-        for each in read_sessions(path, read, newest=1) if path.is_dir() else [Recorded(path, read(path))]:
+        for each in read_recorded(path, read, newest=1):
             recorded.setdefault(each.cycle, each)
     title = ", ".join(dict.fromkeys(str(path) for path in paths))
     pieces = (piece.encode() for piece in render_overview(_named(list(recorded.values())), title))
