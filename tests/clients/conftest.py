@@ -1,6 +1,6 @@
 """The programs that load our files: where they are, and what profiled programs write for them.
 
-Each has an install step in tools/clients.py. A test whose program is not there is skipped and says why; with
+Each has an install step in tools/install_clients.py. A test whose program is not there is skipped and says why; with
 STEPSCOPE_REQUIRE_CLIENTS=1 it fails.
 """
 
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def absent(what: str) -> NoReturn:
     """Skip, or where every client has to be there, fail."""
-    message = f"{what} is not here: python tools/clients.py installs it"
+    message = f"{what} is not here: python tools/install_clients.py installs it"
     if REQUIRED:
         pytest.fail(message)
     pytest.skip(message)

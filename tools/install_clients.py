@@ -1,7 +1,7 @@
 """Install the programs that tests/clients loads our files with, each as its users do.
 
-python tools/clients.py           all of them
-python tools/clients.py hta ...   some
+python tools/install_clients.py           all of them
+python tools/install_clients.py hta ...   some
 
 Chromium comes from Debian's packages, for which it has to run as root; the others get environments of their own under
 .clients, which no program of theirs leaves.
