@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StepscopeError,
         StepscopeWarning,
         TraceError,
+        ViewError,
     )
     from stepscope.model.trace import Trace
     from stepscope.session.activities import ProfilerActivity, supported_activities
@@ -86,6 +87,7 @@ __all__ = [
     "StepscopeError",
     "StepscopeWarning",
     "TraceError",
+    "ViewError",
 ]
 
 # Imported when somebody asks for it: what a program does not use costs it nothing. Above all pytest, which imports this
@@ -119,6 +121,7 @@ _ON_DEMAND = {
     "StepscopeError": "stepscope.model.errors",
     "StepscopeWarning": "stepscope.model.errors",
     "TraceError": "stepscope.model.errors",
+    "ViewError": "stepscope.model.errors",
 }
 _KERNELS = ("counter", "flow_end", "flow_start", "flow_step", "instant", "record_function")
 

@@ -16,6 +16,7 @@ from stepscope.core import kernels
 from stepscope.core.rows import CUT, Fed
 from stepscope.core.values import NO_NAME
 from stepscope.formats.chrome_events import Events
+from stepscope.formats.chrome_reserved import has_spelled
 from stepscope.formats.chrome_trace import Parts, assemble
 from stepscope.formats.chrome_values import MalformedError, parse, take_cut, with_floats
 from stepscope.formats.findings import Findings
@@ -82,6 +83,7 @@ class _Reader:
         self.metadata_byte = 0
         self.cut_rows: list[int] = []
         self.unusual = 0
+        self.spelled = False
         self.found_events = False
         self._shared: dict[bytes, tuple[dict[str, Any], bool]] = {}
 
@@ -247,6 +249,7 @@ class _Reader:
             args = with_floats(args)
             if not clean:
                 self._note_encoding("an event")
+        self.spelled = self.spelled or has_spelled(text)
         taken = take_cut(args)
         if len(self._shared) < SHARED_ARGS:
             self._shared[text] = taken
@@ -280,4 +283,4 @@ class _Reader:
         kinds = scanned.columns.kind
         for row in self.cut_rows:
             kinds[row] |= CUT
-        return Parts(scanned, self.args, self.events, self.head, self.metadata_byte)
+        return Parts(scanned, self.args, self.events, self.head, self.metadata_byte, self.spelled)

@@ -11,7 +11,7 @@ from stepscope.formats.files import FORMATS, format_of
 from stepscope.model.errors import ExportError, FormatError
 from stepscope.model.trace import Trace
 
-__all__ = ["Recorded", "is_trace", "no_trace", "read_recorded"]
+__all__ = ["Recorded", "is_trace", "newest_session", "newest_trace", "read_recorded"]
 
 
 class Recorded(NamedTuple):
@@ -55,7 +55,27 @@ def is_trace(path: Path) -> bool:
         return False
 
 
-def no_trace(folder: Path) -> FormatError:
+def newest_trace(folder: Path) -> Path:
+    """The trace of a folder that was written last.
+
+    Raises:
+        FormatError: there is none.
+        OSError: the folder cannot be read.
+    """
+    found = [path for path in folder.iterdir() if is_trace(path)]
+    if not found:
+        raise _no_trace(folder)
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def newest_session(folder: Path) -> Path:
+    """As `newest_trace`; if that cycle is there in several formats, the one that is read soonest."""
+    stem = _stem(newest_trace(folder))
+    (chosen,) = _once(path for path in folder.iterdir() if is_trace(path) and _stem(path) == stem)
+    return chosen
+
+
+def _no_trace(folder: Path) -> FormatError:
     """The error for a folder in which there is none."""
     return FormatError(
         f"{folder}: there is no trace in this folder. Give one that a handler has written to, or a file."
@@ -84,7 +104,7 @@ def read_recorded(path: Path, read: Callable[[Path], Trace], newest: int | None 
         recorded = Recorded(inside, read(inside))
         found.setdefault(recorded.cycle, recorded)
     if not found:
-        raise no_trace(path)
+        raise _no_trace(path)
     runs: dict[tuple[object, ...], list[Recorded]] = {}
     for recorded in sorted(found.values(), key=_time):
         runs.setdefault(recorded.run, []).append(recorded)
