@@ -22,6 +22,7 @@ from stepscope.analysis.kinds import (
 )
 from stepscope.core import kernels
 from stepscope.core.groups import NO_KEY, ROW_DEVICE, Folded, Keys
+from stepscope.model.devices import Device, device_of_track
 from stepscope.model.nesting import nest
 from stepscope.model.trace import INSTANT, Trace
 
@@ -241,11 +242,33 @@ class Tree:
     # -- devices ---------------------------------------------------------------------------------------------
 
     @cached_property
+    def streams(self) -> dict[int, Device]:
+        """The tracks that are streams of devices, and lanes of such, by number."""
+        named = ((number, device_of_track(track.name)) for number, track in enumerate(self.trace.tracks))
+        return {number: device for number, device in named if device is not None}
+
+    @cached_property
     def device(self) -> DeviceType | None:
-        """The device that has done something in this trace."""
+        """The device that has done something in this trace; of several the first one."""
+        for device in self.streams.values():
+            return DeviceType(device.kind.number)
         if not any(bits & ROW_DEVICE for bits in self.category_class):
             return None
         return device_named(set(self.trace.strings))
+
+    @cached_property
+    def device_name(self) -> str | None:
+        """What that device is called."""
+        for device in self.streams.values():
+            return device.kind.name
+        return None if self.device is None else self.device.name
+
+    def device_at(self, row: int) -> DeviceType:
+        """Whether the CPU or a device did a row."""
+        if not self.is_device(row) or self.device is None:
+            return DeviceType.CPU
+        stream = self.streams.get(self.trace.columns.track[row])
+        return self.device if stream is None else DeviceType(stream.kind.number)
 
     @cached_property
     def kernels(self) -> dict[int, list[int]]:
@@ -298,6 +321,8 @@ class Tree:
 
 def _device_in(args: Any) -> str:
     """Where memory was allocated, as torch spells it; source: c10::DeviceType."""
+    if isinstance(text := args.get("Device"), str):
+        return text
     number, index = args.get("Device Type", 0), args.get("Device Id", -1)
     known = {1: "cuda", 6: "hip", 12: "xpu", 13: "mps", 15: "hpu", 19: "mtia", 20: "privateuseone"}
     if number not in known:

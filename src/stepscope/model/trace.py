@@ -25,11 +25,12 @@ class Track(NamedTuple):
     """A row on the timeline.
 
     Attributes:
-        kind: "thread", "lane" for slices of a thread that overlap the others on it, or "counter".
+        kind: "thread", "device" for a stream of one, "lane" for slices that overlap the others on such a track, or
+            "counter".
         pid: the process's id.
         tid: the thread's id, unlike any other of its process, above 0 and below 2**31. It is the native id
-            unless that one is taken: by an earlier thread of the same id, or by the thread whose lane this is.
-            A counter has 0: it is the process's.
+            unless that one is taken: by an earlier thread of the same id, or by the thread whose lane this is;
+            a device's is made up. A counter has 0: it is the process's.
         name: the thread's or the counter's name.
         process: the process's name.
         unit: what a counter counts, such as "bytes", "ns" or "count"; "" where nobody said.

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 static PyObject *paired_type, *counters_type, *flows_type; /* of stepscope.core.rows */
+static PyObject *number_key;                               /* "External id" */
 
 /* ---- what the rows need ----------------------------------------------------------------------------------- */
 
@@ -127,14 +128,23 @@ static int row_args_add(PyObject *args, PyObject *row, PyObject *more) {
     return failed ? -1 : 0;
 }
 
+/* {"External id": number}; NULL with an exception. */
+static PyObject *op_args(PyObject *number) {
+    PyObject *args = PyDict_New();
+    if (args != NULL && PyDict_SetItem(args, number_key, number) < 0) Py_CLEAR(args);
+    return args;
+}
+
 /* {row: arguments}. */
 static PyObject *args_of(const pairing_t *p) {
     PyObject *args = PyDict_New();
     const row_args_t *items = p->args.items;
     for (size_t i = 0; args != NULL && i < p->args.count; i++) {
-        if (PyDict_GET_SIZE(items[i].args) == 0) continue; /* of instant("x", {}) */
-        PyObject *row = PyLong_FromSsize_t(items[i].row);
-        if (row == NULL || row_args_add(args, row, items[i].args) < 0) Py_CLEAR(args);
+        PyObject *own = items[i].args;
+        if (PyDict_Check(own) && PyDict_GET_SIZE(own) == 0) continue; /* of instant("x", {}) */
+        PyObject *row = PyLong_FromSsize_t(items[i].row), *given = PyDict_Check(own) ? Py_NewRef(own) : op_args(own);
+        if (row == NULL || given == NULL || row_args_add(args, row, given) < 0) Py_CLEAR(args);
+        Py_XDECREF(given);
         Py_XDECREF(row);
     }
     return args;
@@ -307,5 +317,7 @@ int paired_add(PyObject *module) {
     if (counters_type == NULL) return -1;
     Py_XSETREF(flows_type, imported("stepscope.core.rows", "PairedFlows"));
     if (flows_type == NULL) return -1;
+    Py_XSETREF(number_key, PyUnicode_InternFromString("External id"));
+    if (number_key == NULL) return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -62,7 +62,10 @@ class SourceRow(NamedTuple):
     wanted: Callable[[Mapping[str, Any]], bool]
 
 
-SOURCES: tuple[SourceRow, ...] = ()
+SOURCES: tuple[SourceRow, ...] = (
+    # Always: a framework may be imported, and run its first operator, in the middle of a window.
+    SourceRow("operators", "stepscope.record.operators", "Operators", lambda _: True),
+)
 
 
 def start_sources(options: Mapping[str, Any]) -> list[Source]:

@@ -20,6 +20,7 @@ from stepscope.model.errors import LifecycleError, StepscopeWarning
 from stepscope.record.drain import drain
 from stepscope.record.sources import Harvest, Source, start_sources, stop_sources
 from stepscope.record.where import origin_here
+from stepscope.session.activities import parse_activities
 from stepscope.session.options import Options, checked_options
 from stepscope.session.reporting import Reporting
 from stepscope.session.session import Session
@@ -80,7 +81,7 @@ class Recording(Reporting):
         chosen = checked_options(options)
         _warn_of_missing_core()
         self._options = chosen
-        self.activities = set(chosen["activities"] or ())
+        self.activities = parse_activities(chosen["activities"])
         self.record_shapes = chosen["record_shapes"]
         self.profile_memory = chosen["profile_memory"]
         self.with_stack = chosen["with_stack"]

@@ -6,6 +6,7 @@ from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.nest import nest_rows
+from stepscope.core.twin.ops import op_current, op_enabled, op_enter, op_exit, op_next, use_ops
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.paths import time_paths
 from stepscope.core.twin.perfetto import perfetto_rows
@@ -52,6 +53,11 @@ __all__ = [
     "nest_rows",
     "now",
     "open_window",
+    "op_current",
+    "op_enabled",
+    "op_enter",
+    "op_exit",
+    "op_next",
     "order_ties",
     "pair",
     "pair_events",
@@ -66,6 +72,7 @@ __all__ = [
     "thread_id",
     "time_paths",
     "tsc_in_use",
+    "use_ops",
     "use_ticks",
     "use_tsc",
 ]
