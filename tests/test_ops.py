@@ -233,7 +233,7 @@ def test_shapes_and_strides_of_arrays_that_are_not_this_frameworks() -> None:
 
     args = args_of(prof.trace, "op")
     assert args["Input Dims"] == [[4, 6], [3, 4], "[]"]
-    assert args["Input type"] == ["int16", "int16", "Scalar"]
+    assert args["Input type"] == ["int16", "int16", "float64"]
     assert args["Input Strides"] == [[6, 1], [2, 6], "[]"]
 
 

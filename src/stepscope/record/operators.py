@@ -63,7 +63,7 @@ class Operators:
             known["flops"] = flops
         label = Label(legal_name(name), OPERATOR)
         if self._memory is None:
-            return kernels.span_of(label, known).__enter__()
+            return kernels.span_of(label, known, True).__enter__()
         return _Measured(self._memory, device_from(device or None), label, known)
 
 
@@ -75,7 +75,7 @@ class _Measured:
     def __init__(self, memory: OpMemory, device: Device, label: Label, known: dict[str, Any]) -> None:
         self._memory, self._device = memory, device
         self._before = memory.tell(device)
-        self._span = kernels.span_of(label, known).__enter__()
+        self._span = kernels.span_of(label, known, True).__enter__()
         memory.leave_out(device)
 
     def exit(self) -> None:
