@@ -278,7 +278,7 @@ def test_what_torch_compiles_and_control_flow_run_as_ever() -> None:
 def test_operators_on_the_threads_of_the_autograd_engine_are_seen() -> None:
     """A backward inside a backward goes on there from the sixtieth on, even without a device."""
 
-    class Nested(torch.autograd.Function):  # type: ignore[misc, unused-ignore] # torch is Any here
+    class Nested(torch.autograd.Function):  # type: ignore[misc, name-defined, unused-ignore] # torch is Any here
         @staticmethod
         def forward(ctx: Any, one: Any, depth: int) -> Any:
             ctx.depth = depth

@@ -48,7 +48,7 @@ TYPE_NAMES = TypeNames({
 })  # fmt: skip
 # What a number is to torch where it stands for a tensor, and what torch counts among numbers.
 NUMBER_TYPES = {bool: "bool", int: "long int", float: "double", complex: "c10::complex<double>"}
-ENUMERATIONS = (torch.dtype, torch.layout, torch.memory_format)
+ENUMERATIONS = frozenset({torch.dtype, torch.layout, torch.memory_format})
 # Nodes that only collect gradients have the last number there is: they are nobody's gradient.
 LAST_NUMBER = 1 << 63
 
@@ -59,27 +59,28 @@ _last_number: Callable[[], int] = torch._C._autograd._get_sequence_nr  # noqa: S
 class _Signature:
     """What is the same for all calls of an operator."""
 
-    __slots__ = ("arguments", "label", "name", "overload")
+    __slots__ = ("defaults", "label", "name", "overload", "takes_tensors")
 
     def __init__(self, operator: Any) -> None:
         schema = getattr(operator, "_schema", None)  # operators of a higher order have none
         self.name = legal_name(str(operator) if schema is None else schema.name)
         self.label = Label(self.name, OPERATOR)
         self.overload = "" if schema is None else schema.overload_name
-        self.arguments = () if schema is None else tuple(schema.arguments)
+        arguments = () if schema is None else schema.arguments
+        self.defaults = [(argument.name, argument.default_value) for argument in arguments]
+        self.takes_tensors = [str(argument.type) == "Tensor" for argument in arguments]
 
     def inputs(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """All inputs in the operator's order: torch shows also those that the program has left out."""
-        behind = self.arguments[len(args) :]
-        return [*args, *(kwargs.get(each.name, each.default_value) for each in behind)]
+        return [*args, *(kwargs.get(name, default) for name, default in self.defaults[len(args) :])]
 
     def described(self, inputs: Sequence[Any]) -> dict[str, Any]:
         """What torch's traces say of inputs."""
         known = describe_inputs(inputs, None, TYPE_NAMES)
-        for place, value in enumerate(inputs):
-            if isinstance(value, ENUMERATIONS):
+        for place, (value, is_tensor) in enumerate(zip(inputs, self.takes_tensors, strict=False)):
+            if type(value) in ENUMERATIONS:
                 known["Input type"][place] = "Scalar"
-            elif type(value) in NUMBER_TYPES and str(self.arguments[place].type) == "Tensor":
+            elif is_tensor and type(value) in NUMBER_TYPES:
                 known["Input type"][place] = NUMBER_TYPES[type(value)]
         return known
 
