@@ -21,7 +21,7 @@ from stepscope import (
     write,
 )
 from stepscope.check import check
-from stepscope.model.trace import CUT, Problem, Track
+from stepscope.model.trace import CUT, Problem, Row, Track
 from stepscope.record import devices
 from tinyframework import NPU, Device, Sgd, Tensor, backward, dispatch
 
@@ -279,6 +279,11 @@ def test_flops_are_counted_by_torchs_formulas() -> None:
     }
 
 
+def changes_of(trace: Trace) -> list[Row]:
+    """What was allocated and released on devices."""
+    return [row for row in trace if row.name == "[memory]" and "Device" in row.args]
+
+
 # -- memory ---------------------------------------------------------------------------------------------------------
 
 
@@ -294,10 +299,10 @@ def test_memory_before_and_after_comes_from_the_allocator_that_is_registered(npu
     first, second = args_of(prof.trace, "mm"), args_of(prof.trace, "relu")
     assert [first[f"Allocated {when}"] for when in ("before", "after", "delta")] == [held, held + 48, 48]
     assert [second[f"Allocated {when}"] for when in ("before", "after", "delta")] == [held + 52, held + 100, 48]
-    told = [(row.args["Bytes"], row.args["Total Allocated"]) for row in prof.trace if row.name == "[memory]"]
+    told = [(row.args["Bytes"], row.args["Total Allocated"]) for row in changes_of(prof.trace)]
     assert told == [(48, held + 48), (4, held + 52), (48, held + 100)]
     averages = {row.key: row.device_memory_usage for row in prof.key_averages()}
-    assert (averages["mm"], averages["relu"], averages["[memory]"]) == (48, 48, 4)
+    assert (averages["mm"], averages["relu"]) == (48, 48)
     del more
 
 
@@ -331,9 +336,12 @@ def test_memory_of_the_cpu_is_what_python_allocates_where_nothing_is_registered(
             ops.exit(outer)
 
     assert not tracemalloc.is_tracing()
-    usage = {row.key: row.cpu_memory_usage for row in prof.key_averages()}
-    assert 200_000 < usage["outer"] < 202_000
-    assert abs(usage.get("nothing", 0)) < 1000
+    averages = {row.key: row for row in prof.key_averages()}
+    outer_row, nothing = averages["outer"], averages["nothing"]
+    assert 200_000 < outer_row.cpu_memory_usage < 210_000
+    assert outer_row.self_cpu_memory_usage == outer_row.cpu_memory_usage - nothing.cpu_memory_usage
+    assert abs(nothing.cpu_memory_usage) < 5000
+    assert changes_of(prof.trace) == []
 
 
 def test_memory_that_others_trace_is_traced_on() -> None:
@@ -495,7 +503,7 @@ def test_all_that_is_known_of_a_training_step_is_in_both_files(npu: None, tmp_pa
     assert operators(prof.trace) == STEP * 2
     assert [row.name for row in prof.trace if row.track.kind == "device"] == [f"{name}_kernel" for name in STEP * 2]
     assert len(prof.trace.flows.name) == 2 * len(STEP)
-    assert any(row.name == "[memory]" for row in prof.trace)
+    assert changes_of(prof.trace)
     for suffix in (".json", ".pftrace", ".json.gz"):
         path = write(prof.trace, tmp_path / f"step{suffix}")
         assert read(path) == prof.trace

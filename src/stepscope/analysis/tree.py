@@ -6,7 +6,7 @@ Everything is found when it is first asked for, and kept. Sparse facts are mappi
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from stepscope.analysis.kinds import (
 )
 from stepscope.core import kernels
 from stepscope.core.groups import NO_KEY, ROW_DEVICE, Folded, Keys
+from stepscope.core.rows import THREAD_TIME
 from stepscope.model.devices import Device, device_of_track
 from stepscope.model.nesting import nest
 from stepscope.model.trace import INSTANT, Trace
@@ -232,12 +233,46 @@ class Tree:
     @cached_property
     def cpu_memory(self) -> dict[int, Amount]:
         """Bytes of the CPU's memory that events have allocated."""
-        return self._used((change.row, change.size_bytes) for change in self.memory if change.device == "cpu")
+        changes = [(change.row, change.size_bytes) for change in self.memory if change.device == "cpu"]
+        return self._used((*changes, *self._allocated_by_operators))
+
+    @property
+    def _allocated_by_operators(self) -> Iterator[tuple[int, int]]:
+        """What operators on the CPU say that they have allocated, without that of those inside them."""
+        own = {
+            row: args["Allocated delta"]
+            for row, args in self.trace.args.items()
+            if isinstance(args.get("Allocated delta"), int) and "Device" not in args
+        }
+        for row in list(own):
+            size_bytes = self.trace.args[row]["Allocated delta"]
+            around = (above for above in self.ancestors(self.folded.above[row]) if above in own)
+            if (nearest := next(around, None)) is not None:
+                own[nearest] -= size_bytes
+        return iter(own.items())
 
     @cached_property
     def device_memory(self) -> dict[int, Amount]:
         """Bytes of devices' memory that events have allocated."""
         return self._used((change.row, change.size_bytes) for change in self.memory if change.device != "cpu")
+
+    # -- the time that threads have computed ----------------------------------------------------------------
+
+    @cached_property
+    def thread_time(self) -> dict[int, Amount]:
+        """CPU time of their threads, in ns, of the events that say it; own is without that of those inside."""
+        said = {
+            row: args[THREAD_TIME]
+            for row, args in self.trace.args.items()
+            if isinstance(args.get(THREAD_TIME), int) and self.folded.above[row] >= -1
+        }
+        own = dict(said)
+        for row, time_ns in said.items():
+            for above in self.ancestors(self.folded.above[row]):
+                if above in own:
+                    own[above] -= time_ns
+                    break
+        return {row: Amount(time_ns, own[row]) for row, time_ns in said.items()}
 
     # -- devices ---------------------------------------------------------------------------------------------
 
@@ -307,7 +342,7 @@ class Tree:
         used.update((row, Amount(durs[row], durs[row])) for row in self.rows if self.is_device(row))
         return used
 
-    def _used(self, amounts: Iterator[tuple[int, int]]) -> dict[int, Amount]:
+    def _used(self, amounts: Iterable[tuple[int, int]]) -> dict[int, Amount]:
         """Give amounts to the events around their rows, and to all events around those."""
         used: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
         for row, amount in amounts:

@@ -23,6 +23,7 @@ __all__ = [
     "PairedCounters",
     "PairedFlows",
     "Renumbered",
+    "THREAD_TIME",
     "Scanned",
     "Settled",
     "StepMark",
@@ -35,6 +36,8 @@ CUT = 2
 
 # What spans of the program are.
 ANNOTATION = "user_annotation"
+# The argument that says how long a span's thread has computed meanwhile, in ns, where that was measured.
+THREAD_TIME = "thread_time_ns"
 
 
 class Label(NamedTuple):

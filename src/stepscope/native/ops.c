@@ -125,6 +125,12 @@ static PyObject *op_enter(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     Py_INCREF(device);
     PyObject *token = detailed == NULL ? op_begun(args[0], device) : op_detailed(device, args, nargs);
     Py_DECREF(device);
+    if (unlikely(token == NULL) && PyErr_ExceptionMatches(PyExc_MemoryError)) { /* the program's kernel shall run */
+        PyErr_Clear();
+        buffer_t *buffer = buffer_mine();
+        if (buffer != NULL) buffer->part.dropped++;
+        Py_RETURN_NONE;
+    }
     return token;
 }
 

@@ -1,8 +1,9 @@
 """How much memory operators allocate: their device's allocator is asked before and after each.
 
-Every change it tells of is a "[memory]" instant, as torch's traces have them, inside the operator that made it: after
-the last of those inside it, or before it where the program did it between two. What several threads do at one time
-cannot be told apart. Of Python's own memory what recording itself takes is left out.
+Operators say what it was before and after. Of a device every change is a "[memory]" instant, too, as torch's traces
+have them, inside the operator that made it: after the last of those inside it, or before it where the program did it
+between two. Of the CPU those are the process's, which memory.py samples. What several threads do at one time cannot be
+told apart. Of Python's own memory what recording itself takes is left out.
 """
 
 import tracemalloc
@@ -37,7 +38,7 @@ class OpMemory:
         return (Problem("memory", self._failed, self._failure),) if self._failed else ()
 
     def tell(self, device: Device) -> int | None:
-        """How much of a device's memory is allocated now; a change is recorded. None: nobody can say."""
+        """How much of a device's memory is allocated now; None: nobody can say."""
         try:
             now = self._allocated(device)
         except Exception as error:  # noqa: BLE001 - the framework's allocator may raise anything, and its operator runs
@@ -48,7 +49,7 @@ class OpMemory:
             return None
         before = self._told.get(device, now)
         self._told[device] = now
-        if now != before:
+        if now != before and device.kind is not CPU:
             kernels.instant_of(INSTANT, _change(device, now - before, now))
         return now
 
@@ -79,6 +80,6 @@ def _change(device: Device, size_bytes: int, allocated_bytes: int) -> dict[str, 
         "Bytes": size_bytes,
         "Total Allocated": allocated_bytes,
         "Device Type": device.kind.number,
-        "Device Id": -1 if device.kind is CPU else device.index,
+        "Device Id": device.index,
         "Device": device.text,
     }

@@ -75,6 +75,10 @@ SOURCES: tuple[SourceRow, ...] = (
     # Always: a framework may be imported, and run its first operator, in the middle of a window.
     SourceRow("operators", "stepscope.record.operators", "Operators", lambda _: True),
     SourceRow(TORCH, "stepscope.integrations.torch", "TorchOperators", lambda _: _is_installed(TORCH)),
+    SourceRow("memory", "stepscope.record.memory", "MemorySampler", lambda options: bool(options["profile_memory"])),
+    SourceRow("cpu time", "stepscope.record.besides", "CpuTime", lambda options: bool(options["with_cpu_time"])),
+    SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),
+    SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
 )
 
 

@@ -30,6 +30,9 @@ class Options(TypedDict, total=False):
     activities: Iterable[Any] | None
     record_shapes: bool
     profile_memory: bool
+    record_gc: bool
+    record_stacks: bool
+    with_cpu_time: bool
     with_stack: bool
     with_flops: bool
     with_modules: bool
@@ -47,6 +50,9 @@ DEFAULTS = Options(
     activities=None,
     record_shapes=False,
     profile_memory=False,
+    record_gc=False,
+    record_stacks=False,
+    with_cpu_time=False,
     with_stack=False,
     with_flops=False,
     with_modules=False,

@@ -1,5 +1,6 @@
 """The Python core: every kernel, readable and complete by itself."""
 
+from stepscope.core.twin.besides import measure_cpu, note_stacks
 from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
@@ -50,7 +51,9 @@ __all__ = [
     "instant_of",
     "json_value_end",
     "limit",
+    "measure_cpu",
     "nest_rows",
+    "note_stacks",
     "now",
     "open_window",
     "op_current",

@@ -12,6 +12,7 @@ from stepscope.core.rows import (
     CUT,
     INSTANT,
     SLICE,
+    THREAD_TIME,
     Columns,
     Label,
     Paired,
@@ -19,7 +20,8 @@ from stepscope.core.rows import (
     PairedFlows,
     StepMark,
 )
-from stepscope.core.twin.records import Count, Finish, FlowPoint, Key, Payload, SealedThread, SealedWindow
+from stepscope.core.stacks import CALL_STACK
+from stepscope.core.twin.records import Count, Finish, FlowPoint, FullTick, Key, Payload, SealedThread, SealedWindow
 from stepscope.core.twin.recycle import same_as
 
 __all__ = ["pair"]
@@ -55,6 +57,8 @@ class _Pairing:
     """The rows so far, and what is open on the thread that is being read.
 
     Attributes:
+        full: the tick of the present record, if it says more than the time.
+        begun: row -> the same of its begin.
         open: span -> rows of its begins that have not ended yet, innermost last.
         flows: number -> rows of its points.
         flow_names: number -> name, of those whose first point is in the window.
@@ -67,6 +71,8 @@ class _Pairing:
         self.strings: dict[str, int] = {"": 0, ANNOTATION: 1, FLOW: 2}
         self.threads: list[tuple[int, str]] = []
         self.args: dict[int, Mapping[str, Any]] = {}
+        self.full: FullTick | None = None
+        self.begun: dict[int, FullTick] = {}
         self.open: dict[Hashable, list[int]] = {}
         self.dropped: dict[str, int] = {}
         self.counters = PairedCounters.empty()
@@ -88,12 +94,14 @@ class _Pairing:
     def records(self, sealed: SealedThread) -> None:
         """Read one thread's records."""
         self.open = {}
+        self.full = None
         dropped = sealed.dropped
         for begun in sealed.begun:
             self.begin(begun.key, begun.label, begun.args, self.inside(begun.tick), SLICE | CUT if begun.cut else SLICE)
         records = sealed.records
         for index in range(0, len(records), 2):
             tick, what = records[index], records[index + 1]
+            self.full = tick if type(tick) is FullTick else None
             if tick < 0:
                 dropped += not self.finish(what, self.inside(~tick))
             else:
@@ -153,8 +161,12 @@ class _Pairing:
         row = self.row(label, tick, kind)
         if args:
             self.args[row] = args
+        if self.full is not None and self.full.stack:
+            self.args[row] = {**self.args.get(row, {}), CALL_STACK: self.full.stack}
         if kind != INSTANT:
             self.open.setdefault(same_as(key), []).append(row)
+            if self.full is not None and self.full.thread_ns >= 0:
+                self.begun[row] = self.full
 
     def finish(self, what: Key | Finish, tick: int) -> bool:
         """End the innermost span that this is; False if its begin was dropped."""
@@ -165,4 +177,7 @@ class _Pairing:
         self.finish_row(row, tick)
         if isinstance(what, Finish) and what.args:
             self.args[row] = {**self.args.get(row, {}), **what.args}
+        begun, ended = self.begun.pop(row, None), self.full
+        if begun is not None and ended is not None and begun.ident == ended.ident:
+            self.args[row] = {**self.args.get(row, {}), THREAD_TIME: ended.thread_ns - begun.thread_ns}
         return True
