@@ -12,6 +12,7 @@ from conftest import row_named
 from stepscope import (
     ProfilerActivity,
     Trace,
+    diff,
     ops,
     profile,
     read,
@@ -20,6 +21,7 @@ from stepscope import (
     supported_activities,
     write,
 )
+from stepscope.analysis.event_list import Events
 from stepscope.check import check
 from stepscope.model.trace import CUT, Problem, Row, Track
 from stepscope.record import devices
@@ -509,3 +511,19 @@ def test_all_that_is_known_of_a_training_step_is_in_both_files(npu: None, tmp_pa
         assert read(path) == prof.trace
         report = check(path)
         assert (report.problems, report.flows) == ((), 2 * len(STEP))
+
+
+def test_two_runs_of_the_same_steps_are_the_same_to_diff(npu: None) -> None:
+    """Numbers of operators and of what they launch are another in each run."""
+    traces = []
+    for _ in range(2):
+        with profile(record_shapes=True, schedule=schedule(wait=0, warmup=1, active=2, repeat=1)) as prof:
+            for _ in range(3):
+                for device in (CPU, Device("npu")):
+                    train_step(device)
+                prof.step()
+        traces.append(prof.trace)
+
+    numbers = [{event.external_id for event in Events([trace]) if event.external_id} for trace in traces]
+    assert numbers[0].isdisjoint(numbers[1])
+    assert [found for found in diff(*traces).findings if found.kind not in ("slower", "faster")] == []
