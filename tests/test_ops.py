@@ -1,5 +1,6 @@
 """Operators of a framework: what its dispatcher records, with shapes, memory and what its device does."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -461,6 +462,65 @@ def test_what_devices_do_is_on_the_budget(npu: None, policy: str, kept: list[int
     names = [row.name for row in prof.trace]
     assert [names[0], names[-1], len(names)] == [f"kernel {kept[0]}", f"kernel {kept[1]}", 32]
     assert prof.trace.problems == (Problem("dropped", 68, "the memory for what devices did was spent"),)
+
+
+def test_a_flush_that_fails_is_a_problem_and_what_it_handed_over_is_kept(clock: FakeClock) -> None:
+    def flush() -> None:
+        ops.device_slice("done", "cuda", 0, 5, 7)
+        ops.device_slice("wrong", "cuda", 0, 5, 7.5)  # type: ignore[arg-type]
+
+    ops.register_device("CUDA", flush=flush)
+    with profile() as prof:
+        clock.at(10)
+
+    assert [row.name for row in prof.trace] == ["done"]
+    said = "the flush of CUDA raised TypeError: 'float' object cannot be interpreted as an integer"
+    assert prof.trace.problems == (Problem("source", 1, said),)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_leaves_the_parents_devices_alone() -> None:
+    flushed: list[int] = []
+    ops.register_device("CUDA", flush=lambda: flushed.append(os.getpid()))
+    with profile():
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(write_end, f"{flushed} {ops.is_enabled()} {ops.enter('op', 'cpu')}".encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(read_end, 100) == b"[] False None"
+        os.close(read_end)
+        os.close(write_end)
+    assert flushed == [os.getpid()]
+
+
+def test_a_device_that_ends_the_profile_when_it_is_asked_costs_nothing_else() -> None:
+    class Ends:
+        def __init__(self, when: str) -> None:
+            self.when = when
+
+        @property
+        def type(self) -> str:
+            if self.when == "type":
+                prof.stop()
+            return "cpu"
+
+        def __hash__(self) -> int:
+            if self.when == "hash":
+                prof.stop()
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            return self is other
+
+    for when in ("type", "hash"):
+        prof = profile()
+        prof.start()
+        ops.exit(ops.enter("before", "cpu"))
+        assert ops.enter("op", Ends(when)) is None
+        assert not ops.is_enabled()
+        assert operators(prof.trace) == ["before"]
 
 
 def test_work_is_recorded_on_the_devices_that_are_asked_for(npu: None) -> None:

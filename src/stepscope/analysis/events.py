@@ -148,7 +148,7 @@ class FunctionEvent(Formatted):
     @property
     def device_index(self) -> int:
         """Which device did it, or which one it gave work to."""
-        return int(self.args.get("device") or 0)
+        return int_in(self.args, "device", 0)
 
     @property
     def device_resource_id(self) -> int:

@@ -46,20 +46,22 @@ static __attribute__((noinline)) PyObject *label_made(PyObject *name) {
     return label;
 }
 
-/* What resolve says of a device, borrowed from `devices`; NULL with an exception. */
-static __attribute__((noinline)) PyObject *device_resolved(PyObject *device) {
+/* What resolve says of a device: a new reference; NULL with an exception. Python code may run, also in the table, which
+   asks a device for its hash: so that is held. */
+static __attribute__((noinline)) PyObject *device_resolved(PyObject *table, PyObject *device) {
     PyObject *asked = Py_NewRef(resolve), *text = PyObject_CallOneArg(asked, device);
-    int failed = text == NULL;
-    if (!failed && resolve != asked) { /* the profile has ended meanwhile */
-        Py_SETREF(text, Py_NewRef(Py_None));
-        failed = text == NULL;
-    }
-    if (!failed && PyDict_GET_SIZE(devices) >= MAX_DEVICES) PyDict_Clear(devices);
-    failed = failed || PyDict_SetItem(devices, device, text) < 0;
-    PyObject *kept = failed ? NULL : PyDict_GetItemWithError(devices, device);
-    Py_XDECREF(text);
+    if (text != NULL && PyDict_GET_SIZE(table) >= MAX_DEVICES) PyDict_Clear(table);
+    if (text != NULL && PyDict_SetItem(table, device, text) < 0) Py_CLEAR(text);
     Py_DECREF(asked);
-    return kept;
+    return text;
+}
+
+static inline PyObject *device_text(PyObject *device) {
+    PyObject *table = Py_NewRef(devices), *text = Py_XNewRef(PyDict_GetItemWithError(table, device));
+    if (unlikely(text == NULL) && !PyErr_Occurred())
+        text = resolve == NULL ? Py_NewRef(Py_None) : device_resolved(table, device);
+    Py_DECREF(table);
+    return text;
 }
 
 /* ---- one operator ----------------------------------------------------------------------------------------- */
@@ -119,11 +121,13 @@ static PyObject *op_enter(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     if (nargs < 2 || nargs > 4)
         return PyErr_Format(PyExc_TypeError, "enter() takes a name, a device, args and kwargs, got %zd arguments", nargs);
     if (resolve == NULL || !recorder.recording) Py_RETURN_NONE;
-    PyObject *device = PyDict_GetItemWithError(devices, args[1]);
-    if (unlikely(device == NULL) && (PyErr_Occurred() || (device = device_resolved(args[1])) == NULL)) return NULL;
-    if (device == Py_None || unlikely(resolve == NULL)) Py_RETURN_NONE;
-    Py_INCREF(device);
-    PyObject *token = detailed == NULL ? op_begun(args[0], device) : op_detailed(device, args, nargs);
+    PyObject *device = device_text(args[1]), *token;
+    if (device == NULL) return NULL;
+    if (device == Py_None || unlikely(resolve == NULL)) { /* asking may have ended the profile */
+        Py_DECREF(device);
+        Py_RETURN_NONE;
+    }
+    token = detailed == NULL ? op_begun(args[0], device) : op_detailed(device, args, nargs);
     Py_DECREF(device);
     if (unlikely(token == NULL) && PyErr_ExceptionMatches(PyExc_MemoryError)) { /* the program's kernel shall run */
         PyErr_Clear();

@@ -4,8 +4,10 @@ They are on tracks of their own, one a stream, and an arrow leads to each from t
 device did at the edge of the recorded window is cut there.
 """
 
+import threading
 from collections import deque
 from collections.abc import Mapping
+from operator import index
 from typing import Any, NamedTuple
 
 from stepscope.core import clock
@@ -57,6 +59,7 @@ class DeviceSlices:
         self._ring = ring
         self._slices: deque[_Slice] = deque(maxlen=self._most if ring else None)
         self._dropped = 0
+        self._lock = threading.Lock()
         self._opened = self._sealed = 0
 
     def open(self) -> None:
@@ -73,10 +76,11 @@ class DeviceSlices:
         """Keep one, if it is wanted and there is room."""
         if self._wanted is not None and piece.device.kind.activity not in self._wanted:
             return
-        full = len(self._slices) >= self._most
-        self._dropped += full
-        if self._ring or not full:
-            self._slices.append(piece)
+        with self._lock:
+            full = len(self._slices) >= self._most
+            self._dropped += full
+            if self._ring or not full:
+                self._slices.append(piece)
 
     def problems(self) -> tuple[Problem, ...]:
         """What there was no room for, and what was not in the window."""
@@ -143,6 +147,7 @@ def device_slice(
 
     Raises:
         ValueError: the device is none that is registered, the kind is none of these, or it ends before it begins.
+        TypeError: a time, or the stream, is no int.
     """
     slices = DeviceSlices.collecting
     if slices is None:
@@ -160,8 +165,9 @@ def device_slice(
     if end_ns < start_ns:
         message = f"{name!r} ends at {end_ns} ns, before it begins at {start_ns} ns."
         raise ValueError(message)
-    own: dict[str, Any] = {"device": found.index, "stream": stream}
+    own: dict[str, Any] = {"device": found.index, "stream": index(stream)}
     if correlation:
         own |= {"correlation": correlation, "External id": correlation}
     given = freeze_args(args) if args else {}
-    slices.take(_Slice(found, stream, legal_name(name), CATEGORIES[kind], start_ns, end_ns, {**given, **own}))
+    times = index(start_ns), index(end_ns)
+    slices.take(_Slice(found, stream, legal_name(name), CATEGORIES[kind], *times, {**given, **own}))

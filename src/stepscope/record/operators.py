@@ -1,5 +1,6 @@
 """The source of operators: what a profile asks for of those that a framework's dispatcher records."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,8 +9,9 @@ from stepscope.core.inputs import describe_inputs
 from stepscope.core.rows import Label
 from stepscope.core.values import legal_name
 from stepscope.model.devices import CPU, Device
+from stepscope.model.trace import Problem
 from stepscope.record.device_slices import BUDGET_PART, OPERATOR, DeviceSlices
-from stepscope.record.devices import device_from, registered
+from stepscope.record.devices import Registration, device_from, registered
 from stepscope.record.flops import flops_of
 from stepscope.record.op_memory import OpMemory
 from stepscope.record.sources import Harvest
@@ -30,21 +32,19 @@ class Operators:
 
     def start(self) -> None:
         """As `Source.start`."""
+        self._pid = os.getpid()
         self._slices.open()
         asked = self._shapes or self._flops or self._memory is not None
         kernels.use_ops(self._resolve, self._begin if asked else None)
 
     def stop(self) -> Harvest:
         """As `Source.stop`; devices hand over what they have done."""
-        try:
-            kernels.use_ops(None, None)
-            for known in registered():
-                if known.flush is not None:
-                    known.flush()
-        finally:
-            self._slices.seal()
-            problems = () if self._memory is None else self._memory.close()
-        return Harvest((*problems, *self._slices.problems()), self._slices.add)
+        kernels.use_ops(None, None)
+        problems = () if self._memory is None else self._memory.close()
+        mine = registered() if os.getpid() == self._pid else ()  # in a forked child devices are the parent's
+        kept_from = [problem for known in mine if (problem := _flush(known)) is not None]
+        self._slices.seal()
+        return Harvest((*problems, *kept_from, *self._slices.problems()), self._slices.add)
 
     def _resolve(self, device: Any) -> str | None:
         found = device_from(device)
@@ -65,6 +65,17 @@ class Operators:
         if self._memory is None:
             return kernels.span_of(label, known, True).__enter__()
         return _Measured(self._memory, device_from(device or None), label, known)
+
+
+def _flush(known: Registration) -> Problem | None:
+    """Let devices hand over what they have done; what kept them from it."""
+    try:
+        if known.flush is not None:
+            known.flush()
+    except Exception as error:  # noqa: BLE001 - the framework's code may raise anything
+        what = f"the flush of {known.kind.name} raised {type(error).__name__}: {error}"
+        return Problem("source", 1, what)
+    return None
 
 
 class _Measured:
