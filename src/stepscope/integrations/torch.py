@@ -15,7 +15,9 @@ modes on to them. What it cannot see:
 - other threads of the program, unless they use on_this_thread(); inside of what torch.compile has compiled.
 
 Under a mode, torch detaches what the backward needs in operators of their own: there are more of aten::detach.
-torch.profiler.record_function is recorded as ours is. Measured with torch 2.13.
+torch.profiler.record_function is recorded as ours is. Memory is not told: torch's allocator of the CPU cannot be asked.
+Tested with torch 2.13, where an operator takes 4.5 us more, 3.3 of which are torch's own for a mode, and 10.5 with
+shapes; under torch.profiler it takes 1.1 and 2.2.
 """
 
 import threading

@@ -65,9 +65,11 @@ class Recording(Reporting):
     """Cycles recorded by hand: prepare_trace(), start_trace(), stop_trace().
 
     Args:
-        activities, record_shapes, with_stack, with_flops, with_modules, experimental_config,
-            post_processing_timeout_s: torch's. Those that this version has no source for are said in one warning.
-        profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters.
+        record_shapes, with_stack, with_flops, with_modules, experimental_config, post_processing_timeout_s: torch's.
+            Those that this version has no source for are said in one warning.
+        activities: the devices whose operators and work are recorded, as ProfilerActivity or by name; None for all.
+        profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters; and what
+            is allocated before and after each operator.
         record_gc: pauses of the garbage collector as slices of category "gc".
         record_stacks: spans, operators and instants say the calls around them, in the argument "Call stack".
         with_cpu_time: spans say what their thread computed meanwhile, in the argument "thread_time_ns"; averages add
