@@ -15,6 +15,7 @@ PYTEST_DONT_REWRITE: the plugin for pytest is in here, and pytest would warn whe
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stepscope import ops
     from stepscope.analysis.budget import Budget
     from stepscope.analysis.diff import Diff
     from stepscope.core import kernels
@@ -71,6 +72,7 @@ __all__ = [
     "flow_start",
     "flow_step",
     "instant",
+    "ops",
     "overlay",
     "read",
     "trace_handler",
@@ -129,8 +131,8 @@ _KERNELS = ("counter", "flow_end", "flow_start", "flow_step", "instant", "record
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "core":
-        return import_module("stepscope.core")
+    if name in ("core", "ops"):
+        return import_module(f"stepscope.{name}")
     if name in _KERNELS:
         value = globals()[name] = getattr(import_module("stepscope.core").kernels, name)
         return value

@@ -91,7 +91,7 @@ TORCH_SPAN, VIZTRACER_SPAN = "torch record_function", "viztracer log_event"
 SAVES = ("viztracer save (orjson)", "viztracer save (no orjson)", "torch export .json")
 SPAN = 'with record_function("x")'
 
-# The limits are those of issue 3, "How fast".
+# The limits are those of issue 3, "How fast", and of issue 6 for operators.
 ROWS = (
     Row("span", f"{SPAN}, recording", _spans("span"), 75, {TORCH_SPAN: 60, VIZTRACER_SPAN: 20}, environ=BOOTTIME),
     Row(
@@ -109,6 +109,8 @@ ROWS = (
     Row("instant", 'instant("x"), recording', _spans("instant"), 30, {"viztracer add_instant": 1}),
     Row("counter", 'counter("x", 1), recording', _spans("counter"), 45, {"viztracer add_counter": 1}),
     Row("args", 'with record_function("x", a=1, b="text"), recording', _spans("args"), 200),
+    Row("op", "an operator, recorded: is_enabled(), enter(), exit()", (EMPTY, OURS["op"]), 250),
+    Row("op-disabled", "an operator, nothing recording: is_enabled()", (EMPTY, OURS["op-disabled"]), 20),
     Row(
         "export-pftrace",
         "export a slice, sealed to renamed .pftrace",

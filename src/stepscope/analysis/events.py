@@ -137,19 +137,18 @@ class FunctionEvent(Formatted):
     @property
     def device_type(self) -> DeviceType:
         """Whether the CPU or a device did it."""
-        device = self._tree.device if self._tree.is_device(self.id) else None
-        return device or DeviceType.CPU
+        return self._tree.device_at(self.id)
 
     @property
     def use_device(self) -> str | None:
         """The device of the trace as torch spells it, such as "cuda"; None if it has no work of one."""
-        device = self._tree.device
-        return None if device is None else device.name.lower()
+        name = self._tree.device_name
+        return None if name is None else name.lower()
 
     @property
     def device_index(self) -> int:
         """Which device did it, or which one it gave work to."""
-        return int(self.args.get("device") or 0)
+        return int_in(self.args, "device", 0)
 
     @property
     def device_resource_id(self) -> int:

@@ -60,6 +60,11 @@ class TraceBuilder:
         self._problems: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
 
+    @property
+    def origin(self) -> Origin:
+        """Where the rows come from."""
+        return self._origin
+
     def thread(self, pid: int, tid: int, name: str, process: str = "", kind: str = "thread") -> int:
         """Add a track; returns its number, to pass to `slice` and `instant`.
 
@@ -167,6 +172,19 @@ class TraceBuilder:
         self._flows.flow.extend([len(self._flows.name)] * len(given))
         self._flows.row.extend(given)
         self._flows.name.append(self._name_id(name))
+
+    def rows_by(self, argument: str, cat: str) -> dict[Any, int]:
+        """The number of the last row with each value of an argument, of the rows of a category so far."""
+        category, cats = self._strings.get(cat), self._columns.cat
+        return {
+            value: row
+            for row, args in self._args.items()
+            if cats[row] == category and isinstance(value := args.get(argument), (int, str))
+        }
+
+    def annotate(self, row: int, args: Mapping[str, Any]) -> None:
+        """Give a row more arguments."""
+        self._args[row] = {**self._args.get(row, {}), **freeze_args(args)}
 
     def problem(self, kind: str, count: int, example: str) -> None:
         """Count something that is not as it was; the first example of a kind is kept."""

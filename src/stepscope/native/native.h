@@ -20,6 +20,7 @@
        call.c            record_function, instant, span_of: their arguments, the span of a name
        points.c          counters and flows
        decorated.c       a function with a span around each call
+       ops.c             operators of a framework                     (twin/ops.py)
        pair.c            a sealed window's records -> rows           (twin/pair.py)
        paired.c          rows -> Paired: what Python hands in and gets; both share pair.h
 

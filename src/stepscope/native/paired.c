@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 static PyObject *paired_type, *track_type, *paired_counters_type, *paired_flows_type; /* of stepscope.core.rows */
+static PyObject *number_key;                               /* "External id" */
 
 /* ---- what the rows need ----------------------------------------------------------------------------------- */
 
@@ -178,9 +179,13 @@ static PyObject *args_of(const pairing_t *p, PyObject *texts) {
     const row_args_t *items = p->args.items;
     for (size_t i = 0; args != NULL && i < p->args.count; i++) {
         const row_args_t *item = &items[i];
-        if (item->args != NULL && PyDict_GET_SIZE(item->args) == 0) continue; /* of instant("x", {}) */
         PyObject *more = item->args == NULL ? Py_BuildValue("{sO}", CALL_STACK, PyList_GET_ITEM(texts, item->stack))
-                                            : Py_NewRef(item->args);
+                         : PyLong_Check(item->args) ? Py_BuildValue("{OO}", number_key, item->args)
+                                                    : Py_NewRef(item->args);
+        if (more != NULL && PyDict_GET_SIZE(more) == 0) { /* of instant("x", {}) */
+            Py_DECREF(more);
+            continue;
+        }
         PyObject *row = PyLong_FromSsize_t(item->row);
         if (row == NULL || more == NULL || row_args_add(args, row, more) < 0) Py_CLEAR(args);
         Py_XDECREF(more);
@@ -368,5 +373,7 @@ int paired_add(PyObject *module) {
     if (paired_counters_type == NULL) return -1;
     Py_XSETREF(paired_flows_type, imported("stepscope.core.rows", "PairedFlows"));
     if (paired_flows_type == NULL) return -1;
+    Py_XSETREF(number_key, PyUnicode_InternFromString("External id"));
+    if (number_key == NULL) return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -330,6 +330,7 @@ int span_add(PyObject *module);
 int call_add(PyObject *module);
 int points_add(PyObject *module);
 int decorated_add(PyObject *module);
+int ops_add(PyObject *module);
 int paired_add(PyObject *module);
 
 #endif

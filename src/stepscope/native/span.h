@@ -14,7 +14,7 @@ struct span {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyObject *label;      /* a str, legal text: the name of a span of the program; or a Label */
-    PyObject *args;       /* dict, or NULL: it has no arguments, and is the same span as others of its label */
+    PyObject *args;       /* dict; int: an operator's number; NULL: none, and it is the same span as others of its label */
     PyObject *positional; /* the second argument, whose items come before those of args; or NULL */
     uint64_t serial;
     uint32_t id, registry; /* id is the label's in that registry */

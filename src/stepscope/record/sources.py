@@ -5,6 +5,7 @@ has opened and stops before it is sealed: what it records in between goes throug
 `counter`), as the program's own spans do, or is handed over when it stops.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -67,7 +68,18 @@ def _wants_steps(options: Mapping[str, Any]) -> bool:
     return bool(options["record_tasks"] or options["with_cpu_time"])
 
 
+def _is_installed(integration: str) -> bool:
+    """Whether the program has imported an integration and asked for it."""
+    module = sys.modules.get(f"stepscope.integrations.{integration}")
+    return module is not None and bool(module.is_installed())
+
+
+TORCH = "torch"
+
 SOURCES: tuple[SourceRow, ...] = (
+    # Always: a framework may be imported, and run its first operator, in the middle of a window.
+    SourceRow("operators", "stepscope.record.operators", "Operators", lambda _: True),
+    SourceRow(TORCH, "stepscope.integrations.torch", "TorchOperators", lambda _: _is_installed(TORCH)),
     SourceRow("memory", "stepscope.record.memory", "MemorySampler", lambda options: bool(options["profile_memory"])),
     SourceRow("cpu time", "stepscope.record.besides", "CpuTime", lambda options: bool(options["with_cpu_time"])),
     SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),

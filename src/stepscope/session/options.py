@@ -70,9 +70,7 @@ DEFAULTS = Options(
 
 # torch's options for what stepscope records no source of yet: accepted, so that a port runs, and said.
 UNFILLED = {
-    "record_shapes": "there are no operators to record the shapes of",
     "with_stack": "function calls are not traced",
-    "with_flops": "there are no operators to count the FLOPS of",
     "with_modules": "module hierarchies are not recorded",
     "experimental_config": "it configures kineto, which is not used",
     "post_processing_timeout_s": "what is recorded is processed in the background, to the end",
@@ -91,7 +89,9 @@ def checked_options(options: Options) -> Options:
             message = f"profile() got an unexpected keyword argument {name!r}. It takes {', '.join(DEFAULTS)}."
             raise TypeError(message)
     chosen = cast("Options", {**DEFAULTS, **options})
-    chosen["activities"] = parse_activities(chosen["activities"])
+    activities = parse_activities(chosen["activities"])
+    if chosen["activities"] is not None:  # without a choice everything is recorded, whatever is registered later
+        chosen["activities"] = activities
     chosen["keep_sessions"] = _checked_keep(chosen["keep_sessions"], chosen["acc_events"])
     chosen["buffer_bytes"] = _checked_bytes(chosen["buffer_bytes"])
     if chosen["buffer_policy"] not in ("stop", "ring"):
@@ -125,7 +125,7 @@ def warn_unfilled(options: Options) -> None:
     activities: set[ProfilerActivity] = set(options["activities"] or ())
     reasons = [f"{name}= ({reason})" for name, reason in UNFILLED.items() if options.get(name)]
     reasons += [
-        f"ProfilerActivity.{activity.name} (no source records it)"
+        f"ProfilerActivity.{activity.name} (nothing registered it with stepscope.ops.register_device)"
         for activity in sorted(activities - supported_activities(), key=lambda item: item.value)
     ]
     if reasons:

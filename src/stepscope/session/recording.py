@@ -20,6 +20,7 @@ from stepscope.model.errors import LifecycleError, StepscopeWarning
 from stepscope.record.drain import drain
 from stepscope.record.sources import Harvest, Source, start_sources, stop_sources
 from stepscope.record.where import origin_here
+from stepscope.session.activities import parse_activities
 from stepscope.session.options import Options, checked_options, warn_unfilled
 from stepscope.session.reporting import Reporting
 from stepscope.session.session import Session
@@ -64,9 +65,11 @@ class Recording(Reporting):
     """Cycles recorded by hand: prepare_trace(), start_trace(), stop_trace().
 
     Args:
-        activities, record_shapes, with_stack, with_flops, with_modules, experimental_config,
-            post_processing_timeout_s: torch's. Those that this version has no source for are said in one warning.
-        profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters.
+        record_shapes, with_stack, with_flops, with_modules, experimental_config, post_processing_timeout_s: torch's.
+            Those that this version has no source for are said in one warning.
+        activities: the devices whose operators and work are recorded, as ProfilerActivity or by name; None for all.
+        profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters; and what
+            is allocated before and after each operator.
         record_tasks: which asyncio task ran when, as slices of category "task_step" on the thread's own track. The
             spans of tasks stand on lanes of their own anyway.
         record_gc: pauses of the garbage collector as slices of category "gc".
@@ -87,7 +90,7 @@ class Recording(Reporting):
         chosen = checked_options(options)
         self._options = chosen
         self._warn_of_options()
-        self.activities = set(chosen["activities"] or ())
+        self.activities = parse_activities(chosen["activities"])
         self.record_shapes = chosen["record_shapes"]
         self.profile_memory = chosen["profile_memory"]
         self.record_gc = chosen["record_gc"]

@@ -42,7 +42,8 @@ NAME_RULES = (
     # ThreadPoolExecutor-0_3, Thread-12 (run), asyncio_0: numbers of threads are given in order of need.
     NameRule("number of a thread", r"\d+", "*", "thread"),
 )
-# Arguments that are another in each run: what tools number, CPU time, and stacks, in which a line's number is enough.
+# Arguments that are another in each run: what tools number, CPU time, how much memory there was, and stacks, in which a
+# line's number is enough.
 RUN_ARGS = (
     "External id",
     "Ev Idx",
@@ -54,6 +55,9 @@ RUN_ARGS = (
     "Python parent id",
     "Task name",
     THREAD_TIME,
+    "Allocated before",
+    "Allocated after",
+    "Allocated delta",
     CALL_STACK,
 )
 PLACES = ("any", "slice", "thread", "process")

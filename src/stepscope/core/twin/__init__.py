@@ -8,6 +8,7 @@ from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.ids import distinct_ids, invert_order, map_ids
 from stepscope.core.twin.nest import nest_rows
+from stepscope.core.twin.ops import op_current, op_enabled, op_enter, op_exit, op_next, use_ops
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.paths import time_paths
 from stepscope.core.twin.perfetto import perfetto_rows
@@ -65,6 +66,11 @@ __all__ = [
     "note_stacks",
     "now",
     "open_window",
+    "op_current",
+    "op_enabled",
+    "op_enter",
+    "op_exit",
+    "op_next",
     "order_ties",
     "pair",
     "pair_events",
@@ -81,6 +87,7 @@ __all__ = [
     "thread_id",
     "time_paths",
     "tsc_in_use",
+    "use_ops",
     "use_ticks",
     "use_tsc",
 ]

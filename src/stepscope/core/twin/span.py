@@ -24,6 +24,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Names built at run time must not fill memory: past this many the cache starts over, which costs time only.
 MAX_CACHED = 4096
+# In the place of positional arguments: those by name are frozen.
+FROZEN = object()
 # About what a span takes besides its name, and a record that carries arguments besides those.
 SPAN_BYTES = 128
 # The same of one that is shared, with its functions.
@@ -219,7 +221,7 @@ class SpanWithArgs(Span):
 
     def frozen_args(self) -> dict[str, Any]:
         """The arguments as a trace holds them, now."""
-        return freeze_call(self.args, self.kwargs)
+        return self.kwargs if self.args is FROZEN else freeze_call(self.args, self.kwargs)
 
     def payload(self, key: Key, *, instant: bool) -> Payload:
         """The record of its begin, or of an instant like it."""
@@ -336,15 +338,16 @@ def record_function(name: str, args: Any = None, **kwargs: Any) -> Span:
     return SpanWithArgs(legal_name(name), args, kwargs)
 
 
-def span_of(label: Label, args: dict[str, Any] | None = None) -> Span:
+def span_of(label: Label, args: dict[str, Any] | None = None, frozen: bool = False, /) -> Span:
     """A span for what records besides the program's own spans: an operator, a call, a pause.
 
     Args:
         label: what its slices are called.
         args: shown on the slice, taken as they are when it begins; None makes a span that may be kept and used again,
             also within itself.
+        frozen: they are as a trace holds them already, and nobody changes what is in them.
     """
-    return SharedSpan(Span(label)) if args is None else SpanWithArgs(label, None, args)
+    return SharedSpan(Span(label)) if args is None else SpanWithArgs(label, FROZEN if frozen else None, args)
 
 
 def _make_plain(name: Any) -> Span:
