@@ -15,7 +15,7 @@ class _Gathered:
     """Changes that are one finding.
 
     Attributes:
-        change: the first of them.
+        change: the first of them, which is the same from both sides.
         at: its places in base and in head, or -1.
         count: how many there are.
         steps: of base and of head.
@@ -24,19 +24,22 @@ class _Gathered:
         varies: whether their values differ.
     """
 
-    __slots__ = ("at", "base", "change", "count", "head", "steps", "varies", "visits")
+    __slots__ = ("at", "base", "change", "count", "head", "rank", "steps", "varies", "visits")
 
-    def __init__(self, change: Change, at: Sequence[int]) -> None:
+    def __init__(self, change: Change, rank: tuple[Any, ...], at: Sequence[int]) -> None:
         self.change = change
+        self.rank = rank
         self.at = at
         self.count = self.base = self.head = 0
         self.steps: tuple[set[int], set[int]] = (set(), set())
         self.visits: set[tuple[int, int]] = set()
         self.varies = False
 
-    def add(self, change: Change) -> None:
+    def add(self, change: Change, rank: tuple[Any, ...]) -> None:
         self.count += 1
         self.varies = self.varies or change.base != self.change.base or change.head != self.change.head
+        if rank < self.rank:
+            self.change, self.rank = change, rank
         if change.unit == "calls":
             self.base += change.base
             self.head += change.head
@@ -52,16 +55,21 @@ def gather(found: Sequence[tuple[Run, Run, Sequence[Change]]], places: Places) -
             ]
             at = [side[0][0] if side else -1 for side in around]
             key = (change.kind, change.what, *at, change.name, change.key)
-            one = gathered.get(key)
+            one, rank = gathered.get(key), _rank(number, change)
             if one is None:
-                one = gathered[key] = _Gathered(change, at)
-            one.add(change)
+                one = gathered[key] = _Gathered(change, rank, at)
+            one.add(change, rank)
             for side in (0, 1):
                 one.steps[side].update([step for _, step in around[side]])
             one.visits.add((number, (around[1] or around[0])[0][1]))
     texts = next((base.words.texts for base, _, _ in found), [])
     told = _Wheres(places, texts)
     return [_finding(one, told, texts) for one in gathered.values()]
+
+
+def _rank(number: int, change: Change) -> tuple[Any, ...]:
+    """Where a change stands among those of one finding: by its rows, whichever side they are on."""
+    return number, *sorted(rows[0] if rows else -1 for rows in change.rows)
 
 
 class _Wheres:
