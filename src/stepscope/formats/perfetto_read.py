@@ -91,6 +91,7 @@ class _File:
             self._tracks,
             self._sequences,
             self._events.durations,
+            self._events.arrows,
             self._metadata,
             self._host,
             uuids=self._scanner.uuids(),
