@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace as Proto
@@ -495,6 +496,21 @@ def test_compressed_packets_are_read_where_they_stand(file: File, tmp_path: Path
     trace = assert_agrees(file.data, tmp_path)
 
     assert [(row.name, row.args) for row in trace] == [("compressed", {"k": 1}), ("behind", {})]
+
+
+def test_packets_compressed_with_zstd_are_read_where_v52_passes_over_them(file: File, tmp_path: Path) -> None:
+    inner = File()
+    inner.event(NOW, BEGIN, "compressed", track_uuid=10).debug_annotations.add(name="k", int_value=1)
+    inner.event(NOW + 5, END, track_uuid=10)
+    half = len(inner.data) // 2
+    frames = b"".join(map(zstandard.compress, (inner.data[:half], inner.data[half:])))
+    file.proto.packet.add(zstd_compressed_packets=frames)
+    file.event(NOW + 10, INSTANT, "behind", track_uuid=10)
+    trace, theirs = read(file.data), said(file.data, tmp_path)
+
+    assert [(row.name, row.args, row.dur) for row in trace] == [("compressed", {"k": 1}, 5), ("behind", {}, 0)]
+    assert trace.problems == ()
+    assert [name for _, _, name, *_ in theirs.slices] == ["behind"]
 
 
 def test_packets_of_other_subjects_are_passed_over(file: File, tmp_path: Path) -> None:
