@@ -23,6 +23,7 @@ from stepscope.analysis.kinds import (
 from stepscope.core import kernels
 from stepscope.core.groups import NO_KEY, ROW_DEVICE, Folded, Keys
 from stepscope.model.nesting import nest
+from stepscope.model.packed_args import items_with
 from stepscope.model.trace import INSTANT, Trace
 
 __all__ = ["Amount", "FlowPoint", "Kernel", "Memory", "Step", "Tree"]
@@ -259,8 +260,8 @@ class Tree:
         givers: dict[Any, int] = {}
         cats = self.trace.columns.cat
         runtime = [is_runtime(text) for text in self.trace.strings]
-        for row, args in self.trace.args.items():
-            number, bits = args.get("External id"), self.category_class[cats[row]]
+        for row, args in items_with(self.trace.args, "External id"):
+            number, bits = args["External id"], self.category_class[cats[row]]
             if number is None:
                 continue
             if bits == ROW_DEVICE:

@@ -27,6 +27,7 @@ from stepscope.formats.chrome_values import LAST_NS, legal_args
 from stepscope.formats.dialects import FORMATS_OWN, dialect_of, look_up
 from stepscope.formats.findings import Findings
 from stepscope.model.build import FIRST_MADE_UP_TID, LAST_TID, TraceBuilder
+from stepscope.model.packed_args import ArgsPacker, PackedArgs
 from stepscope.model.trace import Origin, Trace
 
 __all__ = ["Parts", "assemble"]
@@ -48,7 +49,7 @@ class Parts(NamedTuple):
     """
 
     scanned: Scanned
-    args: dict[int, Mapping[str, Any]]
+    args: ArgsPacker
     events: Events
     head: Mapping[str, Any]
     metadata_byte: int
@@ -262,12 +263,9 @@ class _Assembly:
         """The merged row of one of the scanner's."""
         return row + bisect_right(self.insertions, row)
 
-    def _args(self) -> dict[int, Mapping[str, Any]]:
-        if not self.order:
-            return self.parts.args
-        args = {self._place(row): args for row, args in self.parts.args.items()}
-        args.update((self.places[row], given) for row, given in self.parts.events.args.items())
-        return args
+    def _args(self) -> PackedArgs:
+        given = self.parts.events.args
+        return self.parts.args.pack(self.insertions, {self.places[row]: args for row, args in given.items()})
 
     # ---- counters and flows --------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.chrome_args import pick_args
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.fold import fold_rows
@@ -56,6 +57,7 @@ __all__ = [
     "pair_events",
     "perfetto_counters",
     "perfetto_rows",
+    "pick_args",
     "record_function",
     "renumber_rows",
     "seal",
