@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from clock import FakeClock
 from stepscope import core
 from stepscope.core import clock, twin
-from stepscope.core.rows import StepMark
+from stepscope.core.rows import Label, StepMark
+from stepscope.core.values import legal_name
 from stepscope.formats import chrome, perfetto
 from stepscope.model import build, nesting
 from stepscope.model.nesting import nest
@@ -28,6 +29,7 @@ USERS = (build, nesting, drain, chrome, perfetto)
 steps = st.one_of(
     st.tuples(st.just("begin"), st.integers(0, 5)),
     st.tuples(st.just("end"), st.integers(0, 5)),
+    st.tuples(st.just("finish"), st.integers(0, 5)),
     st.tuples(st.just("instant"), st.integers(0, 5)),
     st.tuples(st.just("counter"), st.integers(0, 5)),
     st.tuples(st.just("flow start"), st.integers(0, 5)),
@@ -36,6 +38,8 @@ steps = st.one_of(
     st.tuples(st.just("thread"), st.integers(0, 2)),
     st.tuples(st.just("open"), st.just(0)),
     st.tuples(st.just("seal"), st.just(0)),
+    st.tuples(st.just("measure"), st.just(0)),
+    st.tuples(st.just("note"), st.just(0)),
 )
 vocabulary = st.lists(st.tuples(names, st.one_of(st.none(), arguments)), min_size=6, max_size=6)
 
@@ -47,7 +51,11 @@ class Player:
         self.kernels = kernels
         self.words = words
         self.clock = FakeClock()
-        self.spans = [kernels.record_function(name, args) for name, args in words]
+        # The last of them stands for what is recorded besides the program's own spans.
+        self.label = Label(legal_name(words[-1][0]), "cpu_op", "file.py:7")
+        args = words[-1][1]
+        self.spans = [kernels.record_function(name, args) for name, args in words[:-1]]
+        self.spans.append(kernels.span_of(self.label, None if args is None else dict(args)))
         self.windows: list[tuple[Any, int]] = []
         self.recording = False
         self.flows: list[int] = []
@@ -65,8 +73,17 @@ class Player:
         if what in self.entered:
             self.entered.remove(what)
 
+    def finish(self, what: int) -> None:
+        if self.words[what][1] is not None:  # others have nowhere to keep more arguments
+            self.spans[what].finish({"more": what, "odd": [None, {what}]})
+            if what in self.entered:
+                self.entered.remove(what)
+
     def instant(self, what: int) -> None:
-        self.kernels.instant(*self.words[what])
+        if what == 5:
+            self.kernels.instant_of(self.label, self.words[what][1])
+        else:
+            self.kernels.instant(*self.words[what])
 
     def counter(self, what: int) -> None:
         name, args = self.words[what]
@@ -86,6 +103,12 @@ class Player:
         if not self.recording:
             self.kernels.open_window()
             self.recording = True
+
+    def measure(self, _: int) -> None:
+        self.kernels.measure_cpu()
+
+    def note(self, _: int) -> None:
+        self.kernels.note_stacks()
 
     def seal(self, _: int) -> None:
         if self.recording:

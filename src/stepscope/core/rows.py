@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 __all__ = [
+    "ANNOTATION",
     "CUT",
     "INSTANT",
     "SLICE",
@@ -16,12 +17,14 @@ __all__ = [
     "Counters",
     "Fed",
     "Flows",
+    "Label",
     "Lane",
     "Paired",
     "PairedCounters",
     "PairedFlows",
     "PickedArgs",
     "Renumbered",
+    "THREAD_TIME",
     "Scanned",
     "Settled",
     "StepMark",
@@ -30,6 +33,25 @@ __all__ = [
 SLICE, INSTANT = 0, 1
 # Added to SLICE: the edge of the recorded window cut it off, at its start or its end.
 CUT = 2
+
+
+# What spans of the program are.
+ANNOTATION = "user_annotation"
+# The argument that says how long a span's thread has computed meanwhile, in ns, where that was measured.
+THREAD_TIME = "thread_time_ns"
+
+
+class Label(NamedTuple):
+    """What a slice is called that is not a span of the program; those are called by a str, and are ANNOTATION.
+
+    Attributes:
+        name, cat: legal text, not empty.
+        site: "file:line", legal text; "" where there is none.
+    """
+
+    name: str
+    cat: str
+    site: str = ""
 
 
 class Columns(NamedTuple):

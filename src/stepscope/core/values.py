@@ -62,12 +62,12 @@ def legal_name(name: Any) -> str:
 
 
 def weight(value: Any) -> int:
-    """About how many bytes a text or frozen arguments take."""
+    """About how many bytes a text, a label or frozen arguments take."""
     if isinstance(value, str):
         return sys.getsizeof(value)
     if isinstance(value, dict):
         return 256 + sum(map(weight, value)) + sum(map(weight, value.values()))
-    return 64 + sum(map(weight, value)) if isinstance(value, list) else 32
+    return 64 + sum(map(weight, value)) if isinstance(value, (list, tuple)) else 32
 
 
 def type_name(value: Any) -> str:

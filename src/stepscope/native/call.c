@@ -1,4 +1,5 @@
-/* The calls record_function(name, args=None, **kwargs), which makes spans, and instant(name, args=None, **kwargs).
+/* The calls record_function(name, args=None, **kwargs), which makes spans, and instant(name, args=None, **kwargs); the
+   same for labels, span_of(label, args=None) and instant_of(label, args=None).
 
    A span without arguments is shared by every use of its name. It is found by the very str object that was passed, in a
    table by the object's address; where another name has taken its place there, by its text in a dict. */
@@ -147,12 +148,15 @@ PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     return (PyObject *)span_new(legal, call.args, Py_XNewRef(call.positional));
 }
 
-static PyObject *instant(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *names) {
-    if (!recorder.recording) Py_RETURN_NONE;
-    PyObject *made = record_function(NULL, args, nargs, names);
+/* Record the point at which a span would begin; takes over the reference, which may be NULL with an exception. */
+static inline PyObject *mark(PyObject *made) {
     if (made == NULL) return NULL;
     span_t *span = (span_t *)made;
     buffer_t *buffer = buffer_mine();
+    if (buffer != NULL && unlikely(recorder.besides)) {
+        record_besides(buffer, EVENT_MARKS);
+        buffer = buffer_mine(); /* Python code may have run */
+    }
     if (buffer != NULL && recorder.recording) {
         if (span->args == NULL)
             record_put(buffer, span, REC_INSTANT);
@@ -163,12 +167,47 @@ static PyObject *instant(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
     Py_RETURN_NONE;
 }
 
+static PyObject *instant(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *names) {
+    if (!recorder.recording) Py_RETURN_NONE;
+    return mark(record_function(NULL, args, nargs, names));
+}
+
+/* The label and the arguments of span_of and instant_of; a new reference to a span, or NULL with an exception. */
+static PyObject *span_labelled(const char *function, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs < 1 || nargs > 2 || !PyTuple_Check(args[0]) || PyTuple_GET_SIZE(args[0]) != 3 ||
+        (nargs == 2 && args[1] != Py_None && !PyDict_Check(args[1]))) {
+        PyErr_Format(PyExc_TypeError, "%s() takes a Label, and a dict of arguments or None", function);
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < 3; i++) {
+        if (PyUnicode_CheckExact(PyTuple_GET_ITEM(args[0], i))) continue;
+        PyErr_Format(PyExc_TypeError, "%s() takes a Label of three str", function);
+        return NULL;
+    }
+    PyObject *own = NULL;
+    if (nargs == 2 && args[1] != Py_None && (own = PyDict_Copy(args[1])) == NULL) return NULL;
+    return (PyObject *)span_new(Py_NewRef(args[0]), own, NULL);
+}
+
+static PyObject *span_of(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+    return span_labelled("span_of", args, nargs);
+}
+
+static PyObject *instant_of(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+    if (!recorder.recording) Py_RETURN_NONE;
+    return mark(span_labelled("instant_of", args, nargs));
+}
+
 static PyMethodDef functions[] = {
     {"record_function", (PyCFunction)(void (*)(void))record_function, METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("record_function($module, name, args=None, **kwargs)\n--\n\nA span to hold open with `with`, or to "
                "decorate with.")},
     {"instant", (PyCFunction)(void (*)(void))instant, METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("instant($module, name, args=None, **kwargs)\n--\n\nMark a point in time on the calling thread.")},
+    {"span_of", (PyCFunction)(void (*)(void))span_of, METH_FASTCALL,
+     PyDoc_STR("span_of($module, label, args=None, /)\n--\n\nA span of a Label.")},
+    {"instant_of", (PyCFunction)(void (*)(void))instant_of, METH_FASTCALL,
+     PyDoc_STR("instant_of($module, label, args=None, /)\n--\n\nMark a point in time with a Label.")},
     {NULL, NULL, 0, NULL},
 };
 

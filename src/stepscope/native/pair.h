@@ -5,7 +5,7 @@
 
 #include "recorder.h"
 
-#define SERIAL_KEY ((uint64_t)1 << 63) /* a span with arguments is known by its serial, others by their name */
+#define SERIAL_KEY ((uint64_t)1 << 63) /* a span with arguments is known by its serial, others by their label */
 
 /* A growing C array: items, how many, for how many there is room. */
 typedef struct {
@@ -13,10 +13,30 @@ typedef struct {
     size_t count, room;
 } list_t;
 
+/* What a row says besides; in the order in which it came. */
 typedef struct {
     Py_ssize_t row;
-    PyObject *args; /* borrowed from the window */
+    PyObject *args; /* borrowed from the window; NULL: the calls around it */
+    uint32_t stack; /* string id of those */
 } row_args_t;
+
+/* String ids of what a row is called. */
+typedef struct {
+    uint32_t name, cat, site;
+} label_t;
+
+/* What a thread had computed at a begin or an end. */
+typedef struct {
+    uint64_t ns;
+    uint32_t thread;
+    int known;
+} cpu_t;
+
+/* What the thread of a row has computed meanwhile. */
+typedef struct {
+    Py_ssize_t row;
+    uint64_t ns;
+} row_cpu_t;
 
 typedef struct {
     uint64_t start, end;
@@ -28,13 +48,16 @@ typedef struct {
 
 /* What the rows need of Python objects, made while the GIL is held. */
 typedef struct {
-    uint32_t *ids;     /* window's name id -> string id */
+    label_t *labels;   /* of each of the window's label ids */
     uint32_t *series;  /* window's series id -> its place among the series */
     char *recorded;    /* per thread: whether it has rows */
     uint64_t *orphans; /* per thread: ends whose begin was dropped */
     step_t *steps;
     size_t step_count;
 } needs_t;
+
+/* A string id. */
+enum { ANNOTATION = 1 };
 
 /* A counter's value at a time. */
 typedef struct {
@@ -59,8 +82,11 @@ typedef struct {
     uint32_t track;      /* the present thread's */
     uint32_t flow_name;  /* the string id for points of flows whose first one is not in the window */
     uint64_t orphans;    /* the present thread's */
-    const uint32_t *ids, *series; /* as in needs_t */
-    list_t waiting, args, counts, flows; /* of waiting_t, see pair.c, row_args_t, count_t, paired_point_t */
+    cpu_t cpu;           /* of the present record */
+    uint32_t stack;      /* string id of the calls around the present record; 0: not known */
+    const label_t *labels; /* as in needs_t */
+    const uint32_t *series;
+    list_t waiting, args, cpus, counts, flows; /* of waiting_t, see pair.c, row_args_t, row_cpu_t, count_t, paired_point_t */
 } pairing_t;
 
 /* How many rows a window can have at most. Needs no GIL. */

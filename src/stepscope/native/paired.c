@@ -1,6 +1,6 @@
 /* Pairing, seen from Python: pair(window, steps, shift_ns) -> Paired. The pairing itself is in pair.c.
 
-   What that needs of Python objects is made first (needs_t): ids for the window's names, steps as C values. Then the columns are filled without the GIL, and the rest of the result is made. */
+   What that needs of Python objects is made first (needs_t): ids for the window's labels, steps as C values. Then the columns are filled without the GIL, and the rest of the result is made. */
 
 #include "pair.h"
 
@@ -24,16 +24,22 @@ static int64_t string_id(PyObject *strings, PyObject *text) {
     return failed ? -1 : id;
 }
 
-/* A window's strings: "", the category, what flows without a name are called, then its names. */
+/* A window's strings: "", the category of the program's spans, what flows without a name are called, then its labels'. */
 enum { FLOW_NAME = 2 };
 
-static PyObject *strings_of(const window_t *window, uint32_t *ids) {
-    PyObject *strings = Py_BuildValue("{s:i,s:i,s:i}", "", 0, "user_annotation", 1, "flow", FLOW_NAME), *name, *number;
+static PyObject *strings_of(const window_t *window, label_t *labels) {
+    PyObject *strings = Py_BuildValue("{s:i,s:i,s:i}", "", 0, "user_annotation", ANNOTATION, "flow", FLOW_NAME);
+    PyObject *label, *number;
     Py_ssize_t place = 0;
-    while (strings != NULL && PyDict_Next(window->names.ids, &place, &name, &number)) {
-        int64_t id = string_id(strings, name);
-        if (id < 0) Py_CLEAR(strings);
-        ids[PyLong_AsUnsignedLong(number)] = (uint32_t)id;
+    while (strings != NULL && PyDict_Next(window->labels.ids, &place, &label, &number)) {
+        int64_t ids[3] = {0, ANNOTATION, 0};
+        int failed = 0;
+        if (PyUnicode_Check(label))
+            failed = (ids[0] = string_id(strings, label)) < 0;
+        else
+            for (int i = 0; i < 3 && !failed; i++) failed = (ids[i] = string_id(strings, PyTuple_GET_ITEM(label, i))) < 0;
+        if (failed) Py_CLEAR(strings);
+        labels[PyLong_AsUnsignedLong(number)] = (label_t){(uint32_t)ids[0], (uint32_t)ids[1], (uint32_t)ids[2]};
     }
     return strings;
 }
@@ -68,12 +74,12 @@ static int steps_prepare(PyObject *steps, PyObject *strings, needs_t *needs) {
 /* Room for what the rows need; 0, or -1 with an exception. needs_free gives back what there is. */
 static int needs_make(const window_t *window, size_t step_count, needs_t *needs) {
     needs->step_count = step_count;
-    needs->ids = calloc((size_t)window->names.next + 1, sizeof *needs->ids);
+    needs->labels = calloc((size_t)window->labels.next + 1, sizeof *needs->labels);
     needs->series = calloc((size_t)window->series.next + 1, sizeof *needs->series);
     needs->recorded = calloc(window->thread_count + 1, sizeof *needs->recorded);
     needs->orphans = calloc(window->thread_count + 1, sizeof *needs->orphans);
     needs->steps = calloc(step_count + 1, sizeof *needs->steps);
-    if (needs->ids && needs->series && needs->recorded && needs->orphans && needs->steps) return 0;
+    if (needs->labels && needs->series && needs->recorded && needs->orphans && needs->steps) return 0;
     PyErr_NoMemory();
     return -1;
 }
@@ -83,7 +89,7 @@ static void needs_free(needs_t *needs) {
     free(needs->orphans);
     free(needs->recorded);
     free(needs->series);
-    free(needs->ids);
+    free(needs->labels);
 }
 
 /* ---- the result ------------------------------------------------------------------------------------------- */
@@ -111,14 +117,39 @@ static PyObject *threads_of(const window_t *window, const needs_t *needs) {
     return threads;
 }
 
+#define THREAD_TIME "thread_time_ns" /* as core/rows.py */
+#define CALL_STACK "Call stack"       /* as core/stacks.py */
+
+/* Give arguments to a row, beside those it has already: those of a begin are its span's own. */
+static int row_args_add(PyObject *args, PyObject *row, PyObject *more) {
+    PyObject *before = PyDict_GetItemWithError(args, row);
+    if (before == NULL) return PyErr_Occurred() ? -1 : PyDict_SetItem(args, row, more);
+    PyObject *all = PyDict_Copy(before);
+    int failed = all == NULL || PyDict_Update(all, more) < 0 || PyDict_SetItem(args, row, all) < 0;
+    Py_XDECREF(all);
+    return failed ? -1 : 0;
+}
+
 /* {row: arguments}. */
-static PyObject *args_of(const pairing_t *p) {
+static PyObject *args_of(const pairing_t *p, PyObject *texts) {
     PyObject *args = PyDict_New();
     const row_args_t *items = p->args.items;
     for (size_t i = 0; args != NULL && i < p->args.count; i++) {
-        if (PyDict_GET_SIZE(items[i].args) == 0) continue; /* of instant("x", {}) */
-        PyObject *row = PyLong_FromSsize_t(items[i].row);
-        if (row == NULL || PyDict_SetItem(args, row, items[i].args) < 0) Py_CLEAR(args);
+        const row_args_t *item = &items[i];
+        if (item->args != NULL && PyDict_GET_SIZE(item->args) == 0) continue; /* of instant("x", {}) */
+        PyObject *more = item->args == NULL ? Py_BuildValue("{sO}", CALL_STACK, PyList_GET_ITEM(texts, item->stack))
+                                            : Py_NewRef(item->args);
+        PyObject *row = PyLong_FromSsize_t(item->row);
+        if (row == NULL || more == NULL || row_args_add(args, row, more) < 0) Py_CLEAR(args);
+        Py_XDECREF(more);
+        Py_XDECREF(row);
+    }
+    const row_cpu_t *cpus = p->cpus.items;
+    for (size_t i = 0; args != NULL && i < p->cpus.count; i++) {
+        PyObject *row = PyLong_FromSsize_t(cpus[i].row);
+        PyObject *time = Py_BuildValue("{sK}", THREAD_TIME, (unsigned long long)cpus[i].ns);
+        if (row == NULL || time == NULL || row_args_add(args, row, time) < 0) Py_CLEAR(args);
+        Py_XDECREF(time);
         Py_XDECREF(row);
     }
     return args;
@@ -232,12 +263,12 @@ static PyObject *rows_of(pairing_t *p, needs_t *needs) {
 static PyObject *paired_of(pairing_t *p, PyObject *steps, needs_t *needs) {
     enum { COLUMNS_, TEXTS, THREADS, ARGS, DROPPED, COUNTERS, FLOWS, PARTS };
     PyObject *parts[PARTS] = {NULL}, *paired = NULL;
-    PyObject *strings = strings_of(p->window, needs->ids);
+    PyObject *strings = strings_of(p->window, needs->labels);
     if (strings == NULL || steps_prepare(steps, strings, needs) < 0) goto finish;
     if ((parts[COLUMNS_] = rows_of(p, needs)) == NULL) goto finish;
     if ((parts[TEXTS] = PyDict_Keys(strings)) == NULL) goto finish;
     if ((parts[THREADS] = threads_of(p->window, needs)) == NULL) goto finish;
-    if ((parts[ARGS] = args_of(p)) == NULL) goto finish;
+    if ((parts[ARGS] = args_of(p, parts[TEXTS])) == NULL) goto finish;
     if ((parts[DROPPED] = dropped_of(p->window, needs)) == NULL) goto finish;
     if ((parts[COUNTERS] = counters_of(p)) == NULL) goto finish;
     if ((parts[FLOWS] = flows_of(p)) == NULL) goto finish;
@@ -265,13 +296,14 @@ static PyObject *pair(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
     PyObject *paired = NULL;
     needs_t needs = {0};
     if (needs_make(window, (size_t)PySequence_Fast_GET_SIZE(steps), &needs) == 0) {
-        p.ids = needs.ids;
+        p.labels = needs.labels;
         p.series = needs.series;
         series_places(window, needs.series);
         paired = paired_of(&p, steps, &needs);
     }
     Py_DECREF(steps);
     free(p.args.items);
+    free(p.cpus.items);
     free(p.counts.items);
     free(p.flows.items);
     free(p.waiting.items);

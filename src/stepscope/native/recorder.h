@@ -2,16 +2,21 @@
 
    A record is 16 bytes, in the order in which the thread did things:
 
-       u64 ticks  | u32 id      | u16 kind       | u16 0   begin, end, instant: id is a name of the open window
+       u64 ticks  | u32 id      | u16 kind       | u16 0   begin, end, instant: id is a label of the open window
        u64 ticks  | u32 serial  | u16 END_SERIAL | u16 0   the end of a span with arguments
 
-   and behind a begin or instant with arguments, a counter and a flow's point stands what they carry:
+       u64 CPU ns | u32 thread  | u16 CPU        | u16 0   what the thread that makes the next record has computed
+       u64 0      | u32 label   | u16 STACK      | u16 0   the calls around the next record
+
+   and behind a begin, instant or end (END_ARGS, whose id is a serial) with arguments, a counter and a flow's point
+   stands what they carry:
 
        u64 serial | u32 payload | u16 PAYLOAD    | u16 0   which span object it was; its arguments' place in the buffer
        f64 value  | u32 0       | u16 PAYLOAD    | u16 0   the counter's value; the record's id is a series of the window
        u64 number | u32 named   | u16 PAYLOAD    | u16 0   which flow; whether the record's id is its name
 
-   Spans without arguments are one span if their names are equal; those with arguments are told apart by the low half
+   A label is a str, the name of a span of the program, or a Label (core/rows.py), which says category and site, too.
+   Spans without arguments are one span if their labels are equal; those with arguments are told apart by the low half
    of their serial. */
 
 #ifndef STEPSCOPE_RECORDER_H
@@ -35,6 +40,7 @@ typedef struct {
 } tick_scale_t;
 
 extern ticks_kind_t ticks_kind;
+uint64_t thread_ns(void);  /* what the calling thread has computed; the stand-in for ticks, where there is one */
 uint64_t ticks_slow(void); /* any clock but the time-stamp counter */
 tick_point_t ticks_point(void);
 tick_scale_t ticks_scale(tick_point_t opened, tick_point_t sealed);
@@ -62,8 +68,8 @@ static inline int64_t ticks_to_ns(const tick_scale_t *scale, uint64_t ticks) {
 
 /* ---- ring.c -------------------------------------------------------------------------------------------------- */
 
-enum { REC_BEGIN, REC_END, REC_INSTANT, REC_END_SERIAL, REC_BEGIN_ARGS, REC_INSTANT_ARGS, REC_COUNTER, REC_FLOW,
-       REC_PAYLOAD };
+enum { REC_BEGIN, REC_END, REC_INSTANT, REC_END_SERIAL, REC_CPU, REC_STACK, REC_BEGIN_ARGS, REC_INSTANT_ARGS,
+       REC_END_ARGS, REC_COUNTER, REC_FLOW, REC_PAYLOAD };
 
 typedef struct {
     uint64_t ticks;
@@ -135,14 +141,17 @@ typedef struct {
     uint32_t next;
 } registry_t;
 
+enum { BESIDES_CPU = 1, BESIDES_STACK = 2 };
+
 typedef struct {
     int recording;
+    int besides;        /* what events say besides their time: BESIDES_ bits; 0 while nothing is recorded */
     uint32_t window;    /* number of the window that is open or was last */
-    uint32_t registry;  /* in which an id is good: a window's, until names give way in it */
+    uint32_t registry;  /* in which an id is good: a window's, until labels give way in it */
     uint64_t epoch;     /* of the buffers: a thread whose own is older adopts a new one */
-    registry_t names;   /* str -> id, of the open window */
+    registry_t labels;  /* label -> id, of the open window */
     registry_t series;  /* (counter's name, unit) -> id, of the open window */
-    size_t text_bytes;  /* what names and series take */
+    size_t text_bytes;  /* what labels and series take */
     size_t sealed_text_bytes; /* what those of sealed windows take */
     buffer_t *buffers;  /* of the present epoch, the latest first */
     uint64_t lost;      /* spans and threads there was no memory to follow, since the last window */
@@ -154,7 +163,12 @@ extern recorder_t recorder;
 
 /* About what texts take. */
 static inline size_t text_bytes(PyObject *text) { return (size_t)PyUnicode_GET_LENGTH(text) * PyUnicode_KIND(text); }
-static inline size_t name_bytes(PyObject *name) { return 128 + text_bytes(name); }
+static inline size_t label_bytes(PyObject *label) {
+    if (PyUnicode_Check(label)) return 128 + text_bytes(label);
+    size_t bytes = 256;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(label); i++) bytes += text_bytes(PyTuple_GET_ITEM(label, i));
+    return bytes;
+}
 static inline size_t series_bytes(PyObject *series) {
     return 256 + text_bytes(PyTuple_GET_ITEM(series, 0)) + text_bytes(PyTuple_GET_ITEM(series, 1));
 }
@@ -170,8 +184,8 @@ void payload_free(payloads_t *payloads, uint32_t place);
 void part_clear(part_t *part, int ours);
 void budget_reset(void); /* in a forked child: nothing is used, and no window is open */
 void chunk_free(chunk_t *chunk);
-/* The id of a name, or of a series, in the open window; -1 if there is no room for it. */
-__attribute__((noinline)) int64_t name_id(PyObject *name);
+/* The id of a label, or of a series, in the open window; -1 if there is no room for it. */
+__attribute__((noinline)) int64_t label_id(PyObject *label);
 __attribute__((noinline)) int64_t series_id(PyObject *series);
 /* Clear an exception of the program's that a span must not raise; an interrupt comes again. */
 void program_error_clear(void);
@@ -183,7 +197,7 @@ int begun_add(begun_list_t *begun, const record_t *record, int cut);
 /* The oldest chunk there is, emptied but for the spans that begin in it and have not ended, which are noted as begun;
    NULL: there is none. */
 chunk_t *chunk_recycle(void);
-/* Forget the names and series that no record has any more. */
+/* Forget the labels and series that no record has any more. */
 void registries_compact(void);
 
 /* ---- threads.c ----------------------------------------------------------------------------------------------- */
@@ -227,7 +241,7 @@ typedef struct {
     PyObject_HEAD
     tick_point_t opened, sealed;
     uint64_t epoch;
-    registry_t names, series; /* as the recorder's */
+    registry_t labels, series; /* as the recorder's */
     size_t text_bytes;
     uint64_t lost;
     sealed_thread_t *threads;
@@ -239,6 +253,8 @@ extern PyTypeObject Window_Type;
 /* ---- parts --------------------------------------------------------------------------------------------------- */
 
 int clock_add(PyObject *module);
+int besides_add(PyObject *module);
+int stacks_add(PyObject *module);
 int ring_add(PyObject *module);
 int threads_add(PyObject *module);
 int window_add(PyObject *module);

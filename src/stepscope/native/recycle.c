@@ -51,6 +51,12 @@ static uint64_t record_drop(part_t *part, const record_t *record) {
     case REC_END:
     case REC_END_SERIAL:
         return begun_end(part, record);
+    case REC_END_ARGS:
+        payload_free(&part->payloads, record[1].id);
+        return begun_end(part, record);
+    case REC_CPU: /* no event */
+    case REC_STACK:
+        return 0;
     case REC_INSTANT_ARGS:
         payload_free(&part->payloads, record[1].id);
         return 1;
@@ -92,25 +98,26 @@ chunk_t *chunk_recycle(void) {
     return chunk;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------ */
+/* ---- labels ------------------------------------------------------------------------------------------------ */
 
-static void mark(const record_t *record, char *names, char *series) {
-    int named = record->kind != REC_END_SERIAL && (record->kind != REC_FLOW || record[1].id);
+static void mark(const record_t *record, char *labels, char *series) {
+    int labelled = record->kind != REC_END_SERIAL && record->kind != REC_END_ARGS && record->kind != REC_CPU &&
+                   (record->kind != REC_FLOW || record[1].id);
     if (record->kind == REC_COUNTER)
         series[record->id] = 1;
-    else if (named)
-        names[record->id] = 1;
+    else if (labelled)
+        labels[record->id] = 1;
 }
 
 /* Mark the ids that records have. */
-static void mark_all(char *names, char *series) {
+static void mark_all(char *labels, char *series) {
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
         const part_t *part = &buffer->part;
-        for (uint32_t i = 0; i < part->begun.count; i++) mark(part->begun.of[i].record, names, series);
+        for (uint32_t i = 0; i < part->begun.count; i++) mark(part->begun.of[i].record, labels, series);
         for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) {
             const record_t *end = chunk == part->last ? buffer->pos : chunk->records + chunk->used;
             for (const record_t *record = chunk->records; record < end; record += record_length(record))
-                mark(record, names, series);
+                mark(record, labels, series);
         }
     }
 }
@@ -136,13 +143,13 @@ static size_t registry_keep(registry_t *registry, const char *marked, size_t (*b
 }
 
 void registries_compact(void) {
-    char *names = calloc(recorder.names.next + 1, 1), *series = calloc(recorder.series.next + 1, 1);
-    if (names != NULL && series != NULL) {
-        mark_all(names, series);
-        recorder.text_bytes = registry_keep(&recorder.names, names, name_bytes);
+    char *labels = calloc(recorder.labels.next + 1, 1), *series = calloc(recorder.series.next + 1, 1);
+    if (labels != NULL && series != NULL) {
+        mark_all(labels, series);
+        recorder.text_bytes = registry_keep(&recorder.labels, labels, label_bytes);
         recorder.text_bytes += registry_keep(&recorder.series, series, series_bytes);
         recorder.registry++; /* spans ask again for their ids */
     }
-    free(names);
+    free(labels);
     free(series);
 }

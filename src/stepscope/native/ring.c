@@ -1,7 +1,7 @@
 /* The ring: chunks of records, and the budget they are made from.
 
    A thread writes into a buffer of its own, chunk after chunk. A window that is sealed takes the chunks over, and gives
-   them back when it is freed. Memory is bounded: a budget of bytes for all chunks, names and arguments there are, sealed
+   them back when it is freed. Memory is bounded: a budget of bytes for all chunks, labels and arguments there are, sealed
    ones included. When it is spent, a thread that needs more drops its further records of the window, or takes the
    oldest chunk there is (recycle.c); either is counted. */
 
@@ -165,7 +165,7 @@ void payload_free(payloads_t *payloads, uint32_t place) {
     Py_DECREF(args); /* plain values: no code of the program's runs */
 }
 
-/* ---- names and series ------------------------------------------------------------------------------------- */
+/* ---- labels and series ------------------------------------------------------------------------------------- */
 
 /* The id of a key, which is given one if there is room; -1 if not. Leaves an exception that is on its way alone: a
    decorated call ends its span with one. */
@@ -188,7 +188,7 @@ static int64_t key_id(registry_t *registry, PyObject *key, size_t bytes) {
     return id;
 }
 
-int64_t name_id(PyObject *name) { return key_id(&recorder.names, name, name_bytes(name)); }
+int64_t label_id(PyObject *label) { return key_id(&recorder.labels, label, label_bytes(label)); }
 
 int64_t series_id(PyObject *series) { return key_id(&recorder.series, series, series_bytes(series)); }
 
@@ -226,7 +226,7 @@ void part_clear(part_t *part, int ours) {
 void budget_reset(void) {
     chunk_bytes = args_bytes = 0;
     recorder.text_bytes = recorder.sealed_text_bytes = 0;
-    Py_CLEAR(recorder.names.ids);
+    Py_CLEAR(recorder.labels.ids);
     Py_CLEAR(recorder.series.ids);
 }
 

@@ -11,12 +11,12 @@
 #include <stdlib.h>
 
 static uint64_t next_serial = 1;
-static PyObject *freeze_call, *decorate; /* functions of stepscope.core */
+static PyObject *freeze_args, *freeze_call, *decorate; /* functions of stepscope.core */
 
 /* ---- recording: what happens seldom ----------------------------------------------------------------------- */
 
 int span_register(span_t *span) {
-    int64_t id = name_id(span->name);
+    int64_t id = label_id(span->label);
     if (id < 0) return -1;
     span->id = (uint32_t)id;
     span->registry = recorder.registry;
@@ -107,16 +107,16 @@ static PyObject *span_vectorcall(PyObject *self, PyObject *const *args, size_t n
     return NULL;
 }
 
-span_t *span_new(PyObject *name, PyObject *args, PyObject *positional) {
+span_t *span_new(PyObject *label, PyObject *args, PyObject *positional) {
     span_t *span = PyObject_GC_New(span_t, &Span_Type);
     if (span == NULL) {
-        Py_DECREF(name);
+        Py_DECREF(label);
         Py_XDECREF(args);
         Py_XDECREF(positional);
         return NULL;
     }
     span->vectorcall = span_vectorcall;
-    span->name = name;
+    span->label = label;
     span->args = args;
     span->positional = positional;
     span->serial = args == NULL ? 0 : next_serial++;
@@ -145,7 +145,7 @@ static int span_clear(span_t *self) {
 static void span_dealloc(span_t *self) {
     PyObject_GC_UnTrack((PyObject *)self);
     if (self->entries) open_forget(self);
-    Py_DECREF(self->name);
+    Py_DECREF(self->label);
     Py_XDECREF(self->args);
     Py_XDECREF(self->positional);
     PyObject_GC_Del(self);
@@ -154,17 +154,60 @@ static void span_dealloc(span_t *self) {
 /* A span like this one that is told apart from every other, so that calls that overlap are not mixed up. */
 static PyObject *span_alone(span_t *self, PyObject *Py_UNUSED(ignored)) {
     PyObject *args = self->args == NULL ? PyDict_New() : Py_NewRef(self->args);
-    return args == NULL ? NULL : (PyObject *)span_new(Py_NewRef(self->name), args, Py_XNewRef(self->positional));
+    return args == NULL ? NULL : (PyObject *)span_new(Py_NewRef(self->label), args, Py_XNewRef(self->positional));
+}
+
+/* End it with more arguments, which are taken as they are now. Where it is not the thread's innermost span, it ends
+   without them. */
+static PyObject *span_finish(span_t *self, PyObject *more) {
+    if (!PyDict_Check(more)) {
+        PyErr_SetString(PyExc_TypeError, "finish() takes a dict of arguments");
+        return NULL;
+    }
+    PyObject *args = NULL;
+    if (recorder.recording && self->args != NULL) { /* may run Python code, which may end the window */
+        args = args_are_plain(more) ? PyDict_Copy(more) : PyObject_CallOneArg(freeze_args, more);
+        if (args == NULL) program_error_clear();
+    }
+    buffer_t *buffer = buffer_mine();
+    uint32_t payload = NO_PAYLOAD;
+    if (args != NULL && recorder.recording && buffer != NULL && buffer->open_count > 0 &&
+        buffer->open[buffer->open_count - 1] == self)
+        payload = payload_add(buffer, args);
+    else
+        Py_XDECREF(args);
+    if (payload == NO_PAYLOAD) {
+        span_end(self);
+        Py_RETURN_NONE;
+    }
+    buffer->open_count--;
+    self->entries--;
+    if (recorder.besides) record_besides(buffer, EVENT_ENDS);
+    record_t *record = record_room(buffer, self);
+    if (record == NULL) {
+        payload_free(&buffer->part.payloads, payload);
+        Py_RETURN_NONE;
+    }
+    record[1] = (record_t){0, payload, REC_PAYLOAD, 0};
+    record[0] = (record_t){0, (uint32_t)self->serial, REC_END_ARGS, 0};
+    record[0].ticks = ticks_now();
+    buffer->pos = record + 2;
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef span_methods[] = {
+    {"finish", (PyCFunction)span_finish, METH_O, PyDoc_STR("End it with more arguments.")},
     {"alone", (PyCFunction)span_alone, METH_NOARGS, PyDoc_STR("A span like this one, told apart from every other.")},
     {NULL, NULL, 0, NULL},
 };
 
-static PyObject *span_repr(span_t *self) { return PyUnicode_FromFormat("record_function(%R)", self->name); }
+static PyObject *span_name(span_t *self) {
+    return PyUnicode_Check(self->label) ? self->label : PyTuple_GET_ITEM(self->label, 0);
+}
 
-static PyObject *span_get_name(span_t *self, void *Py_UNUSED(closure)) { return Py_NewRef(self->name); }
+static PyObject *span_repr(span_t *self) { return PyUnicode_FromFormat("record_function(%R)", span_name(self)); }
+
+static PyObject *span_get_name(span_t *self, void *Py_UNUSED(closure)) { return Py_NewRef(span_name(self)); }
 
 static PyGetSetDef span_attributes[] = {
     {"name", (getter)span_get_name, NULL, PyDoc_STR("The slice's name."), NULL},
@@ -237,6 +280,8 @@ int span_add(PyObject *module) {
     if (span_type_ready() < 0) return -1;
     Py_XSETREF(freeze_call, imported("stepscope.core.values", "freeze_call"));
     if (freeze_call == NULL) return -1;
+    Py_XSETREF(freeze_args, imported("stepscope.core.values", "freeze_args"));
+    if (freeze_args == NULL) return -1;
     Py_XSETREF(decorate, imported("stepscope.core.decorate", "decorate_native"));
     if (decorate == NULL) return -1;
     return PyModule_AddObjectRef(module, "Span", (PyObject *)&Span_Type);

@@ -13,19 +13,19 @@
 struct span {
     PyObject_HEAD
     vectorcallfunc vectorcall;
-    PyObject *name;       /* legal text */
-    PyObject *args;       /* dict, or NULL: it has no arguments, and is the same span as others of its name */
+    PyObject *label;      /* a str, legal text: the name of a span of the program; or a Label */
+    PyObject *args;       /* dict, or NULL: it has no arguments, and is the same span as others of its label */
     PyObject *positional; /* the second argument, whose items come before those of args; or NULL */
     uint64_t serial;
-    uint32_t id, registry; /* id is the name's in that registry */
+    uint32_t id, registry; /* id is the label's in that registry */
     uint32_t entries;      /* how often it is open */
     int plain;           /* args can be recorded as they are */
 };
 
 extern PyTypeObject Span_Type;
 
-/* A span of that name; takes over the references to name, args and positional. */
-span_t *span_new(PyObject *name, PyObject *args, PyObject *positional);
+/* A span of that label; takes over the references to label, args and positional. */
+span_t *span_new(PyObject *label, PyObject *args, PyObject *positional);
 
 /* record_function(name, args=None, **kwargs); call.c. */
 PyObject *record_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
@@ -41,7 +41,7 @@ static inline int text_is_plain(PyObject *text) {
 
 /* ---- what happens seldom ---------------------------------------------------------------------------------- */
 
-/* Give the span's name an id in the open window; -1 if there is no room: then the event is dropped. */
+/* Give the span's label an id in the open window; -1 if there is no room: then the event is dropped. */
 __attribute__((noinline)) int span_register(span_t *span);
 /* Record an event of a span with arguments, which stand behind the record: as they are now. */
 __attribute__((noinline)) void record_put_args(buffer_t *buffer, span_t *span, uint16_t kind);
@@ -61,9 +61,17 @@ static inline record_t *record_room(buffer_t *buffer, span_t *span) {
         buffer->part.dropped++;
         return NULL;
     }
-    record_t *record = buffer->pos; /* a new name may have taken the chunk */
+    record_t *record = buffer->pos; /* a new label may have taken the chunk */
     return unlikely(record >= buffer->end) ? buffer_grow(buffer) : record;
 }
+
+/* Say what was asked for besides the event's time, before its record; runs Python code for a stack that is new. */
+typedef enum { EVENT_BEGINS, EVENT_ENDS, EVENT_MARKS } event_t;
+__attribute__((noinline)) void record_besides(buffer_t *buffer, event_t event);
+/* besides.c: a record that belongs to the next one. */
+void record_before(buffer_t *buffer, record_t record);
+/* stacks.c: the calls around the calling thread's next record. */
+void record_stack(buffer_t *buffer);
 
 /* Record an event of a span without arguments. */
 static inline void record_put(buffer_t *buffer, span_t *span, uint16_t kind) {
@@ -97,6 +105,11 @@ static inline void span_begin(span_t *span) {
     buffer->open[buffer->open_count++] = span;
     span->entries++;
     if (!recorder.recording) return;
+    if (unlikely(recorder.besides)) {
+        record_besides(buffer, EVENT_BEGINS);
+        buffer = recorder.recording ? buffer_mine() : NULL; /* Python code may have run */
+        if (buffer == NULL) return;
+    }
     if (likely(span->args == NULL))
         record_put(buffer, span, REC_BEGIN);
     else
@@ -115,6 +128,7 @@ static inline void span_end(span_t *span) {
         if (buffer == NULL) return; /* it began before a fork, or without memory */
     }
     if (!recorder.recording) return;
+    if (unlikely(recorder.besides)) record_besides(buffer, EVENT_ENDS);
     if (likely(span->args == NULL))
         record_put(buffer, span, REC_END);
     else

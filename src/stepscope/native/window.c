@@ -22,7 +22,7 @@ static void window_dealloc(window_t *window) {
         part_clear(&window->threads[i].part, ours);
     }
     free(window->threads);
-    Py_XDECREF(window->names.ids);
+    Py_XDECREF(window->labels.ids);
     Py_XDECREF(window->series.ids);
     if (ours) recorder.sealed_text_bytes -= window->text_bytes;
     PyObject_Free(window);
@@ -64,14 +64,14 @@ static window_t *window_new(void) {
     }
     window->opened = opened;
     window->sealed = ticks_point();
-    window->names = recorder.names;
+    window->labels = recorder.labels;
     window->series = recorder.series;
     window->threads = threads;
     window->thread_count = count;
     window->text_bytes = recorder.text_bytes;
     window->lost = recorder.lost;
     window->epoch = recorder.epoch;
-    recorder.names = recorder.series = (registry_t){NULL, 0};
+    recorder.labels = recorder.series = (registry_t){NULL, 0};
     recorder.sealed_text_bytes += recorder.text_bytes;
     recorder.text_bytes = 0;
     recorder.lost = 0;
@@ -165,14 +165,14 @@ static void open_span_give(noted_t noted, uint64_t serial, PyObject *args) {
 
 static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
     if (busy_enter() < 0) return NULL;
-    PyObject *names = PyDict_New(), *series = PyDict_New(), *with_args = PyList_New(0), *tick = NULL;
+    PyObject *labels = PyDict_New(), *series = PyDict_New(), *with_args = PyList_New(0), *tick = NULL;
     noted_t *noted = NULL;
     recorder.walkers++;
-    recorder.recording = 0;
-    if (names == NULL || series == NULL || with_args == NULL) goto finish;
-    Py_XSETREF(recorder.names.ids, Py_NewRef(names));
+    recorder.recording = recorder.besides = 0;
+    if (labels == NULL || series == NULL || with_args == NULL) goto finish;
+    Py_XSETREF(recorder.labels.ids, Py_NewRef(labels));
     Py_XSETREF(recorder.series.ids, Py_NewRef(series));
-    recorder.names.next = recorder.series.next = 0;
+    recorder.labels.next = recorder.series.next = 0;
     recorder.text_bytes = 0;
     recorder.window++;
     recorder.registry++;
@@ -195,7 +195,7 @@ finish:
     free(noted);
     Py_XDECREF(with_args);
     Py_XDECREF(series);
-    Py_XDECREF(names);
+    Py_XDECREF(labels);
     recorder.walkers--;
     busy = 0;
     return tick;
@@ -208,7 +208,7 @@ static PyObject *seal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
         PyErr_SetString(PyExc_RuntimeError, "seal() without open_window()");
         goto finish;
     }
-    recorder.recording = 0;
+    recorder.recording = recorder.besides = 0;
     window = window_new();
     if (window == NULL) goto finish;
     if (window_ask_names(window) < 0) {
@@ -223,7 +223,7 @@ finish:
 
 static PyObject *discard(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
     if (busy_enter() < 0) return NULL;
-    recorder.recording = 0;
+    recorder.recording = recorder.besides = 0;
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) buffer_clear(buffer);
     busy = 0;
     Py_RETURN_NONE;

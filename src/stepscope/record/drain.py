@@ -6,17 +6,21 @@ from stepscope.core import kernels
 from stepscope.core.rows import StepMark
 from stepscope.model.build import TraceBuilder
 from stepscope.model.trace import Origin, Trace
+from stepscope.record.sources import Harvest
 
 __all__ = ["drain"]
 
 
-def drain(window: kernels.SealedWindow, steps: Iterable[StepMark], origin: Origin) -> Trace:
+def drain(
+    window: kernels.SealedWindow, steps: Iterable[StepMark], origin: Origin, harvests: Iterable[Harvest] = ()
+) -> Trace:
     """Pair a window's records, put its steps around them, and build the Trace.
 
     Args:
         window: as `kernels.seal` returns it.
         steps: those that ran in the window, wholly or in part.
         origin: its clocks were read at the window's opening.
+        harvests: what its sources have handed over.
     """
     clocks = origin.clocks
     ticked = clocks.boottime_ns if kernels.CLOCK == "boottime" else clocks.monotonic_ns
@@ -32,4 +36,9 @@ def drain(window: kernels.SealedWindow, steps: Iterable[StepMark], origin: Origi
     builder.adopt(paired.columns, paired.strings, paired.args)
     builder.adopt_counters(paired.counters, origin.pid, origin.process)
     builder.adopt_flows(paired.flows)
+    for harvest in harvests:
+        for problem in harvest.problems:
+            builder.problem(*problem)
+        if harvest.add is not None:
+            harvest.add(builder)
     return builder.build()

@@ -1,16 +1,13 @@
-"""The activities a profile may ask for, and the options that nothing here can fill yet.
+"""The activities a profile may ask for.
 
 Source: torch.profiler.ProfilerActivity and supported_activities of torch 2.13.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
-from stepscope.model.errors import StepscopeWarning
-
-__all__ = ["ProfilerActivity", "parse_activities", "supported_activities", "warn_unfilled"]
+__all__ = ["ProfilerActivity", "parse_activities", "supported_activities"]
 
 
 class ProfilerActivity(Enum):
@@ -56,27 +53,3 @@ def parse_activities(activities: Iterable[Any] | None) -> set[ProfilerActivity]:
         message = "activities is empty: nothing would be recorded. Leave it out to record everything."
         raise ValueError(message)
     return set(found)
-
-
-# torch's options for what stepscope records no source of yet: accepted, so that a port runs, and said.
-UNFILLED = {
-    "record_shapes": "there are no operators to record the shapes of",
-    "profile_memory": "memory is not sampled",
-    "with_stack": "function calls are not traced",
-    "with_flops": "there are no operators to count the FLOPS of",
-    "with_modules": "module hierarchies are not recorded",
-    "experimental_config": "it configures kineto, which is not used",
-    "post_processing_timeout_s": "what is recorded is processed in the background, to the end",
-}
-
-
-def warn_unfilled(options: Mapping[str, Any], activities: set[ProfilerActivity]) -> None:
-    """Say which of the options asked for have no effect, in one warning."""
-    reasons = [f"{name}= ({reason})" for name, reason in UNFILLED.items() if options.get(name)]
-    reasons += [
-        f"ProfilerActivity.{activity.name} (no source records it)"
-        for activity in sorted(activities - supported_activities(), key=lambda item: item.value)
-    ]
-    if reasons:
-        message = "without effect in this version of stepscope: " + ", ".join(reasons)
-        warnings.warn(message, StepscopeWarning, stacklevel=4)

@@ -9,16 +9,21 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stepscope.core import kernels
 from stepscope.core.rows import StepMark
 from stepscope.model.errors import LifecycleError, StepscopeWarning
 from stepscope.session.activities import ProfilerActivity
-from stepscope.session.recording import DEFAULT_BUFFER_BYTES, Fate, Observer, Recording
+from stepscope.session.recording import Fate, Recording
 from stepscope.session.schedule import ProfilerAction, Schedule, action_at
 from stepscope.session.transitions import TRANSITIONS, Op
 from stepscope.session.writer import MAX_UNFINISHED, WRITER, Writing, raise_unwritten
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from stepscope.session.options import Options
 
 __all__ = ["profile"]
 
@@ -38,13 +43,13 @@ class profile(Recording):  # noqa: N801 - torch's name
     """Record the steps of a program that a schedule picks; use as a context manager, and call step().
 
     Args:
-        activities: as `Recording`, like every argument not named here.
         schedule: step number -> ProfilerAction, such as `schedule(...)` makes; None records everything as one cycle.
         on_trace_ready: called with the profile when a cycle has finished.
         use_cuda: deprecated in torch; use activities.
+        options: as `Recording` says.
 
     Raises:
-        TypeError: schedule or on_trace_ready is neither None nor callable.
+        TypeError: there is no such option; schedule or on_trace_ready is neither None nor callable.
         ScheduleError: the schedule's answer for step 0 is no ProfilerAction.
 
     Source: torch.profiler.profile of torch 2.13; transitions.py says where we differ.
@@ -53,44 +58,18 @@ class profile(Recording):  # noqa: N801 - torch's name
     def __init__(
         self,
         *,
-        activities: Iterable[Any] | None = None,
         schedule: Callable[[int], ProfilerAction] | None = None,
         on_trace_ready: Callable[["profile"], Any] | None = None,
-        record_shapes: bool = False,
-        profile_memory: bool = False,
-        with_stack: bool = False,
-        with_flops: bool = False,
-        with_modules: bool = False,
-        experimental_config: Any = None,
-        execution_trace_observer: Observer | None = None,
-        acc_events: bool = False,
         use_cuda: bool | None = None,
-        custom_trace_id_callback: Callable[[], str] | None = None,
-        post_processing_timeout_s: float | None = None,
-        keep_sessions: int | None = None,
-        buffer_bytes: int = DEFAULT_BUFFER_BYTES,
-        buffer_policy: str = "stop",
+        **options: "Unpack[Options]",
     ) -> None:
         for name, value in (("schedule", schedule), ("on_trace_ready", on_trace_ready)):
             if value is not None and not callable(value):
                 message = f"{name} must be None or callable, got {value!r} of type {type(value).__name__}."
                 raise TypeError(message)
-        super().__init__(
-            activities=_with_cuda(activities, use_cuda),
-            record_shapes=record_shapes,
-            profile_memory=profile_memory,
-            with_stack=with_stack,
-            with_flops=with_flops,
-            with_modules=with_modules,
-            experimental_config=experimental_config,
-            execution_trace_observer=execution_trace_observer,
-            acc_events=acc_events,
-            custom_trace_id_callback=custom_trace_id_callback,
-            post_processing_timeout_s=post_processing_timeout_s,
-            keep_sessions=keep_sessions,
-            buffer_bytes=buffer_bytes,
-            buffer_policy=buffer_policy,
-        )
+        if use_cuda is not None:
+            options["activities"] = _with_cuda(options.get("activities"), use_cuda)
+        super().__init__(**options)
         self.schedule = _always if schedule is None else schedule
         self.record_steps = schedule is not None
         self.on_trace_ready = on_trace_ready
@@ -388,10 +367,8 @@ class profile(Recording):  # noqa: N801 - torch's name
         )
 
 
-def _with_cuda(activities: Iterable[Any] | None, use_cuda: bool | None) -> Iterable[Any] | None:
+def _with_cuda(activities: Iterable[Any] | None, use_cuda: bool) -> Iterable[Any] | None:
     """Read torch's deprecated use_cuda= as the activity it stands for."""
-    if use_cuda is None:
-        return activities
     message = "`use_cuda` is deprecated, use `activities` argument instead"
     warnings.warn(message, FutureWarning, stacklevel=3)
     chosen = [ProfilerActivity.CPU] if activities is None else list(activities)

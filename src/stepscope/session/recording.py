@@ -4,47 +4,33 @@ This is torch's _KinetoProfile: the profiler without its schedule. One profile r
 """
 
 import os
-import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from stepscope import core
 from stepscope.core import kernels
 from stepscope.core.values import freeze, freeze_args, legal_text
 from stepscope.model.errors import LifecycleError, StepscopeWarning
 from stepscope.record.drain import drain
+from stepscope.record.sources import Harvest, Source, start_sources, stop_sources
 from stepscope.record.where import origin_here
-from stepscope.session.activities import parse_activities, warn_unfilled
+from stepscope.session.options import Options, checked_options
 from stepscope.session.reporting import Reporting
 from stepscope.session.session import Session
 from stepscope.session.writer import Writing, write_now
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from stepscope.core.rows import StepMark
 
-__all__ = ["Fate", "Observer", "Recording"]
-
-
-DEFAULT_BUFFER_BYTES = 1 << 30
-
-
-class Observer(Protocol):
-    """What torch calls an execution trace observer: started and stopped with every recording."""
-
-    def start(self) -> None:
-        """A recording begins."""
-
-    def stop(self) -> None:
-        """It has ended."""
-
-    def cleanup(self) -> None:
-        """The profile's with block has ended."""
+__all__ = ["Fate", "Recording"]
 
 
 class Fate(Enum):
@@ -63,8 +49,10 @@ class _Active:
 
     @classmethod
     def forget(cls) -> None:
+        owner, cls.owner = cls.owner, None
         cls.lock = threading.Lock()
-        cls.owner = None
+        if owner is not None:
+            owner.stop_sources()
 
 
 if hasattr(os, "register_at_fork"):
@@ -76,8 +64,13 @@ class Recording(Reporting):
     """Cycles recorded by hand: prepare_trace(), start_trace(), stop_trace().
 
     Args:
-        activities, record_shapes, profile_memory, with_stack, with_flops, with_modules, experimental_config,
+        activities, record_shapes, with_stack, with_flops, with_modules, experimental_config,
             post_processing_timeout_s: torch's. Those that this version has no source for are said in one warning.
+        profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters.
+        record_gc: pauses of the garbage collector as slices of category "gc".
+        record_stacks: spans, operators and instants say the calls around them, in the argument "Call stack".
+        with_cpu_time: spans say what their thread computed meanwhile, in the argument "thread_time_ns"; averages add
+            it up. It costs about 0.5 us a span.
         execution_trace_observer: started and stopped with every recording.
         acc_events: events() and key_averages() cover every cycle, and every session is kept.
         custom_trace_id_callback: makes the trace id of each cycle.
@@ -88,39 +81,27 @@ class Recording(Reporting):
             dropped is counted in the trace's problems.
     """
 
-    def __init__(
-        self,
-        *,
-        activities: Iterable[Any] | None = None,
-        record_shapes: bool = False,
-        profile_memory: bool = False,
-        with_stack: bool = False,
-        with_flops: bool = False,
-        with_modules: bool = False,
-        experimental_config: Any = None,
-        execution_trace_observer: Observer | None = None,
-        acc_events: bool = False,
-        custom_trace_id_callback: Callable[[], str] | None = None,
-        post_processing_timeout_s: float | None = None,
-        keep_sessions: int | None = None,
-        buffer_bytes: int = DEFAULT_BUFFER_BYTES,
-        buffer_policy: str = "stop",
-    ) -> None:
-        self.activities = parse_activities(activities)
-        self.record_shapes = record_shapes
-        self.profile_memory = profile_memory
-        self.with_stack = with_stack
-        self.with_flops = with_flops
-        self.with_modules = with_modules
-        self.experimental_config = experimental_config
-        self.post_processing_timeout_s = post_processing_timeout_s
-        warn_unfilled(vars(self), self.activities)
+    def __init__(self, **options: "Unpack[Options]") -> None:
+        chosen = checked_options(options)
         _warn_of_missing_core()
-        self.execution_trace_observer = execution_trace_observer
-        self.acc_events = acc_events
-        self.custom_trace_id_callback = custom_trace_id_callback
-        self.keep_sessions = _checked_keep(keep_sessions, acc_events)
-        self.buffer_bytes, self.buffer_policy = _checked_buffer(buffer_bytes, buffer_policy)
+        self._options = chosen
+        self.activities = set(chosen["activities"] or ())
+        self.record_shapes = chosen["record_shapes"]
+        self.profile_memory = chosen["profile_memory"]
+        self.record_gc = chosen["record_gc"]
+        self.record_stacks = chosen["record_stacks"]
+        self.with_cpu_time = chosen["with_cpu_time"]
+        self.with_stack = chosen["with_stack"]
+        self.with_flops = chosen["with_flops"]
+        self.with_modules = chosen["with_modules"]
+        self.experimental_config = chosen["experimental_config"]
+        self.post_processing_timeout_s = chosen["post_processing_timeout_s"]
+        self.execution_trace_observer = chosen["execution_trace_observer"]
+        self.acc_events = chosen["acc_events"]
+        self.custom_trace_id_callback = chosen["custom_trace_id_callback"]
+        self.keep_sessions = chosen["keep_sessions"]
+        self.buffer_bytes = chosen["buffer_bytes"]
+        self.buffer_policy = chosen["buffer_policy"]
         self.preset_metadata: dict[str, str] = {}
         self.step_num = 0
         self._metadata: dict[str, Any] = {}
@@ -133,6 +114,7 @@ class Recording(Reporting):
         self._running_step = 0
         self._fate = Fate.KEEP
         self._marks: list[StepMark] = []
+        self._sources: list[Source] = []
 
     # -- one cycle -------------------------------------------------------------------------------------------
 
@@ -155,7 +137,7 @@ class Recording(Reporting):
         """Begin to record; prepares first if that was not done.
 
         Raises:
-            LifecycleError: this profile is recording already, or another one is.
+            LifecycleError: this profile is recording already, or another one is; or a source cannot record.
         """
         if self._recording:
             message = "start_trace() while recording. Call stop_trace() first."
@@ -171,6 +153,12 @@ class Recording(Reporting):
         self._fate = Fate.KEEP
         kernels.open_window()
         self._recording = True
+        try:
+            self._sources = start_sources(self._options)
+        except BaseException:
+            self._recording = self._prepared = False
+            kernels.discard()
+            raise
 
     def stop_trace(self) -> None:
         """End the recording; what it recorded becomes the last session.
@@ -181,6 +169,7 @@ class Recording(Reporting):
         if not self._recording:
             message = "stop_trace() without start_trace(). Call start_trace() first."
             raise LifecycleError(message)
+        harvests = self.stop_sources()
         window = kernels.seal()
         self._recording = self._prepared = False
         facts = {
@@ -191,7 +180,7 @@ class Recording(Reporting):
         }
         if self._fate is not Fate.DISCARD:
             origin = self._origin._replace(session=MappingProxyType(facts))
-            trace = partial(drain, window, self._marks, origin)
+            trace = partial(drain, window, self._marks, origin, harvests)
             self._sessions.append(Session(origin, trace, dict(self._metadata)))
             self._cycles += 1
         if not self._running:
@@ -225,11 +214,17 @@ class Recording(Reporting):
 
     def _release(self) -> None:
         """Give the recorder back; an open window's records are dropped with it."""
+        self.stop_sources()
         self._recording = self._prepared = False
         with _Active.lock:
             if _Active.owner is self:
                 _Active.owner = None
                 kernels.discard()
+
+    def stop_sources(self) -> list[Harvest]:
+        """Let nothing be recorded any more besides the program's own spans."""
+        sources, self._sources = self._sources, []
+        return stop_sources(sources)
 
     def hand_over(self, writing: Writing) -> None:
         """For handlers: have this written, which without a run means at once.
@@ -310,22 +305,3 @@ def _parsed(key: str, value: str) -> Any:
     except (orjson.JSONDecodeError, TypeError) as error:
         message = f"metadata {key!r} is not JSON: {error}. Pass json.dumps(value), or use add_metadata for text."
         raise ValueError(message) from error
-
-
-def _checked_keep(keep_sessions: int | None, acc_events: bool) -> int | None:
-    if keep_sessions is None:
-        return None if acc_events else 1
-    if isinstance(keep_sessions, bool) or not isinstance(keep_sessions, int) or keep_sessions < 1:
-        message = f"keep_sessions must be an int of at least 1, got {keep_sessions!r}. Leave it out to keep the last."
-        raise ValueError(message)
-    return keep_sessions
-
-
-def _checked_buffer(size_bytes: int, policy: str) -> tuple[int, str]:
-    if isinstance(size_bytes, bool) or not isinstance(size_bytes, int) or size_bytes < 1:
-        message = f"buffer_bytes must be an int of at least 1, got {size_bytes!r}. Leave it out for 1 GiB."
-        raise ValueError(message)
-    if policy not in ("stop", "ring"):
-        message = f'buffer_policy must be "stop" or "ring", got {policy!r}.'
-        raise ValueError(message)
-    return min(size_bytes, sys.maxsize), policy

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from stepscope.core.rows import THREAD_TIME
+from stepscope.core.stacks import CALL_STACK
 from stepscope.model.errors import DiffError
 
 __all__ = ["NAME_RULES", "NameRule", "Rules"]
@@ -40,7 +42,7 @@ NAME_RULES = (
     # ThreadPoolExecutor-0_3, Thread-12 (run), asyncio_0: numbers of threads are given in order of need.
     NameRule("number of a thread", r"\d+", "*", "thread"),
 )
-# Arguments that tools number anew in each run.
+# Arguments that are another in each run: what tools number, CPU time, and stacks, in which a line's number is enough.
 RUN_ARGS = (
     "External id",
     "Ev Idx",
@@ -50,6 +52,8 @@ RUN_ARGS = (
     "correlation",
     "Python id",
     "Python parent id",
+    THREAD_TIME,
+    CALL_STACK,
 )
 PLACES = ("any", "slice", "thread", "process")
 

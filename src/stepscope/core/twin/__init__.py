@@ -1,5 +1,6 @@
 """The Python core: every kernel, readable and complete by itself."""
 
+from stepscope.core.twin.besides import measure_cpu, note_stacks
 from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.chrome_args import pick_args
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
@@ -12,7 +13,7 @@ from stepscope.core.twin.paths import time_paths
 from stepscope.core.twin.perfetto import perfetto_rows
 from stepscope.core.twin.perfetto_pair import pair_events
 from stepscope.core.twin.perfetto_read import TrackEventScanner
-from stepscope.core.twin.points import counter, flow_end, flow_start, flow_step, instant
+from stepscope.core.twin.points import counter, flow_end, flow_start, flow_step, instant, instant_of
 from stepscope.core.twin.recorder import (
     CLOCK,
     discard,
@@ -27,7 +28,7 @@ from stepscope.core.twin.recorder import (
 )
 from stepscope.core.twin.records import SealedWindow
 from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
-from stepscope.core.twin.span import Span, record_function
+from stepscope.core.twin.span import Span, record_function, span_of
 from stepscope.core.twin.trees import hash_trees
 
 __all__ = [
@@ -47,9 +48,12 @@ __all__ = [
     "group_rows",
     "hash_trees",
     "instant",
+    "instant_of",
     "json_value_end",
     "limit",
+    "measure_cpu",
     "nest_rows",
+    "note_stacks",
     "now",
     "open_window",
     "order_ties",
@@ -62,6 +66,7 @@ __all__ = [
     "renumber_rows",
     "seal",
     "settle_rows",
+    "span_of",
     "sum_groups",
     "thread_id",
     "time_paths",

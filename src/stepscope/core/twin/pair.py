@@ -7,13 +7,25 @@ on a thread end out of order, and what overlaps is laid out later.
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Paired, PairedCounters, PairedFlows, StepMark
-from stepscope.core.twin.records import Count, FlowPoint, Key, Payload, SealedThread, SealedWindow
+from stepscope.core.rows import (
+    ANNOTATION,
+    CUT,
+    INSTANT,
+    SLICE,
+    THREAD_TIME,
+    Columns,
+    Label,
+    Paired,
+    PairedCounters,
+    PairedFlows,
+    StepMark,
+)
+from stepscope.core.stacks import CALL_STACK
+from stepscope.core.twin.records import Count, Finish, FlowPoint, FullTick, Key, Payload, SealedThread, SealedWindow
 from stepscope.core.twin.recycle import same_as
 
 __all__ = ["pair"]
 
-CATEGORY = "user_annotation"
 # What a flow is called whose first point is not in the window.
 FLOW = "flow"
 
@@ -45,6 +57,8 @@ class _Pairing:
     """The rows so far, and what is open on the thread that is being read.
 
     Attributes:
+        full: the tick of the present record, if it says more than the time.
+        begun: row -> the same of its begin.
         open: span -> rows of its begins that have not ended yet, innermost last.
         flows: number -> rows of its points.
         flow_names: number -> name, of those whose first point is in the window.
@@ -54,9 +68,11 @@ class _Pairing:
         self.opened, self.closed = window.start, window.stop
         self.shift_ns = shift_ns
         self.columns = Columns.empty()
-        self.strings: dict[str, int] = {"": 0, CATEGORY: 1, FLOW: 2}
+        self.strings: dict[str, int] = {"": 0, ANNOTATION: 1, FLOW: 2}
         self.threads: list[tuple[int, str]] = []
         self.args: dict[int, Mapping[str, Any]] = {}
+        self.full: FullTick | None = None
+        self.begun: dict[int, FullTick] = {}
         self.open: dict[Hashable, list[int]] = {}
         self.dropped: dict[str, int] = {}
         self.counters = PairedCounters.empty()
@@ -78,12 +94,14 @@ class _Pairing:
     def records(self, sealed: SealedThread) -> None:
         """Read one thread's records."""
         self.open = {}
+        self.full = None
         dropped = sealed.dropped
         for begun in sealed.begun:
-            self.begin(begun.key, begun.name, begun.args, self.inside(begun.tick), SLICE | CUT if begun.cut else SLICE)
+            self.begin(begun.key, begun.label, begun.args, self.inside(begun.tick), SLICE | CUT if begun.cut else SLICE)
         records = sealed.records
         for index in range(0, len(records), 2):
             tick, what = records[index], records[index + 1]
+            self.full = tick if type(tick) is FullTick else None
             if tick < 0:
                 dropped += not self.finish(what, self.inside(~tick))
             else:
@@ -98,7 +116,7 @@ class _Pairing:
     def record(self, what: Any, tick: int) -> None:
         """Read a record that ends nothing."""
         if type(what) is Payload:
-            self.begin(what.key, what.name, what.args, tick, INSTANT if what.instant else SLICE)
+            self.begin(what.key, what.label, what.args, tick, INSTANT if what.instant else SLICE)
         elif type(what) is Count:
             series = self.series.setdefault(what.series, len(self.series))
             self.counters.ts.append(tick + self.shift_ns)
@@ -109,7 +127,7 @@ class _Pairing:
             if what.name is not None:
                 self.flow_names[what.flow] = what.name
         else:
-            self.begin(what, what.name, None, tick, SLICE)
+            self.begin(what, what.label, None, tick, SLICE)
 
     def inside(self, tick: int) -> int:
         """A thread may have read the clock just outside the window that its record fell into."""
@@ -127,10 +145,11 @@ class _Pairing:
             flows.names.append(name_id)
         return flows
 
-    def row(self, name: str, tick: int, kind: int) -> int:
+    def row(self, label: str | Label, tick: int, kind: int) -> int:
         row = len(self.columns.ts)
-        name_id = self.strings.setdefault(name, len(self.strings))
-        values = (tick + self.shift_ns, 0, name_id, self.strings[CATEGORY], 0, len(self.threads), kind)
+        texts = (label, ANNOTATION, "") if type(label) is str else label
+        name, cat, site = (self.strings.setdefault(text, len(self.strings)) for text in texts)
+        values = (tick + self.shift_ns, 0, name, cat, site, len(self.threads), kind)
         for column, value in zip(self.columns, values, strict=True):
             column.append(value)
         return row
@@ -138,17 +157,27 @@ class _Pairing:
     def finish_row(self, row: int, tick: int) -> None:
         self.columns.dur[row] = tick + self.shift_ns - self.columns.ts[row]
 
-    def begin(self, key: Key, name: str, args: dict[str, Any] | None, tick: int, kind: int) -> None:
-        row = self.row(name, tick, kind)
+    def begin(self, key: Key, label: str | Label, args: dict[str, Any] | None, tick: int, kind: int) -> None:
+        row = self.row(label, tick, kind)
         if args:
             self.args[row] = args
+        if self.full is not None and self.full.stack:
+            self.args[row] = {**self.args.get(row, {}), CALL_STACK: self.full.stack}
         if kind != INSTANT:
             self.open.setdefault(same_as(key), []).append(row)
+            if self.full is not None and self.full.thread_ns >= 0:
+                self.begun[row] = self.full
 
-    def finish(self, key: Key, tick: int) -> bool:
+    def finish(self, what: Key | Finish, tick: int) -> bool:
         """End the innermost span that this is; False if its begin was dropped."""
-        rows = self.open.get(same_as(key))
+        rows = self.open.get(same_as(what.key if isinstance(what, Finish) else what))
         if not rows:
             return False
-        self.finish_row(rows.pop(), tick)
+        row = rows.pop()
+        self.finish_row(row, tick)
+        if isinstance(what, Finish) and what.args:
+            self.args[row] = {**self.args.get(row, {}), **what.args}
+        begun, ended = self.begun.pop(row, None), self.full
+        if begun is not None and ended is not None and begun.ident == ended.ident:
+            self.args[row] = {**self.args.get(row, {}), THREAD_TIME: ended.thread_ns - begun.thread_ns}
         return True

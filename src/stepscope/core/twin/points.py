@@ -4,13 +4,14 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from stepscope.core.rows import Label
 from stepscope.core.twin.recorder import LOCAL, STATE, adopt_thread
 from stepscope.core.twin.records import Count, FlowPoint, Payload
 from stepscope.core.twin.recycle import put_late, put_sized
-from stepscope.core.twin.span import SPAN_BYTES, SpanWithArgs, record_function
+from stepscope.core.twin.span import SPAN_BYTES, Span, SpanWithArgs, record_function, span_of
 from stepscope.core.values import legal_name, series_of, type_name, weight
 
-__all__ = ["counter", "flow_end", "flow_start", "flow_step", "instant"]
+__all__ = ["counter", "flow_end", "flow_start", "flow_step", "instant", "instant_of"]
 
 _FLOWS = itertools.count(1)
 
@@ -18,11 +19,13 @@ _FLOWS = itertools.count(1)
 def instant(name: str, args: Any = None, **kwargs: Any) -> None:
     """Mark a point in time on the calling thread; the arguments are those of `record_function`."""
     if STATE.window is not None:
-        span = record_function(name, args, **kwargs)
-        if isinstance(span, SpanWithArgs):
-            _put(span.payload(span, instant=True))
-        else:
-            _put(Payload(span, span.name, None, 0, instant=True))
+        _mark(record_function(name, args, **kwargs))
+
+
+def instant_of(label: Label, args: dict[str, Any] | None = None) -> None:
+    """Mark a point in time as something that is recorded besides the program's own spans; as `span_of`."""
+    if STATE.window is not None:
+        _mark(span_of(label, args))
 
 
 def counter(name: str, value: Any, unit: str | None = None) -> None:
@@ -82,6 +85,14 @@ def flow_step(flow: int) -> None:
 def flow_end(flow: int) -> None:
     """Lead a flow to this point, its last; otherwise as flow_step."""
     flow_step(flow)
+
+
+def _mark(span: Span) -> None:
+    """Record the point at which the span would begin."""
+    if isinstance(span, SpanWithArgs):
+        _put(span.payload(span, instant=True))
+    else:
+        _put(Payload(span, span.label, None, 0, instant=True))
 
 
 def _count(name: Any, unit: Any, key: Any, value: Any) -> None:

@@ -6,8 +6,11 @@ A thread puts two list items an event, in one call, so that neither a signal nor
     ~tick      span       the span ends (~ keeps a tick of 0 apart from its end)
     tick       Payload    a span with arguments begins, or an instant
     ~tick      key        a span with arguments ends
+    ~tick      Finish     the same, and brings more of them
     tick       Count      a counter's value
     tick       FlowPoint  a flow goes through this point
+
+A tick is a FullTick where CPU time is measured or stacks are noted.
 
 A span without arguments stands for itself. One with arguments stands there by its key, a weak reference: neither a
 window nor a span that is never ended keeps the program's objects alive.
@@ -18,9 +21,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 if TYPE_CHECKING:
     from weakref import ref
 
+    from stepscope.core.rows import Label
     from stepscope.core.twin.span import Span, SpanWithArgs
 
-__all__ = ["RECORD_BYTES", "Begun", "Count", "FlowPoint", "Key", "Payload", "SealedThread", "SealedWindow", "size_of"]
+__all__ = [
+    "RECORD_BYTES",
+    "Begun",
+    "Count",
+    "Finish",
+    "FlowPoint",
+    "FullTick",
+    "Key",
+    "Payload",
+    "SealedThread",
+    "SealedWindow",
+    "full_tick",
+    "size_of",
+]
 
 # What tells a span from others: itself, or with arguments the weak reference to it.
 Key = Union["Span", "ref[SpanWithArgs]"]
@@ -29,14 +46,49 @@ Key = Union["Span", "ref[SpanWithArgs]"]
 RECORD_BYTES = 64
 
 
+class FullTick(int):
+    """A tick that says more than the time; twin/besides.py makes them.
+
+    Attributes:
+        thread_ns: CPU time of the thread that took it; -1: not measured.
+        ident: which thread that is.
+        stack: the calls around the event; "" where that is not known.
+    """
+
+    thread_ns: int
+    ident: int
+    stack: str
+
+    def __invert__(self) -> "FullTick":
+        """As of an int: the tick of an end."""
+        return full_tick(int.__invert__(self), self.thread_ns, self.ident, self.stack)
+
+
+def full_tick(tick: int, thread_ns: int, ident: int, stack: str) -> FullTick:
+    """A tick that says all of that."""
+    made = FullTick(tick)
+    made.thread_ns = thread_ns
+    made.ident = ident
+    made.stack = stack
+    return made
+
+
 class Payload(NamedTuple):
     """A record that carries arguments: a span's begin, or an instant; size_bytes is what it takes besides a record."""
 
     key: Key
-    name: str
+    label: "str | Label"
     args: dict[str, Any] | None
     size_bytes: int
     instant: bool
+
+
+class Finish(NamedTuple):
+    """The end of a span with arguments that brings more of them."""
+
+    key: Key
+    args: dict[str, Any]
+    size_bytes: int
 
 
 class Count(NamedTuple):
@@ -60,7 +112,7 @@ class Begun(NamedTuple):
 
     tick: int
     key: Key
-    name: str
+    label: "str | Label"
     args: dict[str, Any] | None
     size_bytes: int
     cut: bool
@@ -100,4 +152,4 @@ class SealedWindow(NamedTuple):
 
 def size_of(what: Any) -> int:
     """What a record takes besides its place among the records."""
-    return what.size_bytes if isinstance(what, (Payload, Count, FlowPoint)) else 0
+    return what.size_bytes if isinstance(what, (Payload, Finish, Count, FlowPoint)) else 0

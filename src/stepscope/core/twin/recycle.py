@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from stepscope.core.twin.recorder import STATE, Buffer, Window
-from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, Payload, size_of
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Finish, Key, Payload, size_of
 
 if TYPE_CHECKING:
     from stepscope.core.twin.span import Span
@@ -30,9 +30,9 @@ NAMES_PART = 4
 def same_as(key: Key) -> Hashable:
     """What is equal for begins and ends of one span.
 
-    Spans without arguments are one span if their names are equal: the cache that shares them forgets.
+    Spans without arguments are one span if their labels are equal: the cache that shares them forgets.
     """
-    return id(key) if isinstance(key, ref) else key.name
+    return id(key) if isinstance(key, ref) else key.label
 
 
 def find_room(window: Window, size_bytes: int) -> bool:
@@ -121,16 +121,17 @@ def _read(before: list[Begun], records: list[Any]) -> tuple[list[Key | Begun], i
     for index in range(0, len(records), 2):
         tick, what = records[index], records[index + 1]
         if tick < 0:
-            mine = numbers.get(same_as(what))
+            regained += size_of(what)
+            mine = numbers.get(same_as(what.key if type(what) is Finish else what))
             if mine:
                 regained += begun.pop(mine.pop()).size_bytes
                 dropped += 1
         elif type(what) is Payload and not what.instant:
-            begin(Begun(tick, what.key, what.name, what.args, what.size_bytes, cut=False), index)
+            begin(Begun(int(tick), what.key, what.label, what.args, what.size_bytes, cut=False), index)
             dropped -= 1
         elif isinstance(what, tuple):
             regained += size_of(what)
         else:
-            begin(Begun(tick, what, what.name, None, 0, cut=False), index)
+            begin(Begun(int(tick), what, what.label, None, 0, cut=False), index)
             dropped -= 1
     return list(begun.values()), dropped, regained

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 from weakref import ref
 
 from stepscope.core.decorate import decorate
+from stepscope.core.rows import Label
 from stepscope.core.twin.recorder import LOCAL, STATE, Buffer, Charge, adopt_thread, take_open
-from stepscope.core.twin.records import Key, Payload
+from stepscope.core.twin.records import Finish, Key, Payload
 from stepscope.core.twin.recycle import CACHE, find_room, put_late, put_sized
-from stepscope.core.values import freeze_call, legal_name, weight
+from stepscope.core.values import freeze_args, freeze_call, legal_name, weight
 
-__all__ = ["Span", "record_function"]
+__all__ = ["Span", "record_function", "span_of"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -28,15 +29,20 @@ SPAN_BYTES = 128
 class Span:
     """A named stretch of a thread's time; made by `record_function`."""
 
-    __slots__ = ("charge", "name")
+    __slots__ = ("charge", "label")
     charge: Charge
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, label: str | Label) -> None:
+        self.label = label
+
+    @property
+    def name(self) -> str:
+        """The slice's name."""
+        return self.label if type(self.label) is str else self.label[0]
 
     def alone(self) -> "Span":
         """A span like this one that is told apart from every other, so that calls that overlap are not mixed up."""
-        return SpanWithArgs(self.name, None, {})
+        return SpanWithArgs(self.label, None, {})
 
     def __enter__(self) -> "Span":
         try:
@@ -79,6 +85,11 @@ class Span:
             except StopIteration:
                 put_late(buffer, window, self, ends=True)
 
+    def finish(self, args: dict[str, Any]) -> None:
+        """End it with more arguments, which only a span with arguments shows."""
+        del args
+        self.__exit__()
+
     def __call__(self, function: Function) -> Function:
         """The function with this span around each call."""
         return decorate(self, function)
@@ -92,15 +103,15 @@ class SpanWithArgs(Span):
 
     __slots__ = ("__weakref__", "again", "args", "key", "kwargs")
 
-    def __init__(self, name: str, args: Any, kwargs: dict[str, Any]) -> None:
-        self.name = name
+    def __init__(self, label: str | Label, args: Any, kwargs: dict[str, Any]) -> None:
+        self.label = label
         self.args = args
         self.kwargs = kwargs
         self.key: ref[SpanWithArgs] | None = None
 
     def alone(self) -> Span:
         """As Span.alone."""
-        return SpanWithArgs(self.name, self.args, self.kwargs)
+        return SpanWithArgs(self.label, self.args, self.kwargs)
 
     def frozen_args(self) -> dict[str, Any]:
         """The arguments as a trace holds them, now."""
@@ -109,7 +120,7 @@ class SpanWithArgs(Span):
     def payload(self, key: Key, *, instant: bool) -> Payload:
         """The record of its begin, or of an instant like it."""
         args = self.frozen_args()
-        return Payload(key, self.name, args, SPAN_BYTES + weight(self.name) + weight(args), instant)
+        return Payload(key, self.label, args, SPAN_BYTES + weight(self.label) + weight(args), instant)
 
     def __enter__(self) -> Span:
         if self.key is None:
@@ -159,6 +170,30 @@ class SpanWithArgs(Span):
             except StopIteration:
                 put_late(buffer, window, key, ends=True)
 
+    def finish(self, args: dict[str, Any]) -> None:
+        """End it with more arguments, which are taken as they are now.
+
+        Where it is not the thread's innermost span, it ends without them.
+        """
+        frozen = freeze_args(args) if STATE.window is not None else {}
+        key, window, buffer = self.key, STATE.window, getattr(LOCAL, "buffer", None)
+        if key is None or window is None or buffer is None or buffer.open[-1:] != [key]:
+            self.__exit__()
+            return
+        if buffer.window is not window:
+            buffer.join(window)
+        finish: Key | Finish = key
+        size_bytes = SPAN_BYTES + weight(frozen)
+        if find_room(window, size_bytes):
+            finish = Finish(key, frozen, size_bytes)
+        else:
+            buffer.dropped += 1
+        del buffer.open[-1]
+        try:
+            buffer.put((~window.tick(), finish))
+        except StopIteration:
+            put_late(buffer, window, finish, ends=True)
+
 
 def end_elsewhere(key: Key, once: bool, mine: Buffer | None) -> None:
     """End a span that is not the innermost one of the calling thread, where it is open.
@@ -192,6 +227,17 @@ def record_function(name: str, args: Any = None, **kwargs: Any) -> Span:
                 pass
         return _make_plain(name)
     return SpanWithArgs(legal_name(name), args, kwargs)
+
+
+def span_of(label: Label, args: dict[str, Any] | None = None) -> Span:
+    """A span for what records besides the program's own spans: an operator, a call, a pause.
+
+    Args:
+        label: what its slices are called.
+        args: shown on the slice, taken as they are when it begins; None makes a span that may be kept and used again,
+            also within itself.
+    """
+    return Span(label) if args is None else SpanWithArgs(label, None, args)
 
 
 def _make_plain(name: Any) -> Span:

@@ -1,0 +1,106 @@
+"""Sources: what is recorded besides the program's own spans.
+
+Each is a row of SOURCES. One that nobody asks for is not even imported. One that is asked for starts when a window
+has opened and stops before it is sealed: what it records in between goes through the kernels (`span_of`, `instant_of`,
+`counter`), as the program's own spans do, or is handed over when it stops.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from stepscope.model.trace import Problem
+
+if TYPE_CHECKING:
+    from stepscope.model.build import TraceBuilder
+
+__all__ = ["SOURCES", "Harvest", "Source", "SourceRow", "start_sources", "stop_sources"]
+
+
+class Harvest(NamedTuple):
+    """What a source hands over when it stops.
+
+    Attributes:
+        problems: what it could not see.
+        add: puts what is not among the records into the trace that is being built, before it is built; None: nothing.
+    """
+
+    problems: tuple[Problem, ...] = ()
+    add: "Callable[[TraceBuilder], None] | None" = None
+
+
+class Source(Protocol):
+    """What records something while a window is open."""
+
+    def start(self) -> None:
+        """The window has opened, on the thread that opened it.
+
+        Raises:
+            LifecycleError: it cannot record; it has replaced nothing then.
+        """
+
+    def stop(self) -> Harvest:
+        """The window is about to be sealed: record no more, and put back whatever was replaced.
+
+        Called once for each start that succeeded, perhaps on another thread, and perhaps in a forked child, where
+        no other thread is left.
+        """
+
+
+class SourceRow(NamedTuple):
+    """A row of SOURCES.
+
+    Attributes:
+        name: what messages call it.
+        module, factory: where it is made: factory(options) -> Source.
+        wanted: whether a profile's options ask for it.
+    """
+
+    name: str
+    module: str
+    factory: str
+    wanted: Callable[[Mapping[str, Any]], bool]
+
+
+SOURCES: tuple[SourceRow, ...] = (
+    SourceRow("memory", "stepscope.record.memory", "MemorySampler", lambda options: bool(options["profile_memory"])),
+    SourceRow("cpu time", "stepscope.record.besides", "CpuTime", lambda options: bool(options["with_cpu_time"])),
+    SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),
+    SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
+)
+
+
+def start_sources(options: Mapping[str, Any]) -> list[Source]:
+    """Start what the options ask for; if one cannot, those before it are stopped.
+
+    Raises:
+        LifecycleError: a source cannot record.
+    """
+    started: list[Source] = []
+    try:
+        for row in SOURCES:
+            if row.wanted(options):
+                source: Source = getattr(import_module(row.module), row.factory)(options)
+                source.start()
+                started.append(source)
+    except BaseException:
+        stop_sources(started)
+        raise
+    return started
+
+
+def stop_sources(sources: Iterable[Source]) -> list[Harvest]:
+    """Stop them, the last one first; all of them, whatever one raises.
+
+    Returns:
+        What they hand over. A source that raises hands over a Problem that says so.
+    """
+    return [_harvest(source) for source in reversed(list(sources))]
+
+
+def _harvest(source: Source) -> Harvest:
+    try:
+        return source.stop()
+    except Exception as error:  # noqa: BLE001 - the program's recording must not be lost with it
+        kind = type(source).__name__
+        return Harvest((Problem("source", 1, f"{kind} failed to stop: {type(error).__name__}: {error}"),))
