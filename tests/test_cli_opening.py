@@ -147,3 +147,21 @@ def test_commands_are_rows_with_a_help_of_their_own() -> None:
         result = stepscope(name, "--help")
         assert result.exit_code == 0
         assert result.stdout.startswith(f"Usage: stepscope {name} [OPTIONS]")
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        ("<&-", 2, "stepscope: stdin: byte 0: the file ends in the trace."),
+        (">&-", 2, "stepscope: stdout: it is closed"),
+        ("2>&-", 2, ""),
+        ("<&- >&- 2>&-", 2, ""),
+    ],
+)
+def test_streams_that_are_closed_are_no_traceback(redirection: str, code: int, said: str) -> None:
+    shell = f'exec "$0" -W error -m stepscope stats - {redirection}'
+    result = subprocess.run(["/bin/sh", "-c", shell, sys.executable], input=b"", capture_output=True, check=False)
+
+    assert (result.returncode, result.stdout) == (code, b"")
+    assert result.stderr.decode().startswith(said)
+    assert b"Traceback" not in result.stderr
