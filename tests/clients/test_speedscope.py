@@ -54,9 +54,11 @@ def _text(element: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def app(request: pytest.FixtureRequest) -> Path:
-    """The folder of the built app, which npm brings once."""
-    folder: Path = request.config.cache.mkdir(f"speedscope-{VERSION}")
+def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built app, which npm brings once, or where pytest keeps no cache each time."""
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)
+    name = f"speedscope-{VERSION}"
+    folder = cache.mkdir(name) if cache else tmp_path_factory.mktemp(name)
     built = folder / "package" / "dist" / "release"
     if not (built / "index.html").exists():
         npm = shutil.which("npm")
