@@ -28,8 +28,8 @@ from stepscope.analysis.grouping import Grouping
 from stepscope.analysis.kinds import DeviceType
 from stepscope.analysis.tree import Tree
 from stepscope.cli.reading import STDIN, read_trace, reading_options
-from stepscope.cli.sessions import is_trace, no_trace
 from stepscope.cli.trouble import Trouble, printable, say
+from stepscope.formats.folders import is_trace, no_trace
 
 __all__ = ["command"]
 
@@ -135,7 +135,7 @@ def _newest(folder: Path) -> Path:
     """The trace of a folder that was written last.
 
     Raises:
-        Trouble: there is none.
+        FormatError: there is none.
     """
     found = [path for path in folder.iterdir() if is_trace(path)]
     if not found:

@@ -27,6 +27,8 @@ __all__ = [
     "THREAD_TIME",
     "Scanned",
     "Settled",
+    "SettledCounters",
+    "SettledFlows",
     "StepMark",
 ]
 
@@ -206,6 +208,32 @@ class Settled(NamedTuple):
     columns: Columns
     order: "array[int] | None"
     lanes: dict[int, Lane]
+
+
+class SettledCounters(NamedTuple):
+    """Values in their final order.
+
+    Attributes:
+        counters: those that a file can show: JSON has no word for NaN and infinity, and the trace processor refuses
+            them.
+        lost: array 'I', where the others were.
+    """
+
+    counters: Counters
+    lost: "array[int]"
+
+
+class SettledFlows(NamedTuple):
+    """Flows by final rows.
+
+    Attributes:
+        flows: name is still the id that was handed in.
+        lost: array 'I', two numbers for each point at the time of the one before it in its flow: the flow's name, the
+            final row.
+    """
+
+    flows: Flows
+    lost: "array[int]"
 
 
 class Renumbered(NamedTuple):

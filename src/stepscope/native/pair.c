@@ -70,7 +70,7 @@ static int stack_add(pairing_t *p, Py_ssize_t row) {
 /* ---- records ---------------------------------------------------------------------------------------------- */
 
 static inline int waiting_push(pairing_t *p, uint64_t key, Py_ssize_t row) {
-    if (unlikely(list_grow(&p->waiting, 1, sizeof(waiting_t)) < 0)) return -1;
+    if (unlikely(p->waiting.count == p->waiting.room) && list_grow(&p->waiting, 1, sizeof(waiting_t)) < 0) return -1;
     ((waiting_t *)p->waiting.items)[p->waiting.count++] = (waiting_t){key, row, p->cpu};
     return 0;
 }
@@ -91,7 +91,7 @@ static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks, Py_ssi
         *ended = waiting[place].row;
         row_end(p, *ended, ticks);
         int result = unlikely(p->cpu.known) ? cpu_add(p, &waiting[place]) : 0;
-        p->waiting.count--;
+        if (likely(place == --p->waiting.count)) return result;
         memmove(&waiting[place], &waiting[place + 1], (p->waiting.count - place) * sizeof *waiting);
         return result;
     }
@@ -166,6 +166,9 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
     }
 }
 
+/* Records were written long ago, and a processor does not look beyond a page by itself: one KiB is asked for ahead. */
+enum { AHEAD = 64 };
+
 static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
     const part_t *part = &thread->part;
     for (uint32_t i = 0; i < part->begun.count; i++) {
@@ -175,6 +178,7 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
     for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) {
         const record_t *record = chunk->records, *end = record + chunk->used;
         while (record < end) {
+            __builtin_prefetch(record + AHEAD);
             if (unlikely(record_read(p, thread, record) < 0)) return -1;
             if (unlikely(p->cpu.known | p->stack) && record->kind != REC_CPU && record->kind != REC_STACK)
                 p->cpu.known = p->stack = 0; /* they are good for one record */
@@ -226,20 +230,12 @@ static void flows_name(pairing_t *p) {
 
 /* ---- a window --------------------------------------------------------------------------------------------- */
 
-static int makes_row(const record_t *record) {
-    static const char makes[] = {[REC_BEGIN] = 1, [REC_INSTANT] = 1, [REC_BEGIN_ARGS] = 1, [REC_INSTANT_ARGS] = 1,
-                                 [REC_FLOW] = 1, [REC_PAYLOAD] = 0};
-    return makes[record->kind];
-}
-
-size_t window_measure(const window_t *window, size_t step_count) {
+size_t window_room(const window_t *window, size_t step_count) {
     size_t rows = step_count;
     for (size_t t = 0; t < window->thread_count; t++) {
         const part_t *part = &window->threads[t].part;
         rows += part->begun.count;
-        for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next)
-            for (const record_t *record = chunk->records, *end = record + chunk->used; record < end; record++)
-                rows += makes_row(record);
+        for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) rows += chunk->used;
     }
     return rows;
 }

@@ -89,8 +89,9 @@ typedef struct {
     list_t waiting, args, cpus, counts, flows; /* of waiting_t, see pair.c, row_args_t, row_cpu_t, count_t, paired_point_t */
 } pairing_t;
 
-/* How many rows a window can have at most. Needs no GIL. */
-size_t window_measure(const window_t *window, size_t step_count);
+/* How many rows a window can have at most: as if no record were the end of another. Memory that is not written to costs
+   nothing, but reading all records to count them would. */
+size_t window_room(const window_t *window, size_t step_count);
 /* Fill the columns, from their first row on, and the lists: 0; -1 without memory. Needs no GIL. */
 int window_read(pairing_t *p, needs_t *needs);
 

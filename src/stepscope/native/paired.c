@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-static PyObject *paired_type, *counters_type, *flows_type; /* of stepscope.core.rows */
+static PyObject *paired_type, *paired_counters_type, *paired_flows_type; /* of stepscope.core.rows */
 
 /* ---- what the rows need ----------------------------------------------------------------------------------- */
 
@@ -198,7 +198,7 @@ static PyObject *counters_of(const pairing_t *p) {
     if (arrays[1] != NULL) PyBuffer_Release(&value);
     if (arrays[2] != NULL) PyBuffer_Release(&series);
     if (arrays[2] != NULL)
-        counters = PyObject_CallFunctionObjArgs(counters_type, arrays[0], arrays[1], arrays[2], names, NULL);
+        counters = PyObject_CallFunctionObjArgs(paired_counters_type, arrays[0], arrays[1], arrays[2], names, NULL);
     for (int i = 0; i < 3; i++) Py_XDECREF(arrays[i]);
     Py_XDECREF(names);
     return counters;
@@ -225,7 +225,7 @@ static PyObject *flows_of(const pairing_t *p) {
     if (arrays[0] != NULL) PyBuffer_Release(&flow);
     if (arrays[1] != NULL) PyBuffer_Release(&row);
     if (arrays[1] != NULL && names != NULL)
-        flows = PyObject_CallFunctionObjArgs(flows_type, arrays[0], arrays[1], names, NULL);
+        flows = PyObject_CallFunctionObjArgs(paired_flows_type, arrays[0], arrays[1], names, NULL);
     for (int i = 0; i < 2; i++) Py_XDECREF(arrays[i]);
     Py_XDECREF(names);
     return flows;
@@ -240,11 +240,8 @@ static int columns_cut(PyObject *columns, Py_ssize_t rows, Py_ssize_t room) {
 
 /* The columns of all rows, and the lists of what is besides; NULL with an exception. */
 static PyObject *rows_of(pairing_t *p, needs_t *needs) {
-    size_t room;
+    size_t room = window_room(p->window, needs->step_count);
     int result;
-    Py_BEGIN_ALLOW_THREADS
-    room = window_measure(p->window, needs->step_count);
-    Py_END_ALLOW_THREADS
     PyObject *columns = columns_new((Py_ssize_t)room, &p->columns);
     if (columns == NULL) return NULL;
     Py_BEGIN_ALLOW_THREADS
@@ -319,9 +316,9 @@ static PyMethodDef functions[] = {
 int paired_add(PyObject *module) {
     Py_XSETREF(paired_type, imported("stepscope.core.rows", "Paired"));
     if (paired_type == NULL) return -1;
-    Py_XSETREF(counters_type, imported("stepscope.core.rows", "PairedCounters"));
-    if (counters_type == NULL) return -1;
-    Py_XSETREF(flows_type, imported("stepscope.core.rows", "PairedFlows"));
-    if (flows_type == NULL) return -1;
+    Py_XSETREF(paired_counters_type, imported("stepscope.core.rows", "PairedCounters"));
+    if (paired_counters_type == NULL) return -1;
+    Py_XSETREF(paired_flows_type, imported("stepscope.core.rows", "PairedFlows"));
+    if (paired_flows_type == NULL) return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -7,6 +7,7 @@ from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
+from stepscope.core.twin.ids import distinct_ids, invert_order, map_ids
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.paths import time_paths
@@ -28,6 +29,8 @@ from stepscope.core.twin.recorder import (
 )
 from stepscope.core.twin.records import SealedWindow
 from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
+from stepscope.core.twin.settle_counters import settle_counters
+from stepscope.core.twin.settle_flows import settle_flows
 from stepscope.core.twin.span import Span, record_function, span_of
 from stepscope.core.twin.trees import hash_trees
 
@@ -41,6 +44,7 @@ __all__ = [
     "chrome_rows",
     "counter",
     "discard",
+    "distinct_ids",
     "flow_end",
     "flow_start",
     "flow_step",
@@ -49,8 +53,10 @@ __all__ = [
     "hash_trees",
     "instant",
     "instant_of",
+    "invert_order",
     "json_value_end",
     "limit",
+    "map_ids",
     "measure_cpu",
     "nest_rows",
     "note_stacks",
@@ -65,6 +71,8 @@ __all__ = [
     "record_function",
     "renumber_rows",
     "seal",
+    "settle_counters",
+    "settle_flows",
     "settle_rows",
     "span_of",
     "sum_groups",
