@@ -85,6 +85,7 @@ EDITS: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
     ("dur", change({"dur": float("nan")})),
     ("ts", change({"ts": None})),
     ("ts", change({"ts": "5"})),
+    ("ts-precision", change({"ts": 1795447501903926.25})),
     ("negative-dur", change({"dur": -5})),
     ("tid", change({"tid": "main"}, event=3)),
     ("tid", change({"tid": "main"}, event=1)),

@@ -25,6 +25,7 @@ from stepscope.core.groups import NO_KEY, ROW_DEVICE, Folded, Keys
 from stepscope.core.rows import THREAD_TIME
 from stepscope.model.devices import Device, device_of_track
 from stepscope.model.nesting import nest
+from stepscope.model.packed_args import items_with
 from stepscope.model.trace import INSTANT, Trace
 
 __all__ = ["Amount", "FlowPoint", "Kernel", "Memory", "Step", "Tree"]
@@ -263,8 +264,8 @@ class Tree:
         """CPU time of their threads, in ns, of the events that say it; own is without that of those inside."""
         said = {
             row: args[THREAD_TIME]
-            for row, args in self.trace.args.items()
-            if isinstance(args.get(THREAD_TIME), int) and self.folded.above[row] >= -1
+            for row, args in items_with(self.trace.args, THREAD_TIME)
+            if isinstance(args[THREAD_TIME], int) and self.folded.above[row] >= -1
         }
         own = dict(said)
         for row, time_ns in said.items():
@@ -317,8 +318,8 @@ class Tree:
         givers: dict[Any, int] = {}
         cats = self.trace.columns.cat
         runtime = [is_runtime(text) for text in self.trace.strings]
-        for row, args in self.trace.args.items():
-            number, bits = args.get("External id"), self.category_class[cats[row]]
+        for row, args in items_with(self.trace.args, "External id"):
+            number, bits = args["External id"], self.category_class[cats[row]]
             if number is None:
                 continue
             if bits == ROW_DEVICE:

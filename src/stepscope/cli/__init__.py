@@ -44,6 +44,7 @@ class _Group(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
+        _open_streams()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, ValueError):  # replaced by something simpler, or closed
                 stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -60,6 +61,19 @@ class _Group(click.Group):
             ctx.exit(INTERRUPTED)
         except (StepscopeError, OSError) as error:
             raise Trouble(worded(error)) from error
+
+
+def _open_streams() -> None:
+    """Make of a stream that was closed before the start, where Python has None, one that is empty.
+
+    Raises:
+        Trouble: nothing can be printed.
+    """
+    for name, mode in (("stdin", "r"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the exit
+    if sys.stdout is None:
+        raise Trouble("stdout: it is closed")
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:

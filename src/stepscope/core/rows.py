@@ -23,6 +23,7 @@ __all__ = [
     "PairedCounters",
     "PairedFlows",
     "PairedTrack",
+    "PickedArgs",
     "Renumbered",
     "THREAD_TIME",
     "Scanned",
@@ -286,6 +287,24 @@ class Fed(NamedTuple):
     state: str
     args: "array[int]"
     unusual: "array[int]"
+
+
+class PickedArgs(NamedTuple):
+    """Arguments that have been copied as they stand, and those that have not.
+
+    Attributes:
+        text: JSON objects, one behind the other.
+        rows: array 'I', the row of each.
+        ends: array 'q', where each ends in the text.
+        loose: array 'B', 1 if it holds null, or an empty array or object, which a trace spells otherwise.
+        rest: array 'q', three numbers for each that is to be parsed now, as `Fed.args` has them.
+    """
+
+    text: bytes
+    rows: "array[int]"
+    ends: "array[int]"
+    loose: "array[int]"
+    rest: "array[int]"
 
 
 class Scanned(NamedTuple):

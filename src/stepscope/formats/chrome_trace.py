@@ -28,6 +28,7 @@ from stepscope.formats.chrome_values import LAST_NS, legal_args
 from stepscope.formats.dialects import FORMATS_OWN, dialect_of, look_up
 from stepscope.formats.findings import Findings
 from stepscope.model.build import FIRST_MADE_UP_TID, LAST_TID, TraceBuilder
+from stepscope.model.packed_args import ArgsPacker, PackedArgs
 from stepscope.model.trace import Origin, Trace
 
 __all__ = ["Parts", "assemble"]
@@ -50,7 +51,7 @@ class Parts(NamedTuple):
     """
 
     scanned: Scanned
-    args: dict[int, Mapping[str, Any]]
+    args: ArgsPacker
     events: Events
     head: Mapping[str, Any]
     metadata_byte: int
@@ -266,16 +267,10 @@ class _Assembly:
         """The merged row of one of the scanner's."""
         return row + bisect_right(self.insertions, row)
 
-    def _args(self) -> dict[int, Mapping[str, Any]]:
-        plain, others = self.parts.args, self.parts.events.args
-        if self.told:
-            plain = {row: read_args(args) for row, args in plain.items()} if self.parts.spelled else plain
-            others = {row: read_args(args) for row, args in others.items()}
-        if not self.order:
-            return plain
-        args = {self._place(row): args for row, args in plain.items()}
-        args.update((self.places[row], given) for row, given in others.items())
-        return args
+    def _args(self) -> PackedArgs:
+        given = self.parts.events.args
+        args = self.parts.args.pack(self.insertions, {self.places[row]: args for row, args in given.items()})
+        return args.mapped(read_args) if self.told and self.parts.spelled else args
 
     # ---- counters and flows --------------------------------------------------------------------------------------
 

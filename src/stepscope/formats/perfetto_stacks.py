@@ -9,6 +9,7 @@ from typing import Any
 
 from stepscope.core.protobuf import field, varint
 from stepscope.core.stacks import CALL_STACK
+from stepscope.model.packed_args import items_with
 from stepscope.model.trace import Trace
 
 __all__ = ["StackTable", "stack_reference", "stack_value"]
@@ -25,8 +26,8 @@ class StackTable:
     def __init__(self, trace: Trace) -> None:
         self._numbers: dict[str, int] = {}
         self._of_track: dict[int, dict[str, int]] = {}
-        for row, args in trace.args.items():
-            text = args.get(CALL_STACK)
+        for row, args in items_with(trace.args, CALL_STACK):
+            text = args[CALL_STACK]
             if isinstance(text, str) and text:
                 number = self._numbers.setdefault(text, len(self._numbers) + 1)
                 self._of_track.setdefault(trace.columns.track[row], {})[text] = number

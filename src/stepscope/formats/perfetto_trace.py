@@ -13,6 +13,7 @@ from stepscope.core.rows import CUT
 from stepscope.core.values import NO_NAME, RESERVED_PREFIX, freeze_args, legal_text
 from stepscope.formats.about import ABOUT
 from stepscope.formats.about_read import Told, read_about
+from stepscope.formats.chrome_flows import FlowPoint, Flows
 from stepscope.formats.chrome_values import legal_args
 from stepscope.formats.findings import Findings
 from stepscope.formats.perfetto_args import CUT_MARK, Texts, decode_args
@@ -38,6 +39,7 @@ class Content(NamedTuple):
         buffers: the data that was scanned.
         tracks, sequences: what events refer to.
         durations: ns of the events that say their duration.
+        arrows: points of flows that bind to slices by their times.
         metadata: key -> value.
         host: the machine's name.
         uuids: uuid and number of each track that has one.
@@ -49,6 +51,7 @@ class Content(NamedTuple):
     tracks: Tracks
     sequences: Sequences
     durations: dict[int, int]
+    arrows: list[FlowPoint]
     metadata: dict[str, Any]
     host: str
     uuids: list[tuple[int, int]]
@@ -98,9 +101,9 @@ class _Assembly:
         strings: dict[str, int] = {"": 0}
         names = array("I", [strings.setdefault(text or NO_NAME, len(strings)) for text in self._texts])
         cats = array("I", [strings.setdefault(text or NO_CATEGORY, len(strings)) for text in self._texts])
-        paired = kernels.pair_events(
-            content.scanned.events, self._low, self._high, self._shift, (names, cats, self._placed_tracks())
-        )
+        tracks = self._placed_tracks()
+        ids = names, cats, array("I", [tracks.get(number, 0) for number in range(max(tracks, default=-1) + 1)])
+        paired = kernels.pair_events(content.scanned.events, self._low, self._high, self._shift, ids)
         args: dict[int, Mapping[str, Any]] = dict(self._args(paired))
         for event, dur in content.durations.items():
             if (row := paired.rows[event]) != NO_ROW:
@@ -109,6 +112,7 @@ class _Assembly:
         builder.adopt(paired.columns, strings, args)
         self._add_counters()
         self._add_flows(paired)
+        self._add_arrows(paired, tracks)
         self._findings.tell(builder)
         trace = builder.build()
         return self._told.complete(trace) if self._told else trace
@@ -136,14 +140,13 @@ class _Assembly:
         metadata = freeze_args(content.metadata)
         return base - to_realtime, Origin(base, clocks, tool="", host=legal_text(content.host), metadata=metadata)
 
-    def _placed_tracks(self) -> "array[int]":
+    def _placed_tracks(self) -> dict[int, int]:
         """The builder's track of each of the scanner's that has rows."""
         content = self._content
         uuids = {number: uuid for uuid, number in content.uuids}
-        numbers = dict.fromkeys(content.scanned.events.track)
-        placed = array("I", [0]) * (max(numbers, default=-1) + 1)
+        placed: dict[int, int] = {}
         kinds = self._told.kinds if self._told else {}
-        for number in numbers:
+        for number in dict.fromkeys(content.scanned.events.track):
             if number in uuids:
                 placed[number] = content.tracks.place(self._builder, uuids[number], kinds)
             else:
@@ -241,6 +244,16 @@ class _Assembly:
                 self._add_flow(flow, running.pop(flow))
         for flow, rows in running.items():
             self._add_flow(flow, rows)
+
+    def _add_arrows(self, paired: PairedEvents, tracks: dict[int, int]) -> None:
+        """Connect the slices that the points of flows of Chrome's form are in."""
+        flows = Flows()
+        places: list[int] = []
+        for arrow in self._content.arrows:
+            flows.points.append(arrow._replace(ts=arrow.ts - self._shift, track=len(places)))
+            places.append(tracks.get(arrow.track, -1))
+        for name, rows in flows.resolve(paired.columns, int, places, self._findings):
+            self._builder.flow(legal_text(name), rows)
 
     def _add_flow(self, flow: int, rows: list[int]) -> None:
         if len(rows) < 2:

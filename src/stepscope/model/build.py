@@ -24,6 +24,7 @@ from stepscope.core.rows import (
 )
 from stepscope.core.values import NO_NAME, freeze_args, legal_text
 from stepscope.model.errors import TraceError
+from stepscope.model.packed_args import PackedArgs
 from stepscope.model.trace import Origin, Problem, Trace, Track
 
 __all__ = ["TraceBuilder"]
@@ -54,6 +55,7 @@ class TraceBuilder:
         self._made_up = FIRST_MADE_UP_TID
         self._columns = Columns.empty()
         self._args: dict[int, Mapping[str, Any]] = {}
+        self._packed: PackedArgs | None = None
         self._series: dict[tuple[int, str, str], int] = {}
         self._counters = Counters.empty()
         self._flows = Flows.empty()
@@ -191,18 +193,21 @@ class TraceBuilder:
         self._problems[kind] += count
         self._examples.setdefault(kind, legal_text(example))
 
-    def adopt(self, columns: Columns, strings: Iterable[str], args: dict[int, Any]) -> None:
+    def adopt(self, columns: Columns, strings: Iterable[str], args: dict[int, Any] | PackedArgs) -> None:
         """Take the rows that pairing has gathered; to be called before any other row is added.
 
         Args:
             columns: in opening order on each track; name, cat and site are ids into strings, track is a number of
                 `thread`. They are the caller's no more.
             strings: id -> legal text, each once; the first is "".
-            args: row -> arguments, frozen already.
+            args: row -> arguments, frozen already. To packed ones no row can be added.
         """
         self._columns = columns
         self._strings = {text: number for number, text in enumerate(strings)}
-        self._args = args
+        if isinstance(args, PackedArgs):
+            self._packed = args
+        else:
+            self._args = args
 
     def adopt_counters(self, counters: PairedCounters, pid: int, process: str = "") -> None:
         """Take the values that pairing has gathered, as counters of one process."""
@@ -236,7 +241,7 @@ class TraceBuilder:
             strings,
             tuple(self._tracks[old] for old in tracks),
             columns,
-            args=MappingProxyType(self._settled_args(order)),
+            args=self._packed.placed(order) if self._packed else MappingProxyType(self._settled_args(order)),
             counters=counters,
             flows=flows,
             origin=self._origin,

@@ -2,7 +2,8 @@
 
        keys.c            numbers for byte strings, in order of first appearance
        chrome_scan.c     where values end; plain events -> rows      (twin/chrome_read.py)
-       chrome_read.c     what Python makes of it */
+       chrome_read.c     what Python makes of it
+       chrome_args.c     arguments that need no parsing yet          (twin/chrome_args.py) */
 
 #ifndef STEPSCOPE_CHROME_READ_H
 #define STEPSCOPE_CHROME_READ_H

@@ -39,7 +39,8 @@
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
        chrome_scan.c     the same read again                         (twin/chrome_read.py)
        chrome_read.c     what Python makes of that
-       keys.c            numbers for its texts; all three share chrome_read.h
+       chrome_args.c     arguments that need no parsing yet          (twin/chrome_args.py)
+       keys.c            numbers for its texts; all four share chrome_read.h
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
        perfetto_input.c  the sequences, rows and annotations they are made from
        perfetto_rows.c   the iterator that hands them out; all three share perfetto.h
@@ -274,6 +275,7 @@ int fold_add(PyObject *module);
 int group_add(PyObject *module);
 int chrome_add(PyObject *module);
 int chrome_read_add(PyObject *module);
+int chrome_args_add(PyObject *module);
 int perfetto_add(PyObject *module);
 int perfetto_read_add(PyObject *module);
 int perfetto_take_add(PyObject *module);

@@ -2,6 +2,7 @@
 
 from stepscope.core.twin.besides import measure_cpu, note_stacks
 from stepscope.core.twin.chrome import chrome_rows
+from stepscope.core.twin.chrome_args import pick_args
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.fold import fold_rows
@@ -76,6 +77,7 @@ __all__ = [
     "pair_events",
     "perfetto_counters",
     "perfetto_rows",
+    "pick_args",
     "record_function",
     "renumber_rows",
     "seal",

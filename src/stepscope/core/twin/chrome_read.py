@@ -34,10 +34,12 @@ _MEMBER = re.compile(
     rb"|(-?)(0|[1-9][0-9]{0,17})(?:\.([0-9]+))?(?![0-9.eE+\-])"
     rb"|(?=\{))[ \t\r\n]*"
 )
-# What we write ourselves, without arguments: the same as what is read member by member, at half the time.
+# An object with nothing in it but texts without escapes, and arrays of numbers: most arguments, at a third of the time.
+_FLAT = re.compile(rb'\{[^{}"\[\]]*(?:(?:"[^"\\]*"|\[[^{}"\[\]]*\])[^{}"\[\]]*)*\}')
+# What we write ourselves: the same as what is read member by member, at half the time.
 _OURS = re.compile(
     rb'\{"ph":"X","name":"([^"\\]+)","cat":"([^"\\]+)","pid":(0|[1-9][0-9]{0,17}),"tid":(0|[1-9][0-9]{0,17}),'
-    rb'"ts":(0|[1-9][0-9]{0,14})\.([0-9]{3}),"dur":(0|[1-9][0-9]{0,14})\.([0-9]{3})\}'
+    rb'"ts":(0|[1-9][0-9]{0,14})\.([0-9]{3}),"dur":(0|[1-9][0-9]{0,14})\.([0-9]{3})(?:\}|,"args":(?=\{))'
 )
 _TEXT, _NUMBER, _OBJECT = 0, 1, 2
 _MEMBERS = {
@@ -79,6 +81,8 @@ def _string_end(data: bytes, at: int) -> int:
 
 
 def _brackets_end(data: bytes, at: int) -> int:
+    if flat := _FLAT.match(data, at, min(len(data), at + PLAIN_BYTES)):
+        return flat.end()
     depth = 0
     while bracket := _BRACKET.search(data, at):
         at = bracket.end()
@@ -126,7 +130,7 @@ class ChromeScanner:
                 return self._fed(at, "more", args, unusual)
             if data[at] == 0x5D:
                 return self._fed(at + 1, "end", args, unusual)
-            end = (self._own(data, at) or self._plain(data, at, args)) if data[at] == 0x7B else 0
+            end = (self._own(data, at, args) or self._plain(data, at, args)) if data[at] == 0x7B else 0
             if not end:
                 end = json_value_end(data, at)
                 if end < 0:
@@ -141,14 +145,23 @@ class ChromeScanner:
         """All plain events; the scanner is spent then."""
         return Scanned(self._columns, list(self._texts), list(self._threads))
 
-    def _own(self, data: bytes, at: int) -> int:
+    def _own(self, data: bytes, at: int, args: "array[int]") -> int:
         """Append an event of ours; returns where it ends, or 0 if it is of another shape."""
-        ours = _OURS.match(data, at, min(len(data), at + PLAIN_BYTES))
+        limit = min(len(data), at + PLAIN_BYTES)
+        ours = _OURS.match(data, at, limit)
         if ours is None:
             return 0
+        end = ours.end()
+        if data[end - 1] != 0x7D:
+            inside = end, _brackets_end(data, end)
+            end = inside[1] + 1
+            if not 0 < end <= limit or data[end - 1] != 0x7D:
+                return 0
+            if inside[1] - inside[0] > 2:
+                args.extend((len(self._columns.ts), *inside))
         name, category, pid, tid, whole, part, dur, dur_part = ours.groups()
         self._append_row(int(whole + part), int(dur + dur_part), (name, category), (int(pid), int(tid)), SLICE)
-        return ours.end()
+        return end
 
     def _plain(self, data: bytes, at: int, args: "array[int]") -> int:
         """Append a plain event; returns where it ends, or 0 if it is not plain or not whole."""
