@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "ANNOTATION",
+    "CALL",
     "CUT",
     "INSTANT",
     "SLICE",
@@ -35,6 +36,8 @@ CUT = 2
 
 # What spans of the program are.
 ANNOTATION = "user_annotation"
+# What function tracing records: a call, which lies within the call it is made from.
+CALL = "python_function"
 
 
 class Label(NamedTuple):

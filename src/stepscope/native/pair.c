@@ -66,6 +66,27 @@ static inline int waiting_push(pairing_t *p, uint64_t key, Py_ssize_t row) {
     return 0;
 }
 
+static int is_call(const pairing_t *p, Py_ssize_t row) {
+    return p->call_category && p->columns.cat[row] == p->call_category;
+}
+
+/* Take out what waits at a place, where it is not the last; a call takes the calls inside it along, whose ends were not
+   seen: they are cut where it ends. */
+static __attribute__((noinline)) void waiting_remove(pairing_t *p, size_t place, uint64_t ticks) {
+    waiting_t *waiting = p->waiting.items;
+    int ends_calls = is_call(p, waiting[place].row);
+    size_t kept = place;
+    for (size_t i = place + 1; i < p->waiting.count; i++) {
+        if (ends_calls && is_call(p, waiting[i].row)) {
+            row_end(p, waiting[i].row, ticks);
+            p->columns.kind[waiting[i].row] |= ROW_CUT;
+        } else {
+            waiting[kept++] = waiting[i];
+        }
+    }
+    p->waiting.count = kept;
+}
+
 /* End the innermost waiting span of that key; its row, or -1 if there is none. */
 static inline Py_ssize_t waiting_end(pairing_t *p, uint64_t key, uint64_t ticks) {
     waiting_t *waiting = p->waiting.items;
@@ -73,8 +94,10 @@ static inline Py_ssize_t waiting_end(pairing_t *p, uint64_t key, uint64_t ticks)
         if (waiting[place].key != key) continue;
         Py_ssize_t row = waiting[place].row;
         row_end(p, row, ticks);
-        p->waiting.count--;
-        memmove(&waiting[place], &waiting[place + 1], (p->waiting.count - place) * sizeof *waiting);
+        if (likely(place + 1 == p->waiting.count))
+            p->waiting.count--;
+        else
+            waiting_remove(p, place, ticks);
         return row;
     }
     return -1;
@@ -164,7 +187,12 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
 
 /* ---- steps, flows ----------------------------------------------------------------------------------------- */
 
-static void steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid) {
+/* A step in ns, on the thread that is being read. */
+typedef struct {
+    int64_t start, end;
+} step_ns_t;
+
+static int steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid) {
     for (size_t i = 0; i < count; i++) {
         if (steps[i].used || steps[i].tid != tid) continue;
         uint64_t start = clamped(p, steps[i].start), end = clamped(p, steps[i].end);
@@ -172,6 +200,59 @@ static void steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long 
         Py_ssize_t row = row_add(p, (label_t){steps[i].name, ANNOTATION, 0}, start, cut ? ROW_SLICE | ROW_CUT : ROW_SLICE);
         row_end(p, row, end);
         steps[i].used = 1;
+        if (list_grow(&p->steps, 1, sizeof(step_ns_t)) < 0) return -1;
+        ((step_ns_t *)p->steps.items)[p->steps.count++] = (step_ns_t){ts_of(p, start), ts_of(p, end)};
+    }
+    return 0;
+}
+
+/* How many steps of the thread end no later than ts, or with starts, begin before it: they are in order of time. */
+static size_t steps_before(const pairing_t *p, int64_t ts, int starts) {
+    const step_ns_t *steps = p->steps.items;
+    size_t low = 0, high = p->steps.count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (starts ? steps[middle].start < ts : steps[middle].end <= ts)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Cut a row at ts; the row of what is behind. */
+static Py_ssize_t row_split(pairing_t *p, Py_ssize_t row, int64_t ts) {
+    columns_t *columns = &p->columns;
+    Py_ssize_t rest = p->row++;
+    columns->ts[rest] = ts;
+    columns->dur[rest] = columns->ts[row] + columns->dur[row] - ts;
+    columns->dur[row] = ts - columns->ts[row];
+    columns->name[rest] = columns->name[row];
+    columns->cat[rest] = columns->cat[row];
+    columns->site[rest] = columns->site[row];
+    columns->track[rest] = columns->track[row];
+    columns->kind[row] |= ROW_CUT;
+    columns->kind[rest] = columns->kind[row];
+    return rest;
+}
+
+/* Cut the thread's calls where a step ends that they began in, and where one begins that they end in: so calls and steps
+   nest. */
+static void calls_split(pairing_t *p, Py_ssize_t first) {
+    const step_ns_t *steps = p->steps.items;
+    if (p->call_category == 0 || p->steps.count == 0) return;
+    for (Py_ssize_t i = first, end = p->row; i < end; i++) {
+        Py_ssize_t row = i;
+        if (!is_call(p, row) || p->columns.rows - p->row < 2) continue; /* an odd end may have cost it its room */
+        int64_t ts = p->columns.ts[row], ends = ts + p->columns.dur[row];
+        size_t step = steps_before(p, ts, 0);
+        if (step < p->steps.count && steps[step].start < ts && steps[step].end < ends) {
+            ts = steps[step].end;
+            row = row_split(p, row, ts);
+        }
+        step = steps_before(p, ends, 1);
+        if (step > 0 && steps[step - 1].start > ts && steps[step - 1].end > ends)
+            row_split(p, row, steps[step - 1].start);
     }
 }
 
@@ -205,15 +286,38 @@ static int makes_row(const record_t *record) {
     return makes[record->kind];
 }
 
-size_t window_measure(const window_t *window, size_t step_count) {
-    size_t rows = step_count;
-    for (size_t t = 0; t < window->thread_count; t++) {
-        const part_t *part = &window->threads[t].part;
-        rows += part->begun.count;
-        for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next)
-            for (const record_t *record = chunk->records, *end = record + chunk->used; record < end; record++)
-                rows += makes_row(record);
-    }
+/* When a step begins, or ends: edges count through both. */
+static uint64_t step_edge(const step_t *step, size_t edge) { return edge % 2 ? step->end : step->start; }
+
+/* How many rows a thread's records make; at each edge of a step calls that are open may become two. */
+static size_t thread_measure(const sealed_thread_t *thread, const step_t *steps, size_t step_count) {
+    const part_t *part = &thread->part;
+    size_t rows = part->begun.count;
+    int split = 0;
+    for (size_t i = 0; i < step_count; i++) split |= steps[i].tid == thread->tid;
+    for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next)
+        for (const record_t *record = chunk->records, *end = record + chunk->used; record < end; record++)
+            rows += makes_row(record);
+    if (!split) return rows;
+    size_t depth = part->begun.count, edge = 0;
+    rows += 2; /* calls_split wants room for the two that one call may become more */
+    for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next)
+        for (const record_t *record = chunk->records, *end = record + chunk->used; record < end;
+             record += record_length(record)) {
+            for (; edge < 2 * step_count && step_edge(&steps[edge / 2], edge) <= record->ticks; edge++)
+                if (steps[edge / 2].tid == thread->tid) rows += depth;
+            depth += record->kind == REC_BEGIN;
+            depth -= record->kind == REC_END && depth > 0;
+        }
+    for (; edge < 2 * step_count; edge++)
+        if (steps[edge / 2].tid == thread->tid) rows += depth;
+    return rows;
+}
+
+size_t window_measure(const window_t *window, const needs_t *needs) {
+    size_t rows = needs->step_count;
+    for (size_t t = 0; t < window->thread_count; t++)
+        rows += thread_measure(&window->threads[t], needs->steps, needs->call_category ? needs->step_count : 0);
     return rows;
 }
 
@@ -222,17 +326,19 @@ int window_read(pairing_t *p, needs_t *needs) {
     for (size_t t = 0; t < window->thread_count; t++) {
         const sealed_thread_t *thread = &window->threads[t];
         Py_ssize_t before = p->row;
-        p->waiting.count = 0;
+        p->waiting.count = p->steps.count = 0;
         p->orphans = 0;
-        steps_read(p, needs->steps, needs->step_count, thread->tid);
+        if (steps_read(p, needs->steps, needs->step_count, thread->tid) < 0) return -1;
+        Py_ssize_t first = p->row;
         if (thread_read(p, thread) < 0) return -1;
+        calls_split(p, first);
         needs->orphans[t] = p->orphans;
         needs->recorded[t] = p->row > before;
         p->track += needs->recorded[t];
     }
     for (size_t i = 0; i < needs->step_count; i++) { /* on threads that recorded nothing else */
         if (needs->steps[i].used) continue;
-        steps_read(p, needs->steps, needs->step_count, needs->steps[i].tid);
+        if (steps_read(p, needs->steps, needs->step_count, needs->steps[i].tid) < 0) return -1;
         p->track++;
     }
     flows_name(p);

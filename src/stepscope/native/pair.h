@@ -39,6 +39,7 @@ typedef struct {
     uint64_t *orphans; /* per thread: ends whose begin was dropped */
     step_t *steps;
     size_t step_count;
+    uint32_t call_category; /* string id of what function tracing records; 0: there is none */
 } needs_t;
 
 /* A string id. */
@@ -69,11 +70,13 @@ typedef struct {
     uint64_t orphans;    /* the present thread's */
     const label_t *labels; /* as in needs_t */
     const uint32_t *series;
+    uint32_t call_category;
     list_t waiting, args, counts, flows; /* of waiting_t, see pair.c, row_args_t, count_t, paired_point_t */
+    list_t steps; /* of step_ns_t, see pair.c: the present thread's */
 } pairing_t;
 
 /* How many rows a window can have at most. Needs no GIL. */
-size_t window_measure(const window_t *window, size_t step_count);
+size_t window_measure(const window_t *window, const needs_t *needs);
 /* Fill the columns, from their first row on, and the lists: 0; -1 without memory. Needs no GIL. */
 int window_read(pairing_t *p, needs_t *needs);
 

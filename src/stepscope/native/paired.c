@@ -228,7 +228,7 @@ static PyObject *rows_of(pairing_t *p, needs_t *needs) {
     size_t room;
     int result;
     Py_BEGIN_ALLOW_THREADS
-    room = window_measure(p->window, needs->step_count);
+    room = window_measure(p->window, needs);
     Py_END_ALLOW_THREADS
     PyObject *columns = columns_new((Py_ssize_t)room, &p->columns);
     if (columns == NULL) return NULL;
@@ -250,6 +250,8 @@ static PyObject *paired_of(pairing_t *p, PyObject *steps, needs_t *needs) {
     PyObject *parts[PARTS] = {NULL}, *paired = NULL;
     PyObject *strings = strings_of(p->window, needs->labels);
     if (strings == NULL || steps_prepare(steps, strings, needs) < 0) goto finish;
+    PyObject *calls = PyDict_GetItemString(strings, "python_function");
+    p->call_category = needs->call_category = calls == NULL ? 0 : (uint32_t)PyLong_AsUnsignedLong(calls);
     if ((parts[COLUMNS_] = rows_of(p, needs)) == NULL) goto finish;
     if ((parts[TEXTS] = PyDict_Keys(strings)) == NULL) goto finish;
     if ((parts[THREADS] = threads_of(p->window, needs)) == NULL) goto finish;
@@ -291,6 +293,7 @@ static PyObject *pair(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
     free(p.counts.items);
     free(p.flows.items);
     free(p.waiting.items);
+    free(p.steps.items);
     needs_free(&needs);
     return paired;
 }

@@ -129,6 +129,9 @@ typedef struct buffer {
     unsigned long tid;
     life_t *life;
     struct buffer *next;
+    uint32_t calls_window; /* the last window in which calls of the thread were traced */
+    int32_t call_depth;    /* how many traced calls it is in; followed if there is a limit */
+    int muted;             /* its calls are never traced */
 } buffer_t;
 
 /* Ids of what records name by them. */
@@ -209,6 +212,12 @@ typedef struct {
 extern _Thread_local thread_slot_t thread_slot TLS_MODEL;
 
 buffer_t *buffer_adopt(void);         /* NULL: no memory; nothing raised */
+/* The buffer of a thread; NULL: it has none. */
+buffer_t *buffer_of(PyThreadState *state);
+/* A buffer for what is known of another thread, which goes with the window; NULL: no memory. */
+buffer_t *buffer_for_other(PyObject *thread, unsigned long tid);
+/* The Thread object of an ident, borrowed; NULL: there is none. */
+PyObject *thread_of(unsigned long ident);
 void buffer_clear(buffer_t *buffer);  /* forget what the window holds; the open spans stay */
 /* Hand what a buffer holds of the window over. */
 part_t buffer_hand_over(buffer_t *buffer);
@@ -254,5 +263,8 @@ int call_add(PyObject *module);
 int points_add(PyObject *module);
 int decorated_add(PyObject *module);
 int paired_add(PyObject *module);
+int calls_add(PyObject *module);
+int calls_monitoring_add(PyObject *module);
+int calls_profile_add(PyObject *module);
 
 #endif

@@ -62,7 +62,9 @@ class SourceRow(NamedTuple):
     wanted: Callable[[Mapping[str, Any]], bool]
 
 
-SOURCES: tuple[SourceRow, ...] = ()
+SOURCES: tuple[SourceRow, ...] = (
+    SourceRow("calls", "stepscope.record.calls", "CallSource", lambda options: bool(options["with_stack"])),
+)
 
 
 def start_sources(options: Mapping[str, Any]) -> list[Source]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypedDict, cast
 
 from stepscope.model.errors import StepscopeWarning
+from stepscope.record.call_options import CallOptions
 from stepscope.session.activities import ProfilerActivity, parse_activities, supported_activities
 
 __all__ = ["Observer", "Options", "checked_options"]
@@ -30,7 +31,7 @@ class Options(TypedDict, total=False):
     activities: Iterable[Any] | None
     record_shapes: bool
     profile_memory: bool
-    with_stack: bool
+    with_stack: bool | CallOptions
     with_flops: bool
     with_modules: bool
     experimental_config: Any
@@ -64,7 +65,6 @@ DEFAULTS = Options(
 UNFILLED = {
     "record_shapes": "there are no operators to record the shapes of",
     "profile_memory": "memory is not sampled",
-    "with_stack": "function calls are not traced",
     "with_flops": "there are no operators to count the FLOPS of",
     "with_modules": "module hierarchies are not recorded",
     "experimental_config": "it configures kineto, which is not used",
@@ -86,6 +86,7 @@ def checked_options(options: Options) -> Options:
     chosen = cast("Options", {**DEFAULTS, **options})
     activities = parse_activities(chosen["activities"])
     chosen["activities"] = activities
+    _check_stack(chosen["with_stack"])
     chosen["keep_sessions"] = _checked_keep(chosen["keep_sessions"], chosen["acc_events"])
     chosen["buffer_bytes"] = _checked_bytes(chosen["buffer_bytes"])
     if chosen["buffer_policy"] not in ("stop", "ring"):
@@ -93,6 +94,12 @@ def checked_options(options: Options) -> Options:
         raise ValueError(message)
     _warn_unfilled(chosen, activities)
     return chosen
+
+
+def _check_stack(with_stack: Any) -> None:
+    if not isinstance(with_stack, (bool, CallOptions)):
+        message = f"with_stack must be True, False or a CallOptions, got {with_stack!r}."
+        raise TypeError(message)
 
 
 def _checked_keep(keep_sessions: int | None, acc_events: bool) -> int | None:

@@ -64,8 +64,9 @@ class Recording(Reporting):
     """Cycles recorded by hand: prepare_trace(), start_trace(), stop_trace().
 
     Args:
-        activities, record_shapes, profile_memory, with_stack, with_flops, with_modules, experimental_config,
+        activities, record_shapes, profile_memory, with_flops, with_modules, experimental_config,
             post_processing_timeout_s: torch's. Those that this version has no source for are said in one warning.
+        with_stack: record the calls of Python functions; a CallOptions says which.
         execution_trace_observer: started and stopped with every recording.
         acc_events: events() and key_averages() cover every cycle, and every session is kept.
         custom_trace_id_callback: makes the trace id of each cycle.

@@ -1,5 +1,14 @@
 """The Python core: every kernel, readable and complete by itself."""
 
+from stepscope.core.twin.calls import (
+    call_hooks,
+    call_profiler,
+    mute_thread,
+    profile_threads,
+    start_calls,
+    stop_calls,
+    unprofile_threads,
+)
 from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
@@ -35,6 +44,8 @@ __all__ = [
     "SealedWindow",
     "Span",
     "TrackEventScanner",
+    "call_hooks",
+    "call_profiler",
     "chrome_counters",
     "chrome_rows",
     "counter",
@@ -49,6 +60,7 @@ __all__ = [
     "instant_of",
     "json_value_end",
     "limit",
+    "mute_thread",
     "nest_rows",
     "now",
     "open_window",
@@ -57,15 +69,19 @@ __all__ = [
     "pair_events",
     "perfetto_counters",
     "perfetto_rows",
+    "profile_threads",
     "record_function",
     "renumber_rows",
     "seal",
     "settle_rows",
     "span_of",
+    "start_calls",
+    "stop_calls",
     "sum_groups",
     "thread_id",
     "time_paths",
     "tsc_in_use",
+    "unprofile_threads",
     "use_ticks",
     "use_tsc",
 ]

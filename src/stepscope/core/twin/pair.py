@@ -4,11 +4,13 @@ Ends are matched to the innermost open begin of the same span, not to the top of
 on a thread end out of order, and what overlaps is laid out later.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from stepscope.core.rows import (
     ANNOTATION,
+    CALL,
     CUT,
     INSTANT,
     SLICE,
@@ -56,6 +58,7 @@ class _Pairing:
 
     Attributes:
         open: span -> rows of its begins that have not ended yet, innermost last.
+        open_calls: those of function tracing among them, each with the list in `open` that it is in.
         flows: number -> rows of its points.
         flow_names: number -> name, of those whose first point is in the window.
     """
@@ -68,6 +71,7 @@ class _Pairing:
         self.threads: list[tuple[int, str]] = []
         self.args: dict[int, Mapping[str, Any]] = {}
         self.open: dict[Hashable, list[int]] = {}
+        self.open_calls: list[tuple[int, list[int]]] = []
         self.dropped: dict[str, int] = {}
         self.counters = PairedCounters.empty()
         self.series: dict[tuple[str, str], int] = {}
@@ -81,13 +85,15 @@ class _Pairing:
             row = self.row(step.name, start, SLICE if (start, end) == (step.start, step.end) else SLICE | CUT)
             self.finish_row(row, end)
         if sealed is not None:
+            after_steps = len(self.columns.ts)
             self.records(sealed)
+            self.split_calls(first, after_steps)
         if len(self.columns.ts) > first:
             self.threads.append((tid, name))
 
     def records(self, sealed: SealedThread) -> None:
         """Read one thread's records."""
-        self.open = {}
+        self.open, self.open_calls = {}, []
         dropped = sealed.dropped
         for begun in sealed.begun:
             self.begin(begun.key, begun.label, begun.args, self.inside(begun.tick), SLICE | CUT if begun.cut else SLICE)
@@ -100,8 +106,7 @@ class _Pairing:
                 self.record(what, self.inside(tick))
         for rows in self.open.values():
             for row in rows:
-                self.finish_row(row, self.closed)
-                self.columns.kind[row] |= CUT
+                self.cut_row(row, self.closed)
         if dropped:
             self.dropped[sealed.name] = self.dropped.get(sealed.name, 0) + dropped
 
@@ -149,12 +154,58 @@ class _Pairing:
     def finish_row(self, row: int, tick: int) -> None:
         self.columns.dur[row] = tick + self.shift_ns - self.columns.ts[row]
 
+    def cut_row(self, row: int, tick: int) -> None:
+        self.finish_row(row, tick)
+        self.columns.kind[row] |= CUT
+
+    def finish_calls(self, row: int, tick: int) -> None:
+        """If the row that ends is a call, the calls inside it, whose ends were not seen, are cut where it ends."""
+        if self.strings.get(CALL) != self.columns.cat[row]:
+            return
+        while (last := self.open_calls.pop())[0] != row:
+            last[1].remove(last[0])
+            self.cut_row(last[0], tick)
+
+    def split_calls(self, first_step: int, first: int) -> None:
+        """Cut calls where a step ends that they began in, and where one begins that they end in: so both nest.
+
+        Args:
+            first_step: the row of the thread's first step; there are no others between.
+            first: the row behind its last.
+        """
+        columns, call = self.columns, self.strings.get(CALL)
+        starts = list(columns.ts[first_step:first])
+        ends = [start + dur for start, dur in zip(starts, columns.dur[first_step:first], strict=True)]
+        for row in range(first, len(columns.ts) if starts else first):
+            if columns.cat[row] != call:
+                continue
+            ts, stop = columns.ts[row], columns.ts[row] + columns.dur[row]
+            step = bisect_right(ends, ts)
+            if step < len(starts) and starts[step] < ts and ends[step] < stop:
+                ts, row = ends[step], self.split_row(row, ends[step])  # noqa: PLW2901 - on with what is behind
+            step = bisect_left(starts, stop)
+            if step and starts[step - 1] > ts and ends[step - 1] > stop:
+                self.split_row(row, starts[step - 1])
+
+    def split_row(self, row: int, ts: int) -> int:
+        """Cut a row at ts; the row of what is behind."""
+        columns, rest = self.columns, len(self.columns.ts)
+        columns.kind[row] |= CUT
+        for column in columns:
+            column.append(column[row])
+        columns.ts[rest], columns.dur[rest] = ts, columns.ts[row] + columns.dur[row] - ts
+        columns.dur[row] = ts - columns.ts[row]
+        return rest
+
     def begin(self, key: Key, label: str | Label, args: dict[str, Any] | None, tick: int, kind: int) -> None:
         row = self.row(label, tick, kind)
         if args:
             self.args[row] = args
         if kind != INSTANT:
-            self.open.setdefault(same_as(key), []).append(row)
+            rows = self.open.setdefault(same_as(key), [])
+            rows.append(row)
+            if type(label) is Label and label.cat == CALL:
+                self.open_calls.append((row, rows))
 
     def finish(self, what: Key | Finish, tick: int) -> bool:
         """End the innermost span that this is; False if its begin was dropped."""
@@ -163,6 +214,8 @@ class _Pairing:
             return False
         row = rows.pop()
         self.finish_row(row, tick)
+        if self.open_calls and self.open_calls[-1][0] >= row:
+            self.finish_calls(row, tick)
         if isinstance(what, Finish) and what.args:
             self.args[row] = {**self.args.get(row, {}), **what.args}
         return True

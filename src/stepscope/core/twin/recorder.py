@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from stepscope.core.rows import Label
     from stepscope.core.twin.span import SpanWithArgs
 
-__all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Window", "adopt_thread", "open_window", "seal", "take_open"]
+__all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Window", "adopt_thread", "buffer_for_other"]
+__all__ += ["open_window", "seal", "take_open", "thread_of"]
 
 # The one of `read_clocks` that ticks count.
 CLOCK = "monotonic"
@@ -128,17 +129,25 @@ class Life:
 
 
 class Buffer:
-    """One thread's spans that are open, and its records of the window that it has joined."""
+    """One thread's spans that are open, and its records of the window that it has joined.
 
-    __slots__ = ("begun", "dropped", "frozen", "ident", "life", "open", "put", "records", "thread", "tid", "window")
+    Attributes:
+        calls: the window in which its calls are traced, or were last.
+        depth: how many traced calls it is in; followed if there is a limit.
+        muted: its calls are never traced.
+    """
 
-    def __init__(self, life: Life) -> None:
-        # Of a thread that is not threading's, or is none of its any more, it would make one that stays for ever.
-        active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001
-        self.ident = threading.get_ident()
-        self.thread = active.get(self.ident)
-        self.tid = threading.get_native_id()
+    __slots__ = ("begun", "calls", "depth", "dropped", "frozen", "ident", "life", "muted", "open", "put", "records")
+    __slots__ += ("thread", "tid", "window")
+
+    def __init__(self, life: Life, ident: int, tid: int) -> None:
+        self.ident = ident
+        self.thread = thread_of(ident)
+        self.tid = tid
         self.life = ref(life)
+        self.calls: Window | None = None
+        self.depth = 0
+        self.muted = False
         self.open: list[Key] = []
         self.window: Window | None = None
         self.records: list[Any] = []
@@ -177,7 +186,7 @@ class Buffer:
         """Hold nothing of a window any more; what the thread is about to put is lost with the list it goes to."""
         self.records = []
         self.put = self.records.extend
-        self.begun, self.frozen, self.window = [], {}, None
+        self.begun, self.frozen, self.window, self.calls = [], {}, None, None
 
     def drop(self, record: tuple[int, Any]) -> None:
         """Instead of `put` once a record found no room: after it an end would find the wrong begin."""
@@ -242,13 +251,27 @@ def _name_of(thread: threading.Thread | None) -> str:
         return ""
 
 
+def thread_of(ident: int) -> threading.Thread | None:
+    """The Thread object of an ident, if module threading knows the thread."""
+    # Asking the module would make one that stays for ever.
+    active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001
+    return active.get(ident)
+
+
+def buffer_for_other(ident: int, tid: int) -> Buffer:
+    """A buffer for what is known of another thread, which goes with the window."""
+    buffer = Buffer(Life(), ident, tid)  # whose life ends at once: the thread itself will make another one
+    STATE.buffers.append(buffer)
+    return buffer
+
+
 def adopt_thread() -> Buffer:
     """Make the calling thread's buffer: its first event."""
     if len(STATE.buffers) >= STATE.many_buffers and STATE.window is None:
         _prune()
         STATE.many_buffers = 2 * len(STATE.buffers) + MANY_BUFFERS
     life = LOCAL.__dict__.setdefault("life", Life())
-    made = Buffer(life)
+    made = Buffer(life, threading.get_ident(), threading.get_native_id())
     buffer: Buffer = LOCAL.__dict__.setdefault("buffer", made)  # a signal may have made one meanwhile
     if buffer is made:
         STATE.buffers.append(buffer)
