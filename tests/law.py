@@ -102,6 +102,8 @@ def expected_rows(trace: Trace, chrome: bool, engine: Engine) -> Iterator[tuple[
         args: dict[str, Any] = dict(row.args)
         if row.kind & CUT:
             args["stepscope:cut"] = True
+        if row.site:
+            args["stepscope:site"] = row.site
         flat = flatten("args" if chrome else "debug", args, chrome, engine)
         track = row.track
         where = (track.tid, shown(track.name), track.pid, shown(track.process))

@@ -243,7 +243,8 @@ class Scanned(NamedTuple):
     """The plain events of a Chrome JSON file, in the file's order.
 
     Attributes:
-        columns: ts in ns as the file counts, which may be below 0; name and cat are ids into texts, track into threads.
+        columns: ts in ns as the file counts, which may be below 0; name, cat and site are ids into texts, track into
+            threads. Arguments that begin with a row's site are not looked at further if they say nothing else.
         texts: id -> the inside of a JSON string, as it is written; texts[0] == b"".
         threads: id -> pid and tid as they are written.
     """

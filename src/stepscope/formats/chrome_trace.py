@@ -41,7 +41,7 @@ class Parts(NamedTuple):
 
     Attributes:
         scanned: the plain events.
-        args: their arguments, by row.
+        args, sites: their arguments, and where the function of each is, by row.
         events: all others.
         head: what stands beside the array of events, by key.
         metadata_byte: where the value of its "metadata" begins.
@@ -49,6 +49,7 @@ class Parts(NamedTuple):
 
     scanned: Scanned
     args: dict[int, Mapping[str, Any]]
+    sites: dict[int, str]
     events: Events
     head: Mapping[str, Any]
     metadata_byte: int
@@ -220,7 +221,7 @@ class _Assembly:
     # ---- rows ----------------------------------------------------------------------------------------------------
 
     def _texts(self) -> tuple[list[str], list[int]]:
-        """All texts, those of the events first; and where in them the scanner's are."""
+        """All texts, those of the events first; and where in them the scanner's are. Its sites are put there."""
         strings, where = dict(self.parts.events.strings), []
         for raw in self.parts.scanned.texts:
             try:
@@ -231,6 +232,11 @@ class _Assembly:
             if "\\" in text:
                 text = json.loads(f'"{text}"', strict=False)
             where.append(strings.setdefault(legal_text(text), len(strings)))
+        site = self.parts.scanned.columns.site
+        if any(site):
+            site[:] = _renumbered(site, where)
+        for row, text in self.parts.sites.items():
+            site[row] = strings.setdefault(text, len(strings))
         return list(strings), where
 
     def _merged(self, ids: tuple[list[int], list[int]], event_tracks: list[int]) -> Columns:

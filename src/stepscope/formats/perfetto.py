@@ -16,6 +16,7 @@ import orjson
 from stepscope.core import kernels
 from stepscope.core.protobuf import Annotations, TrackSequence, field, varint
 from stepscope.core.rows import Columns, Counters, Flows
+from stepscope.core.values import SITE_KEY
 from stepscope.formats.about import ABOUT, about, flow_names, processes
 from stepscope.model.trace import Origin, Trace, Track
 
@@ -43,6 +44,7 @@ def encode_perfetto(trace: Trace) -> Iterator[bytes]:
     args = {row: names.annotations(args) for row, args in trace.args.items()}
     sequences = _sequences(trace)
     first_counter = len(sequences) - len(set(trace.counters.track))
+    site_name = names.id(SITE_KEY) if any(trace.columns.site) else 0
     yield from kernels.perfetto_rows(
         trace.columns,
         [text.encode() for text in trace.strings],
@@ -50,6 +52,7 @@ def encode_perfetto(trace: Trace) -> Iterator[bytes]:
         args,
         names.texts,
         flows=_numbered_names(trace),
+        site_name=site_name,
     )
     yield from _counters(trace, sequences, first_counter)
 
@@ -200,12 +203,13 @@ class _AnnotationNames:
         """A row's arguments as DebugAnnotations; names at the top level are interned."""
         encoded, used = [], []
         for name, value in args.items():
-            iid = self._id(name)
+            iid = self.id(name)
             used.append(iid)
             encoded.append(field(4, _uint(1, iid) + _value(value)))
         return Annotations(b"".join(encoded), tuple(used))
 
-    def _id(self, name: str) -> int:
+    def id(self, name: str) -> int:
+        """A name's id."""
         if name not in self._ids:
             self._ids[name] = len(self.texts)
             self.texts.append(name.encode())

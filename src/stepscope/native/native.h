@@ -17,7 +17,7 @@
        points.c          counters and flows
        decorated.c       a function with a span around each call
        calls.c           function tracing: what is traced, open frames (twin/calls.py)
-       calls_monitoring.c  its events by sys.monitoring, from Python 3.12 on
+       calls_monitoring.c  its events by sys.monitoring, from Python 3.12 on (twin/calls_hooks.py)
        calls_profile.c   the same by profile functions, before; all three share calls.h
        pair.c            a sealed window's records -> rows           (twin/pair.py)
        paired.c          rows -> Paired: what Python hands in and gets; both share pair.h

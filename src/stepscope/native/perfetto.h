@@ -6,7 +6,8 @@
 
 #include "native.h"
 
-enum { CATEGORIES = 1, NAMES = 2, ANNOTATION_NAMES = 3, TABLES = 4 }; /* fields of InternedData */
+enum { CATEGORIES = 1, NAMES = 2, ANNOTATION_NAMES = 3, STRING_VALUES = 29 }; /* fields of InternedData */
+enum { SEEN_CATEGORIES, SEEN_NAMES, SEEN_ANNOTATION_NAMES, SEEN_SITES, TABLES };
 
 /* A track's sequence, and what its packets have in common. */
 typedef struct {
@@ -40,6 +41,7 @@ typedef struct {
     sequence_t *sequences;
     size_t tracks;
     uint32_t *rows;         /* row numbers, track after track; NULL: there is one track, and they count from 0 */
+    uint32_t site_name;     /* the annotation name that rows with a site use; 0: there are none */
     uint32_t *seen[TABLES]; /* by id: 1 + the track whose sequence has interned it last */
     open_slices_t open;
     size_t track, at;   /* the next row is rows[at] */

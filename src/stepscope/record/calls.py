@@ -217,7 +217,7 @@ class _Profiling:
             waiting = kernels.profile_threads()
             if waiting is None:
                 return
-            threading.setprofile(None)  # type: ignore[arg-type] # as it was
+            threading.setprofile(None)  # as it was
         message = (
             f"with_stack: calls cannot be traced: {waiting!r} is the profile function of a thread already. "
             "End it (sys.setprofile(None)), or profile without with_stack."
@@ -227,7 +227,7 @@ class _Profiling:
     def stop(self) -> list[Problem]:
         problems = []
         if threading.getprofile() is kernels.call_profiler():
-            threading.setprofile(None)  # type: ignore[arg-type] # as it was
+            threading.setprofile(None)  # as it was
         else:
             problems.append(Problem("replaced", 1, "threading.setprofile() was called: threads since then are missing"))
         replaced, unseen = kernels.unprofile_threads()

@@ -1,14 +1,7 @@
 """The Python core: every kernel, readable and complete by itself."""
 
-from stepscope.core.twin.calls import (
-    call_hooks,
-    call_profiler,
-    mute_thread,
-    profile_threads,
-    start_calls,
-    stop_calls,
-    unprofile_threads,
-)
+from stepscope.core.twin.calls import mute_thread, start_calls, stop_calls
+from stepscope.core.twin.calls_hooks import call_hooks, call_profiler, profile_threads, unprofile_threads
 from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters

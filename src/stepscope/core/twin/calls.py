@@ -4,24 +4,26 @@ A thread joins the window at its first call or return in it: whatever is on its 
 beginning, has been open since the window's start, and is noted as begun there. The stacks of threads without any event
 are read when tracing stops.
 
-Events come from sys.monitoring, or before Python 3.12 from the profile function of each thread; while one is handled
-no other comes on its thread.
+Events come from calls_hooks.py; while one is handled no other comes on its thread.
 """
 
 import sys
 import threading
 from collections.abc import Callable
-from types import BuiltinMethodType, CodeType, FrameType, MethodDescriptorType
-from typing import Any
+from types import BuiltinMethodType, FrameType, MethodDescriptorType
+from typing import TYPE_CHECKING, Any
 
-from stepscope.core.rows import Label
 from stepscope.core.twin.recorder import LOCAL, STATE, Buffer, Window, adopt_thread, buffer_for_other, thread_of
 from stepscope.core.twin.records import RECORD_BYTES, Begun
 from stepscope.core.twin.recycle import put_late
 from stepscope.core.twin.span import Span
 
-__all__ = ["call_hooks", "call_profiler", "mute_thread", "profile_threads", "start_calls", "stop_calls"]
-__all__ += ["unprofile_threads"]
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from stepscope.core.rows import Label
+
+__all__ = ["CALLS", "begin_call", "c_function", "end_call", "function_of", "mute_thread", "start_calls", "stop_calls"]
 
 Describe = Callable[[Any], "Label | None"]
 
@@ -87,10 +89,24 @@ def mute_thread() -> None:
     buffer.leave()  # with the calls that led here
 
 
+def function_of(code: "CodeType") -> Span | None:
+    """The span of a code object's calls; None: they are not traced."""
+    return CALLS.span(code, code, CALLS.describe)
+
+
+def c_function(function: object) -> Span | None:
+    """The span of a C function's calls; None: they are not traced, or it is none whose return is seen as well."""
+    if CALLS.describe_c is None or type(function) not in (BuiltinMethodType, MethodDescriptorType):
+        return None
+    module = getattr(function, "__module__", None) or type(getattr(function, "__self__", None))
+    name: str = function.__qualname__  # type: ignore[attr-defined]  # both types have one
+    return CALLS.span((name, module), function, CALLS.describe_c)
+
+
 # -- begins and ends -----------------------------------------------------------------------------------------------
 
 
-def _begin(span: Span, frame: FrameType | None) -> None:
+def begin_call(span: Span, frame: FrameType | None) -> None:
     """Record the begin of a call from a frame, which has been open all the time if this is the thread's first event."""
     window = CALLS.window
     if window is None or window is not STATE.window:
@@ -111,7 +127,7 @@ def _begin(span: Span, frame: FrameType | None) -> None:
         put_late(buffer, window, span)
 
 
-def _end(span: Span, frame: FrameType | None) -> None:
+def end_call(span: Span, frame: FrameType | None) -> None:
     """Record the end of a call; of a thread's first event the frame has been open all the time."""
     window = CALLS.window
     if window is None or window is not STATE.window:
@@ -132,7 +148,7 @@ def _end(span: Span, frame: FrameType | None) -> None:
         put_late(buffer, window, span, ends=True)
         return
     records = buffer.records
-    if CALLS.min_ns and records and records[-1] is span and 0 <= records[-2] and tick - records[-2] < CALLS.min_ns:
+    if CALLS.min_ns and records and records[-1] is span and records[-2] >= 0 and tick - records[-2] < CALLS.min_ns:
         del records[-2:]
         window.free_bytes += 2 * RECORD_BYTES
     else:
@@ -178,121 +194,3 @@ def _note_idle(window: Window) -> None:
             buffer = buffer_for_other(ident, tid)
         if buffer is not None and buffer.calls is not window:
             _join(buffer, window, frame)
-
-
-# -- sys.monitoring ------------------------------------------------------------------------------------------------
-
-
-def call_hooks() -> dict[str, Callable[..., Any]]:
-    """What sys.monitoring is to call, by the name of the event; nothing before Python 3.12."""
-    monitoring: Any = getattr(sys, "monitoring", None)
-    if monitoring is None:
-        return {}
-    disable = monitoring.DISABLE
-
-    def on_start(code: CodeType, _: int) -> Any:
-        span = CALLS.span(code, code, CALLS.describe)
-        if span is None:
-            return disable
-        return _begin(span, sys._getframe(1).f_back)  # noqa: SLF001 - the frame that is monitored
-
-    def on_throw(code: CodeType, _: int, __: object) -> None:
-        span = CALLS.span(code, code, CALLS.describe)
-        if span is not None:
-            _begin(span, sys._getframe(1).f_back)  # noqa: SLF001 - as above
-
-    def on_return(code: CodeType, _: int, __: object) -> Any:
-        span = CALLS.span(code, code, CALLS.describe)
-        if span is None:
-            return disable
-        return _end(span, sys._getframe(1))  # noqa: SLF001 - as above
-
-    def on_unwind(code: CodeType, _: int, __: object) -> None:
-        span = CALLS.span(code, code, CALLS.describe)
-        if span is not None:
-            _end(span, sys._getframe(1))  # noqa: SLF001 - as above
-
-    def on_call(code: CodeType, _: int, function: object, __: object) -> Any:
-        if CALLS.span(code, code, CALLS.describe) is None:
-            return disable
-        span = _c_span(function)
-        return None if span is None else _begin(span, sys._getframe(1))  # noqa: SLF001 - as above
-
-    def on_c_return(code: CodeType, _: int, function: object, __: object) -> None:
-        span = _c_span(function) if CALLS.span(code, code, CALLS.describe) is not None else None
-        if span is not None:
-            _end(span, sys._getframe(1))  # noqa: SLF001 - as above
-
-    hooks = {"PY_START": on_start, "PY_RESUME": on_start, "PY_THROW": on_throw, "PY_RETURN": on_return}
-    hooks |= {"PY_YIELD": on_return, "PY_UNWIND": on_unwind, "CALL": on_call}
-    return {**hooks, "C_RETURN": on_c_return, "C_RAISE": on_c_return}
-
-
-def _c_span(function: object) -> Span | None:
-    """The span of a C function; None: it is not traced, or none whose return is seen as well."""
-    if CALLS.describe_c is None or type(function) not in (BuiltinMethodType, MethodDescriptorType):
-        return None
-    return CALLS.span((function.__qualname__, _module(function)), function, CALLS.describe_c)  # type: ignore[attr-defined]
-
-
-def _module(function: object) -> object:
-    """What tells functions of one name apart."""
-    return getattr(function, "__module__", None) or type(getattr(function, "__self__", None))
-
-
-# -- profile functions, before Python 3.12 ---------------------------------------------------------------------------
-
-
-def profile_threads() -> Any:
-    """Trace the calls of the threads there are, which here is the calling one alone.
-
-    Returns:
-        What profiles it already, and is in the way; None: nothing does.
-    """
-    found = sys.getprofile()
-    if found is None:
-        CALLS.profiled = {threading.get_ident()}
-        sys.setprofile(_profile)
-    return found
-
-
-def unprofile_threads() -> tuple[int, int]:
-    """Trace no thread's calls any more.
-
-    Returns:
-        How many threads have replaced their profile function, as far as can be told, and how many were not seen.
-    """
-    mine, frames = threading.get_ident(), sys._current_frames()  # noqa: SLF001 - documented
-    muted = {buffer.ident for buffer in tuple(STATE.buffers) if buffer.muted}
-    replaced = int(mine in CALLS.profiled and sys.getprofile() is not _profile)
-    if sys.getprofile() is _profile:
-        sys.setprofile(None)
-    unseen = len(frames.keys() - CALLS.profiled - muted)
-    CALLS.profiled = set()
-    return replaced, unseen
-
-
-def call_profiler() -> Callable[..., Any]:
-    """A profile function for threads to come."""
-    return _profile
-
-
-def _profile(frame: FrameType, event: str, function: object) -> None:
-    """Record an event; once nothing is traced any more, the thread's next one ends it."""
-    if CALLS.window is None or CALLS.window is not STATE.window:
-        if threading.get_ident() not in CALLS.profiled:
-            sys.setprofile(None)
-        return
-    CALLS.profiled.add(threading.get_ident())
-    span = CALLS.span(frame.f_code, frame.f_code, CALLS.describe)
-    if span is None:
-        return
-    if event == "call":
-        _begin(span, frame.f_back)
-    elif event == "return":
-        _end(span, frame)
-    elif (c_span := _c_span(function)) is not None:
-        if event == "c_call":
-            _begin(c_span, frame)
-        else:
-            _end(c_span, frame)

@@ -137,8 +137,10 @@ class Buffer:
         muted: its calls are never traced.
     """
 
-    __slots__ = ("begun", "calls", "depth", "dropped", "frozen", "ident", "life", "muted", "open", "put", "records")
-    __slots__ += ("thread", "tid", "window")
+    __slots__ = (
+        *("begun", "calls", "depth", "dropped", "frozen", "ident", "life", "muted", "open", "put", "records"),
+        *("thread", "tid", "window"),
+    )
 
     def __init__(self, life: Life, ident: int, tid: int) -> None:
         self.ident = ident
