@@ -22,12 +22,31 @@ static uint64_t system_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* Let no trace or profile function see the stand-in: the record that it is asked for is not written yet. */
+static void tracing_suspend(void) {
+#if PY_VERSION_HEX >= 0x030B0000
+    PyThreadState_EnterTracing(PyThreadState_Get());
+#else
+    PyThreadState_Get()->tracing++;
+#endif
+}
+
+static void tracing_resume(void) {
+#if PY_VERSION_HEX >= 0x030B0000
+    PyThreadState_LeaveTracing(PyThreadState_Get());
+#else
+    PyThreadState_Get()->tracing--;
+#endif
+}
+
 /* Ask the stand-in; a clock that fails stands still, because a span must not raise. */
 static uint64_t stand_in_ticks(void) {
     static uint64_t last;
     PyObject *kind, *error, *trace;
     PyErr_Fetch(&kind, &error, &trace);
+    tracing_suspend();
     PyObject *number = PyObject_CallNoArgs(stand_in);
+    tracing_resume();
     if (number != NULL) {
         uint64_t ticks = PyLong_AsUnsignedLongLong(number);
         Py_DECREF(number);
