@@ -18,6 +18,8 @@ TESTS = (
     "test_recorder.py",
     "test_recorder_breaks.py",
     "test_span.py",
+    "test_calls.py",
+    "test_calls_breaks.py",
     "test_twins.py",
     "test_tree_twins.py",
     "test_twin_counters.py",
