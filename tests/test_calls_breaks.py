@@ -153,7 +153,7 @@ def test_a_profile_function_that_is_set_already_is_named_and_stays() -> None:
     prof = profile(with_stack=True)
     sys.setprofile(profile_of_the_program)
     try:
-        with pytest.raises(LifecycleError, match="profile_of_the_program .* is the profile function of a thread"):
+        with pytest.raises(LifecycleError, match=r"profile_of_the_program .* is the profile function of a thread"):
             prof.start()
         assert sys.getprofile() is profile_of_the_program
     finally:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.averages import AVERAGES
+from bench.calls import CALLS, WORKLOAD
 from bench.exports import EXPORTS, EXTRA, HELD, STEPS
 from bench.peers import PEERS
 from bench.spans import OURS
@@ -90,6 +91,8 @@ TORCH_SPAN, VIZTRACER_SPAN = "torch record_function", "viztracer log_event"
 SAVES = ("viztracer save (orjson)", "viztracer save (no orjson)", "torch export .json")
 SPAN = 'with record_function("x")'
 
+VIZTRACER_CALLS = ("viztracer", "viztracer (no C functions)")
+
 # The limits are those of issue 3, "How fast".
 ROWS = (
     Row("span", f"{SPAN}, recording", _spans("span"), 75, {TORCH_SPAN: 60, VIZTRACER_SPAN: 20}, environ=BOOTTIME),
@@ -107,6 +110,18 @@ ROWS = (
     Row("instant", 'instant("x"), recording', _spans("instant"), 30, {"viztracer add_instant": 1}),
     Row("counter", 'counter("x", 1), recording', _spans("counter"), 45, {"viztracer add_counter": 1}),
     Row("args", 'with record_function("x", a=1, b="text"), recording', _spans("args"), 200),
+    Row(
+        "call",
+        "function tracing: a call, with the call",
+        (EMPTY, *CALLS),
+        cheaper=dict.fromkeys(VIZTRACER_CALLS, 1 / 0.85),
+    ),
+    Row(
+        "call-workload",
+        "function tracing: a round of a real program",
+        WORKLOAD,
+        cheaper=dict.fromkeys((*VIZTRACER_CALLS, "trace0"), 1),
+    ),
     Row(
         "export-pftrace",
         "export a slice, sealed to renamed .pftrace",

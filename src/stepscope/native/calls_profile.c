@@ -18,7 +18,7 @@ typedef struct {
 
 static PyObject *profiler; /* the one object of its type */
 
-static void frame_event(PyFrameObject *frame, int begins) {
+static inline __attribute__((always_inline)) void frame_event(PyFrameObject *frame, int begins) {
     PyObject *code = (PyObject *)PyFrame_GetCode(frame);
     call_t *call = call_of_code(code);
     if (likely(call != NULL && call->label != NULL)) {
@@ -37,7 +37,7 @@ static void frame_event(PyFrameObject *frame, int begins) {
     Py_DECREF(code);
 }
 
-static void callable_event(PyFrameObject *frame, PyObject *callable, int begins) {
+static __attribute__((noinline)) void callable_event(PyFrameObject *frame, PyObject *callable, int begins) {
     PyObject *code = (PyObject *)PyFrame_GetCode(frame);
     call_t *caller = call_of_code(code);
     if (caller != NULL && caller->label != NULL) {
@@ -54,22 +54,16 @@ static void callable_event(PyFrameObject *frame, PyObject *callable, int begins)
 }
 
 static int on_event(PyObject *Py_UNUSED(self), PyFrameObject *frame, int what, PyObject *arg) {
-    if (unlikely(!calls_on())) return 0;
-    switch (what) {
-    case PyTrace_CALL:
-        frame_event(frame, 1);
-        break;
-    case PyTrace_RETURN:
-        frame_event(frame, 0);
-        break;
-    case PyTrace_C_CALL:
-    case PyTrace_C_RETURN:
-    case PyTrace_C_EXCEPTION:
-        if (unlikely(calls.describe_c != NULL)) callable_event(frame, arg, what == PyTrace_C_CALL);
-        break;
-    default:
-        break;
+    /* Events of C functions come whether they are wanted or not, and more often than all others. */
+    if (what != PyTrace_CALL && what != PyTrace_RETURN) {
+        if (unlikely(calls.describe_c != NULL) && calls_on()) callable_event(frame, arg, what == PyTrace_C_CALL);
+        return 0;
     }
+    if (unlikely(!calls_on())) return 0;
+    if (what == PyTrace_CALL)
+        frame_event(frame, 1);
+    else
+        frame_event(frame, 0);
     return 0;
 }
 
