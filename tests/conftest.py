@@ -1,5 +1,6 @@
 """What every test stands on: a clean profiler, a fake clock, and the trace processor behind every file."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from clock import FakeClock
 from gate import Gate, replace_encoder
@@ -23,6 +25,12 @@ from stepscope.session import handlers, recording
 from stepscope.session.writer import THREAD_NAME, WRITER
 
 _loaded = 0
+
+# A default deadline tells how busy the machine is. CI must say the same of the same commit; whoever runs the suite at
+# home looks for new examples.
+settings.register_profile("home", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 # A source tree has no entry points, and a plugin must not be loaded under two names.
 INSTALLED = any(point.name == "stepscope" for point in metadata.entry_points(group="pytest11"))

@@ -15,6 +15,7 @@ from perfetto.trace_processor import TraceProcessor
 
 from stepscope import read
 from stepscope.check import HARMLESS_STATS, Engine, find_engine, open_trace, rows
+from stepscope.core.stacks import CALL_STACK
 from stepscope.formats.perfetto_read import decode_perfetto
 from stepscope.model.trace import CUT, Trace
 
@@ -55,6 +56,8 @@ def assert_file_is(trace: Trace, path: Path) -> None:
         counters = Counter(loaded_counters(processor, chrome))
         flows = Counter(loaded_flows(processor, slices, chrome))
     assert said - HARMLESS_STATS == set()
+    has_stacks = any(CALL_STACK in args for args in trace.args.values())
+    assert has_stacks or "unknown_extension_fields" not in said
     assert sum(found.values()) == len(trace)
     expected = Counter(expected_rows(trace, chrome, engine))
     assert found - expected == Counter()

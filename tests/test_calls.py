@@ -1,6 +1,7 @@
 """Function tracing: which calls become slices, when they begin and end, and where they stand."""
 
 import asyncio
+import gc
 import inspect
 import sys
 import threading
@@ -379,6 +380,26 @@ def test_no_step_annotation_or_call_is_lost_in_either_file(tmp_path: Path) -> No
     assert {problem.kind for problem in trace.problems} == {"cut"}
     for suffix in (".json", ".pftrace", ".json.gz"):
         assert read(write(trace, tmp_path / f"all{suffix}")) == trace
+
+
+def test_calls_stand_beside_all_else_that_is_recorded(tmp_path: Path) -> None:
+    """Sites and call stacks are both interned texts of one table in a .pftrace; a sampler's thread is not traced."""
+    with profile(with_stack=HERE, record_stacks=True, with_cpu_time=True, record_gc=True, profile_memory=True) as prof:
+        with record_function("forward", batch=1):
+            twice()
+        gc.collect()
+
+    trace = prof.trace
+    assert [(row.name, dict(row.args)) for row in trace if row.name in ("twice", "leaf")] == [
+        ("twice", {}),
+        ("leaf", {}),
+        ("leaf", {}),
+    ]
+    assert {row.track.name for row in trace if row.cat == CALL} == {"MainThread"}
+    (span,) = [row for row in trace if row.name == "forward"]
+    assert {"batch", "Call stack", "thread_time_ns"} == set(span.args)
+    for suffix in (".json", ".pftrace"):
+        assert read(write(trace, tmp_path / f"both{suffix}")) == trace
 
 
 # -- options -----------------------------------------------------------------------------------------------------------

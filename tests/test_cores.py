@@ -38,6 +38,8 @@ steps = st.one_of(
     st.tuples(st.just("thread"), st.integers(0, 2)),
     st.tuples(st.just("open"), st.just(0)),
     st.tuples(st.just("seal"), st.just(0)),
+    st.tuples(st.just("measure"), st.just(0)),
+    st.tuples(st.just("note"), st.just(0)),
 )
 vocabulary = st.lists(st.tuples(names, st.one_of(st.none(), arguments)), min_size=6, max_size=6)
 
@@ -101,6 +103,12 @@ class Player:
         if not self.recording:
             self.kernels.open_window()
             self.recording = True
+
+    def measure(self, _: int) -> None:
+        self.kernels.measure_cpu()
+
+    def note(self, _: int) -> None:
+        self.kernels.note_stacks()
 
     def seal(self, _: int) -> None:
         if self.recording:

@@ -79,6 +79,18 @@ def test_a_span_that_another_thread_entered_before_the_profile_is_on_that_thread
     assert places(prof.trace) == [("worker", "waiting", 0, 7, SLICE | CUT)]
 
 
+def test_a_span_that_nobody_holds_and_nobody_ended_is_in_its_own_cycle_only(clock: FakeClock) -> None:
+    with profile() as first:
+        for _ in range(3):
+            record_function("left", k=1).__enter__()
+        clock.at(5)
+    with profile() as second, record_function("next", k=2):
+        clock.at(9)
+
+    assert rows(first.trace) == [("left", 0, 5, CUT)] * 3
+    assert [row.name for row in second.trace] == ["next"]
+
+
 def test_a_span_that_ended_before_the_profile_is_not_in_it(clock: FakeClock) -> None:
     with record_function("before"):
         pass

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.averages import AVERAGES
 from bench.calls import CALLS, WORKLOAD
+from bench.diff import DIFF_CHANGED, DIFF_SAME
 from bench.exports import EXPORTS, EXTRA, HELD, STEPS
 from bench.peers import PEERS
 from bench.spans import OURS
@@ -135,6 +136,8 @@ ROWS = (
     Row("extra", "memory besides, while exporting a million", EXTRA, 64, unit="MB", gauge=peak_bytes),
     Row("step", "step() that ends a cycle of a million spans", STEPS, 2, unit="ms"),
     Row("averages", "key_averages() with percentiles, a slice", AVERAGES, 300, {"torch key_averages": 20}),
+    Row("diff", "diff() of two traces that are the same, a slice", DIFF_SAME, 10_000),
+    Row("diff-changed", "diff() of two traces with all names changed, a slice", DIFF_CHANGED, 10_000),
     Row("span-python", f"{SPAN}, recording, Python core", _spans("span"), 600, {TORCH_SPAN: 8}, environ=PYTHON),
     Row(
         "idle-python",

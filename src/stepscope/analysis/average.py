@@ -36,6 +36,8 @@ class Average(Formatted):
         count: how many.
         total_ns: what they took, with and without (self_ns) what the events inside them did; 0 for a device's work.
         device_ns: what they took of a device, with and without (self_device_ns) what the events inside them gave it.
+        thread_ns: CPU time of their threads, of the events that say it, with and without (self_thread_ns) what those
+            inside them say.
         durations: array 'q' each, ns of every event, in order of length.
         first: the first one of them; None for a sum over keys.
         input_shapes, overload_name, stack: as torch has them: set where rows are grouped by them.
@@ -55,6 +57,8 @@ class Average(Formatted):
     device_memory_usage: int = 0
     self_device_memory_usage: int = 0
     flops: int = 0
+    thread_ns: int = 0
+    self_thread_ns: int = 0
     durations: list["array[int]"] = field(default_factory=list, repr=False)
     first: FunctionEvent | None = field(default=None, repr=False)
     input_shapes: list[Any] | str = ""
@@ -168,6 +172,16 @@ class Average(Formatted):
         return (ordered[below] + (ordered[above] - ordered[below]) * (place - below)) / 1000
 
     @property
+    def thread_time_total(self) -> float:
+        """How long their threads have computed meanwhile, in us; 0 where nobody measured it."""
+        return self.thread_ns / 1000
+
+    @property
+    def self_thread_time_total(self) -> float:
+        """The same without what the events inside them say."""
+        return self.self_thread_ns / 1000
+
+    @property
     def cpu_time_min(self) -> float:
         """The shortest event, in us."""
         return self.percentile(0)
@@ -206,7 +220,7 @@ class Average(Formatted):
 
 _ADDED = (
     "count", "total_ns", "self_ns", "device_ns", "self_device_ns", "cpu_memory_usage", "self_cpu_memory_usage",
-    "device_memory_usage", "self_device_memory_usage", "flops",
+    "device_memory_usage", "self_device_memory_usage", "flops", "thread_ns", "self_thread_ns",
 )  # fmt: skip
 
 
@@ -225,6 +239,8 @@ def of_event(event: FunctionEvent) -> Average:
         device_memory_usage=event.device_memory_usage,
         self_device_memory_usage=event.self_device_memory_usage,
         flops=event.flops,
+        thread_ns=round(event.thread_time_total * 1000),
+        self_thread_ns=round(event.self_thread_time_total * 1000),
         durations=[array("q", [event.duration_ns])],
         first=event,
     )

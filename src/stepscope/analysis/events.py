@@ -7,6 +7,7 @@ torch knows from its engine is read from the arguments that torch's own files be
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from stepscope.analysis.arguments import flat_shapes, flops_in, int_in, list_in
 from stepscope.analysis.kinds import DeviceType, key_of
 from stepscope.analysis.metadata import metadata_in
 from stepscope.analysis.stacks import stack_of
@@ -15,7 +16,7 @@ from stepscope.analysis.units import Formatted
 from stepscope.core.groups import ROW_ANNOTATION
 from stepscope.model.trace import Row, Track
 
-__all__ = ["FunctionEvent", "Interval", "flat_shapes", "flops_in"]
+__all__ = ["FunctionEvent", "Interval"]
 
 _NOTHING = Amount(0, 0)
 
@@ -235,6 +236,16 @@ class FunctionEvent(Formatted):
         return self._tree.cpu_memory.get(self.id, _NOTHING).own
 
     @property
+    def thread_time_total(self) -> float:
+        """What its thread has computed meanwhile, in us; 0 where nobody measured it."""
+        return self._tree.thread_time.get(self.id, _NOTHING).total / 1000
+
+    @property
+    def self_thread_time_total(self) -> float:
+        """The same without what its children say."""
+        return self._tree.thread_time.get(self.id, _NOTHING).own / 1000
+
+    @property
     def device_memory_usage(self) -> int:
         """Bytes of devices' memory allocated during it, less those released."""
         return self._tree.device_memory.get(self.id, _NOTHING).total
@@ -257,22 +268,22 @@ class FunctionEvent(Formatted):
     @property
     def structured_input_shapes(self) -> list[Any]:
         """The same, with the shape of each tensor of an input that is a list of tensors."""
-        return _list_in(self.args, "Input Dims")
+        return list_in(self.args, "Input Dims")
 
     @property
     def structured_input_strides(self) -> list[Any]:
         """The strides of each input."""
-        return _list_in(self.args, "Input Strides")
+        return list_in(self.args, "Input Strides")
 
     @property
     def input_dtypes(self) -> list[Any]:
         """The type of each input, as text."""
-        return _list_in(self.args, "Input type")
+        return list_in(self.args, "Input type")
 
     @property
     def concrete_inputs(self) -> list[Any]:
         """The value of each input that is no tensor, as text."""
-        return _list_in(self.args, "Concrete Inputs")
+        return list_in(self.args, "Concrete Inputs")
 
     @property
     def kwinputs(self) -> Mapping[str, Any]:
@@ -283,12 +294,12 @@ class FunctionEvent(Formatted):
     @property
     def sequence_nr(self) -> int:
         """What joins a forward operator and its gradient; -1 for neither."""
-        return _int_in(self.args, "Sequence number", -1)
+        return int_in(self.args, "Sequence number", -1)
 
     @property
     def external_id(self) -> int:
         """What joins an operator and the work it gave to a device; 0 for neither."""
-        return _int_in(self.args, "External id", 0)
+        return int_in(self.args, "External id", 0)
 
     @property
     def linked_correlation_id(self) -> int:
@@ -327,17 +338,17 @@ class FunctionEvent(Formatted):
     @property
     def python_id(self) -> int:
         """The number of a traced call; -1 for all else."""
-        return _int_in(self.args, "Python id", -1)
+        return int_in(self.args, "Python id", -1)
 
     @property
     def python_parent_id(self) -> int:
         """The number of the traced call around it; -1 for none."""
-        return _int_in(self.args, "Python parent id", -1)
+        return int_in(self.args, "Python parent id", -1)
 
     @property
     def python_module_id(self) -> int:
         """The number of the module whose call this is; -1 for none."""
-        return _int_in(self.args, "Python module id", -1)
+        return int_in(self.args, "Python module id", -1)
 
     # -- as a mapping ----------------------------------------------------------------------------------------
 
@@ -370,24 +381,3 @@ _FACTS = (
     "name", "kind", "step", "rank", "device_type", "start_ns", "end_ns", "duration_ns", "thread_id", "thread_name",
     "self_cpu_time_total", "cpu_memory_usage", "device_time_total", "input_shapes", "stack", "args",
 )  # fmt: skip
-
-
-def flops_in(args: Mapping[str, Any]) -> int:
-    """The floating-point operations that arguments speak of."""
-    return _int_in(args, "flops", 0)
-
-
-def flat_shapes(args: Mapping[str, Any]) -> list[Any]:
-    """Input shapes as torch's tables have them: a list of tensors is []."""
-    return [[] if any(isinstance(size, list) for size in shape) else shape for shape in _list_in(args, "Input Dims")]
-
-
-def _list_in(args: Mapping[str, Any], name: str) -> list[Any]:
-    """A list of the arguments. Traces hold no empty containers, but say "[]" in their place."""
-    value = args.get(name)
-    return [[] if item == "[]" else item for item in value] if isinstance(value, list) else []
-
-
-def _int_in(args: Mapping[str, Any], name: str, default: int) -> int:
-    value = args.get(name)
-    return value if isinstance(value, int) else default

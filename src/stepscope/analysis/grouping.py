@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from stepscope.analysis.arguments import flat_shapes, flops_in
 from stepscope.analysis.average import NO_STEP, Average, InStep
-from stepscope.analysis.events import FunctionEvent, flat_shapes, flops_in
+from stepscope.analysis.events import FunctionEvent
 from stepscope.analysis.stacks import CALL_STACK, frames_in, is_left_out
 from stepscope.analysis.tree import Amount, Tree
 from stepscope.core import kernels
@@ -138,6 +139,7 @@ def _add_amounts(part: _Part, rows: Sequence[Average]) -> None:
         (tree.device_time, "device_ns", "self_device_ns"),
         (tree.cpu_memory, "cpu_memory_usage", "self_cpu_memory_usage"),
         (tree.device_memory, "device_memory_usage", "self_device_memory_usage"),
+        (tree.thread_time, "thread_ns", "self_thread_ns"),
     )
     for amounts, total_name, own_name in sources:
         totals: defaultdict[int, int] = defaultdict(int)

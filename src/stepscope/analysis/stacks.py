@@ -6,10 +6,10 @@ A stack is an event's "Call stack" argument, as torch's files have it, or the tr
 from collections.abc import Iterable, Iterator
 
 from stepscope.analysis.tree import Tree
+from stepscope.core.stacks import CALL_STACK
 
 __all__ = ["CALL_STACK", "METRICS", "collapsed", "frames_in", "has_stacks", "is_left_out", "stack_of"]
 
-CALL_STACK = "Call stack"
 # torch's names; every device is one here.
 METRICS = {
     "self_cpu_time_total": "self_cpu_time_total",

@@ -29,7 +29,7 @@ SORTABLE = (
 # Of averages only.
 SORTABLE_AVERAGES = (
     "cpu_time_min", "cpu_time_median", "cpu_time_p95", "cpu_time_max", "count_per_step", "cpu_time_per_step",
-    "step_share",
+    "step_share", "thread_time_total", "self_thread_time_total",
 )  # fmt: skip
 
 
@@ -70,6 +70,7 @@ class _Facts:
         self.has_device_time = any(row.self_device_time_total > 0 for row in rows)
         self.has_device_memory = any(row.self_device_memory_usage > 0 for row in rows)
         self.has_memory = any(row.cpu_memory_usage or row.device_memory_usage for row in rows)
+        self.has_thread_time = any(row.thread_time_total for row in rows)
         self.has_overloads = any(row.overload_name for row in rows)
         self.has_shapes = any(row.input_shapes for row in rows)
         self.has_stacks = any(row.stack for row in rows)
@@ -145,6 +146,10 @@ _COLUMNS: tuple[_Column, ...] = (
     *_times(
         ("Median", "cpu_time_median"), ("p95", "cpu_time_p95"), ("Max", "cpu_time_max"),
         when=lambda facts: facts.look.stats,
+    ),
+    *_times(
+        ("Self on CPU", "self_thread_time_total"), ("On CPU", "thread_time_total"),
+        when=lambda facts: facts.has_thread_time,
     ),
     *_times(("Self {device}", "self_device_time_total"), when=lambda facts: facts.has_device_time),
     _Column(

@@ -22,6 +22,7 @@ from stepscope.analysis.kinds import (
 )
 from stepscope.core import kernels
 from stepscope.core.groups import NO_KEY, ROW_DEVICE, Folded, Keys
+from stepscope.core.rows import THREAD_TIME
 from stepscope.model.nesting import nest
 from stepscope.model.trace import INSTANT, Trace
 
@@ -237,6 +238,24 @@ class Tree:
     def device_memory(self) -> dict[int, Amount]:
         """Bytes of devices' memory that events have allocated."""
         return self._used((change.row, change.size_bytes) for change in self.memory if change.device != "cpu")
+
+    # -- the time that threads have computed ----------------------------------------------------------------
+
+    @cached_property
+    def thread_time(self) -> dict[int, Amount]:
+        """CPU time of their threads, in ns, of the events that say it; own is without that of those inside."""
+        said = {
+            row: args[THREAD_TIME]
+            for row, args in self.trace.args.items()
+            if isinstance(args.get(THREAD_TIME), int) and self.folded.above[row] >= -1
+        }
+        own = dict(said)
+        for row, time_ns in said.items():
+            for above in self.ancestors(self.folded.above[row]):
+                if above in own:
+                    own[above] -= time_ns
+                    break
+        return {row: Amount(time_ns, own[row]) for row, time_ns in said.items()}
 
     # -- devices ---------------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@
     self_cpu_time_total     the sum of it over all rows, limited or not
     rows    each row under torch's names, times in us: key, count, cpu_time_total, self_cpu_time_total, cpu_time (mean),
             cpu_time_min, cpu_time_median, cpu_time_p95, cpu_time_max, device_time_total, self_device_time_total, and in
-            bytes cpu_memory_usage, self_cpu_memory_usage, device_memory_usage, self_device_memory_usage; flops; device
+            bytes cpu_memory_usage, self_cpu_memory_usage, device_memory_usage, self_device_memory_usage; flops;
+            thread_time_total, self_thread_time_total (what threads have computed, where it was measured); device
             (whether it is a device's work); thread, rank, step, input_shapes, stack where the rows go by these; with
             --steps also steps, an object of step number -> count, cpu_time_total
 """
@@ -27,8 +28,8 @@ from stepscope.analysis.grouping import Grouping
 from stepscope.analysis.kinds import DeviceType
 from stepscope.analysis.tree import Tree
 from stepscope.cli.reading import STDIN, read_trace, reading_options
-from stepscope.cli.sessions import is_trace, no_trace
 from stepscope.cli.trouble import Trouble, printable, say
+from stepscope.formats.folders import is_trace, no_trace
 
 __all__ = ["command"]
 
@@ -50,13 +51,14 @@ SORTS = {
     "p95": "cpu_time_p95",
     "max": "cpu_time_max",
     "device": "self_device_time_total",
+    "cpu": "self_thread_time_total",
     "memory": "self_cpu_memory_usage",
 }
 FIRST = "first"
 FIGURES = (
     "count", "cpu_time_total", "self_cpu_time_total", "cpu_time", "cpu_time_min", "cpu_time_median", "cpu_time_p95",
     "cpu_time_max", "device_time_total", "self_device_time_total", "cpu_memory_usage", "self_cpu_memory_usage",
-    "device_memory_usage", "self_device_memory_usage", "flops",
+    "device_memory_usage", "self_device_memory_usage", "flops", "thread_time_total", "self_thread_time_total",
 )  # fmt: skip
 
 
@@ -133,7 +135,7 @@ def _newest(folder: Path) -> Path:
     """The trace of a folder that was written last.
 
     Raises:
-        Trouble: there is none.
+        FormatError: there is none.
     """
     found = [path for path in folder.iterdir() if is_trace(path)]
     if not found:

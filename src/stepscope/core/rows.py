@@ -24,6 +24,7 @@ __all__ = [
     "PairedCounters",
     "PairedFlows",
     "Renumbered",
+    "THREAD_TIME",
     "Scanned",
     "Settled",
     "StepMark",
@@ -38,6 +39,8 @@ CUT = 2
 ANNOTATION = "user_annotation"
 # What function tracing records: a call, which lies within the call it is made from.
 CALL = "python_function"
+# The argument that says how long a span's thread has computed meanwhile, in ns, where that was measured.
+THREAD_TIME = "thread_time_ns"
 
 
 class Label(NamedTuple):

@@ -16,14 +16,16 @@ import orjson
 from stepscope.core import kernels
 from stepscope.core.protobuf import Annotations, TrackSequence, field, varint
 from stepscope.core.rows import Columns, Counters, Flows
+from stepscope.core.stacks import CALL_STACK
 from stepscope.core.values import SITE_KEY
 from stepscope.formats.about import ABOUT, about, flow_names, processes
+from stepscope.formats.perfetto_stacks import StackTable, stack_reference
 from stepscope.model.trace import Origin, Trace, Track
 
 __all__ = ["encode_perfetto"]
 
 REALTIME, MONOTONIC, BOOTTIME, INCREMENTAL = 1, 3, 6, 64  # clock ids; 64 is the sequence's own
-STATE_CLEARED = 1
+STATE_CLEARED, STATE_NEEDED = 1, 2
 GLOBAL_SEQUENCE = 1
 # The trace processor formats a metadata key into 2 KiB, unchecked: past that it dies. A character is up to 4 bytes.
 MAX_METADATA_KEY = 400
@@ -40,9 +42,10 @@ UINT64 = (1 << 64) - 1
 def encode_perfetto(trace: Trace) -> Iterator[bytes]:
     """Encode a trace as Perfetto protobuf; yields whole packets, many at a time."""
     yield _global_packets(trace)
-    names = _AnnotationNames()
+    stacks = StackTable(trace)
+    names = _AnnotationNames(stacks)
     args = {row: names.annotations(args) for row, args in trace.args.items()}
-    sequences = _sequences(trace)
+    sequences = _sequences(trace, stacks)
     first_counter = len(sequences) - len(set(trace.counters.track))
     site_name = names.id(SITE_KEY) if any(trace.columns.site) else 0
     yield from kernels.perfetto_rows(
@@ -142,7 +145,7 @@ def _process(origin: Origin, pid: int, name: str) -> bytes:
     return _uint(1, _process_uuid(origin, pid)) + field(3, _uint(1, pid) + _text(6, name))
 
 
-def _sequences(trace: Trace) -> list[TrackSequence]:
+def _sequences(trace: Trace, stacks: StackTable) -> list[TrackSequence]:
     """Each track's sequence: its clock, its defaults, and what the track is."""
     counted = sum(track.kind == "counter" for track in trace.tracks)
     first = {
@@ -154,6 +157,8 @@ def _sequences(trace: Trace) -> list[TrackSequence]:
         start = first.get(number, 0)
         sequence = GLOBAL_SEQUENCE + 1 + number
         preamble = _preamble(sequence, start + trace.origin.boottime_offset_ns, track, trace.origin)
+        if interned := stacks.interned(number):
+            preamble += _packet(sequence, field(12, interned) + _uint(13, STATE_NEEDED))
         sequences.append(TrackSequence(sequence, start, preamble))
     return sequences
 
@@ -195,17 +200,21 @@ def _counter(track: Track, origin: Origin) -> tuple[int, bytes]:
 class _AnnotationNames:
     """Argument names by id, in order of first use; 0 is nobody's."""
 
-    def __init__(self) -> None:
+    def __init__(self, stacks: StackTable) -> None:
+        self._stacks = stacks
         self._ids: dict[str, int] = {}
         self.texts: list[bytes] = [b""]
 
     def annotations(self, args: Mapping[str, Any]) -> Annotations:
-        """A row's arguments as DebugAnnotations; names at the top level are interned."""
+        """A row's arguments as DebugAnnotations; names at the top level are interned, and so is a call stack."""
         encoded, used = [], []
         for name, value in args.items():
             iid = self.id(name)
             used.append(iid)
-            encoded.append(field(4, _uint(1, iid) + _value(value)))
+            stack = self._stacks.number(value) if name == CALL_STACK else 0
+            encoded.append(field(4, _uint(1, iid) + (self._stacks.value(stack) if stack else _value(value))))
+            if stack:
+                encoded.append(stack_reference(stack))
         return Annotations(b"".join(encoded), tuple(used))
 
     def id(self, name: str) -> int:

@@ -153,6 +153,10 @@ static inline PyObject *mark(PyObject *made) {
     if (made == NULL) return NULL;
     span_t *span = (span_t *)made;
     buffer_t *buffer = buffer_mine();
+    if (buffer != NULL && unlikely(recorder.besides)) {
+        record_besides(buffer, EVENT_MARKS);
+        buffer = buffer_mine(); /* Python code may have run */
+    }
     if (buffer != NULL && recorder.recording) {
         if (span->args == NULL)
             record_put(buffer, span, REC_INSTANT);

@@ -57,6 +57,13 @@ static uint64_t stand_in_ticks(void) {
     return last;
 }
 
+uint64_t thread_ns(void) {
+    if (ticks_kind == TICKS_PYTHON) return stand_in_ticks();
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 uint64_t ticks_slow(void) {
     return unlikely(ticks_kind == TICKS_PYTHON) ? stand_in_ticks() : system_ns();
 }

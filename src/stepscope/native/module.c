@@ -12,7 +12,7 @@ static int refuse_subinterpreter(void) {
 
 static int module_exec(PyObject *module) {
     if (refuse_subinterpreter() < 0) return -1;
-    if (clock_add(module) < 0 || ring_add(module) < 0 || threads_add(module) < 0) return -1;
+    if (clock_add(module) < 0 || besides_add(module) < 0 || stacks_add(module) < 0 || ring_add(module) < 0 || threads_add(module) < 0) return -1;
     if (window_add(module) < 0 || points_add(module) < 0) return -1;
     if (span_add(module) < 0 || call_add(module) < 0 || decorated_add(module) < 0) return -1;
     if (calls_add(module) < 0 || calls_monitoring_add(module) < 0 || calls_profile_add(module) < 0) return -1;

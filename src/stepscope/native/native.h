@@ -12,6 +12,8 @@
        recycle.c         the policy "ring": the oldest records make room        (twin/recycle.py)
        threads.c         each thread's buffer, and the spans it has open
        window.c          open, seal; the sealed window
+       besides.c         what events say besides their time          (twin/besides.py)
+       stacks.c          the calls around them
        span.c            the span: what is recorded of it, its type
        call.c            record_function, instant, span_of: their arguments, the span of a name
        points.c          counters and flows

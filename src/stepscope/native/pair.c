@@ -12,6 +12,7 @@
 typedef struct {
     uint64_t key;
     Py_ssize_t row;
+    cpu_t cpu;
 } waiting_t;
 
 /* Room for that many more items. */
@@ -54,7 +55,15 @@ static inline void row_end(pairing_t *p, Py_ssize_t row, uint64_t ticks) {
 static int args_add(pairing_t *p, Py_ssize_t row, PyObject *args) {
     if (args == NULL) return 0;
     if (list_grow(&p->args, 1, sizeof(row_args_t)) < 0) return -1;
-    ((row_args_t *)p->args.items)[p->args.count++] = (row_args_t){row, args};
+    ((row_args_t *)p->args.items)[p->args.count++] = (row_args_t){row, args, 0};
+    return 0;
+}
+
+/* The calls around the row's event, if they are known. */
+static int stack_add(pairing_t *p, Py_ssize_t row) {
+    if (likely(p->stack == 0)) return 0;
+    if (list_grow(&p->args, 1, sizeof(row_args_t)) < 0) return -1;
+    ((row_args_t *)p->args.items)[p->args.count++] = (row_args_t){row, NULL, p->stack};
     return 0;
 }
 
@@ -62,7 +71,7 @@ static int args_add(pairing_t *p, Py_ssize_t row, PyObject *args) {
 
 static inline int waiting_push(pairing_t *p, uint64_t key, Py_ssize_t row) {
     if (unlikely(list_grow(&p->waiting, 1, sizeof(waiting_t)) < 0)) return -1;
-    ((waiting_t *)p->waiting.items)[p->waiting.count++] = (waiting_t){key, row};
+    ((waiting_t *)p->waiting.items)[p->waiting.count++] = (waiting_t){key, row, p->cpu};
     return 0;
 }
 
@@ -87,35 +96,45 @@ static __attribute__((noinline)) void waiting_remove(pairing_t *p, size_t place,
     p->waiting.count = kept;
 }
 
-/* End the innermost waiting span of that key; its row, or -1 if there is none. */
-static inline Py_ssize_t waiting_end(pairing_t *p, uint64_t key, uint64_t ticks) {
+/* Note what the thread of a waiting span has computed, if that is known and it is one thread. */
+static int cpu_add(pairing_t *p, const waiting_t *waiting) {
+    if (!waiting->cpu.known || waiting->cpu.thread != p->cpu.thread) return 0;
+    if (list_grow(&p->cpus, 1, sizeof(row_cpu_t)) < 0) return -1;
+    ((row_cpu_t *)p->cpus.items)[p->cpus.count++] = (row_cpu_t){waiting->row, p->cpu.ns - waiting->cpu.ns};
+    return 0;
+}
+
+/* End the innermost waiting span of that key; `ended` gets its row, or -1 if there is none. */
+static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks, Py_ssize_t *ended) {
     waiting_t *waiting = p->waiting.items;
     for (size_t place = p->waiting.count; place-- > 0;) {
         if (waiting[place].key != key) continue;
-        Py_ssize_t row = waiting[place].row;
-        row_end(p, row, ticks);
+        *ended = waiting[place].row;
+        row_end(p, *ended, ticks);
+        int result = unlikely(p->cpu.known) ? cpu_add(p, &waiting[place]) : 0;
         if (likely(place + 1 == p->waiting.count))
             p->waiting.count--;
         else
             waiting_remove(p, place, ticks);
-        return row;
+        return result;
     }
-    return -1;
+    *ended = -1;
+    p->orphans++;
+    return 0;
 }
 
 static int begin_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record, uint8_t kind) {
     Py_ssize_t row = row_add(p, p->labels[record->id], clamped(p, record->ticks), kind);
     if (record->kind == REC_BEGIN) return waiting_push(p, record->id, row);
-    if (args_add(p, row, payload_at(&thread->part.payloads, record[1].id)) < 0) return -1;
+    if (args_add(p, row, payload_at(&thread->part.payloads, record[1].id)) < 0 || stack_add(p, row) < 0) return -1;
     return waiting_push(p, SERIAL_KEY | (uint32_t)record[1].ticks, row);
 }
 
 /* An end that brings arguments. */
 static int end_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record) {
-    Py_ssize_t row = waiting_end(p, SERIAL_KEY | record->id, clamped(p, record->ticks));
-    if (row >= 0) return args_add(p, row, payload_at(&thread->part.payloads, record[1].id));
-    p->orphans++;
-    return 0;
+    Py_ssize_t row;
+    if (waiting_end(p, SERIAL_KEY | record->id, clamped(p, record->ticks), &row) < 0) return -1;
+    return row < 0 ? 0 : args_add(p, row, payload_at(&thread->part.payloads, record[1].id));
 }
 
 static int count_read(pairing_t *p, const record_t *record) {
@@ -138,25 +157,31 @@ static int flow_read(pairing_t *p, const record_t *record) {
 /* One record; its payload stands behind it. */
 static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record) {
     uint64_t ticks = clamped(p, record->ticks);
+    Py_ssize_t row;
     switch (record->kind) {
     case REC_BEGIN:
-        return waiting_push(p, record->id, row_add(p, p->labels[record->id], ticks, ROW_SLICE));
+        row = row_add(p, p->labels[record->id], ticks, ROW_SLICE);
+        return stack_add(p, row) < 0 ? -1 : waiting_push(p, record->id, row);
     case REC_END:
-        p->orphans += waiting_end(p, record->id, ticks) < 0;
-        return 0;
+        return waiting_end(p, record->id, ticks, &row);
     case REC_INSTANT:
-        row_add(p, p->labels[record->id], ticks, ROW_INSTANT);
-        return 0;
+        return stack_add(p, row_add(p, p->labels[record->id], ticks, ROW_INSTANT));
     case REC_END_SERIAL:
-        p->orphans += waiting_end(p, SERIAL_KEY | record->id, ticks) < 0;
+        return waiting_end(p, SERIAL_KEY | record->id, ticks, &row);
+    case REC_CPU:
+        p->cpu = (cpu_t){record->ticks, record->id, 1};
+        return 0;
+    case REC_STACK:
+        p->stack = p->labels[record->id].name;
         return 0;
     case REC_END_ARGS:
         return end_read(p, thread, record);
     case REC_BEGIN_ARGS:
         return begin_read(p, thread, record, ROW_SLICE);
     case REC_INSTANT_ARGS:
-        return args_add(p, row_add(p, p->labels[record->id], ticks, ROW_INSTANT),
-                        payload_at(&thread->part.payloads, record[1].id));
+        row = row_add(p, p->labels[record->id], ticks, ROW_INSTANT);
+        if (args_add(p, row, payload_at(&thread->part.payloads, record[1].id)) < 0) return -1;
+        return stack_add(p, row);
     case REC_COUNTER:
         return count_read(p, record);
     default: /* REC_FLOW */
@@ -174,6 +199,8 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
         const record_t *record = chunk->records, *end = record + chunk->used;
         while (record < end) {
             if (unlikely(record_read(p, thread, record) < 0)) return -1;
+            if (unlikely(p->cpu.known | p->stack) && record->kind != REC_CPU && record->kind != REC_STACK)
+                p->cpu.known = p->stack = 0; /* they are good for one record */
             record += record_length(record);
         }
     }
@@ -328,6 +355,7 @@ int window_read(pairing_t *p, needs_t *needs) {
         Py_ssize_t before = p->row;
         p->waiting.count = p->steps.count = 0;
         p->orphans = 0;
+        p->cpu.known = p->stack = 0;
         if (steps_read(p, needs->steps, needs->step_count, thread->tid) < 0) return -1;
         Py_ssize_t first = p->row;
         if (thread_read(p, thread) < 0) return -1;

@@ -13,15 +13,30 @@ typedef struct {
     size_t count, room;
 } list_t;
 
+/* What a row says besides; in the order in which it came. */
 typedef struct {
     Py_ssize_t row;
-    PyObject *args; /* borrowed from the window */
+    PyObject *args; /* borrowed from the window; NULL: the calls around it */
+    uint32_t stack; /* string id of those */
 } row_args_t;
 
 /* String ids of what a row is called. */
 typedef struct {
     uint32_t name, cat, site;
 } label_t;
+
+/* What a thread had computed at a begin or an end. */
+typedef struct {
+    uint64_t ns;
+    uint32_t thread;
+    int known;
+} cpu_t;
+
+/* What the thread of a row has computed meanwhile. */
+typedef struct {
+    Py_ssize_t row;
+    uint64_t ns;
+} row_cpu_t;
 
 typedef struct {
     uint64_t start, end;
@@ -68,10 +83,12 @@ typedef struct {
     uint32_t track;      /* the present thread's */
     uint32_t flow_name;  /* the string id for points of flows whose first one is not in the window */
     uint64_t orphans;    /* the present thread's */
+    cpu_t cpu;           /* of the present record */
+    uint32_t stack;      /* string id of the calls around the present record; 0: not known */
     const label_t *labels; /* as in needs_t */
     const uint32_t *series;
     uint32_t call_category;
-    list_t waiting, args, counts, flows; /* of waiting_t, see pair.c, row_args_t, count_t, paired_point_t */
+    list_t waiting, args, cpus, counts, flows; /* of waiting_t, see pair.c, row_args_t, row_cpu_t, count_t, paired_point_t */
     list_t steps; /* of step_ns_t, see pair.c: the present thread's */
 } pairing_t;
 

@@ -117,6 +117,9 @@ static PyObject *threads_of(const window_t *window, const needs_t *needs) {
     return threads;
 }
 
+#define THREAD_TIME "thread_time_ns" /* as core/rows.py */
+#define CALL_STACK "Call stack"       /* as core/stacks.py */
+
 /* Give arguments to a row, beside those it has already: those of a begin are its span's own. */
 static int row_args_add(PyObject *args, PyObject *row, PyObject *more) {
     PyObject *before = PyDict_GetItemWithError(args, row);
@@ -128,13 +131,25 @@ static int row_args_add(PyObject *args, PyObject *row, PyObject *more) {
 }
 
 /* {row: arguments}. */
-static PyObject *args_of(const pairing_t *p) {
+static PyObject *args_of(const pairing_t *p, PyObject *texts) {
     PyObject *args = PyDict_New();
     const row_args_t *items = p->args.items;
     for (size_t i = 0; args != NULL && i < p->args.count; i++) {
-        if (PyDict_GET_SIZE(items[i].args) == 0) continue; /* of instant("x", {}) */
-        PyObject *row = PyLong_FromSsize_t(items[i].row);
-        if (row == NULL || row_args_add(args, row, items[i].args) < 0) Py_CLEAR(args);
+        const row_args_t *item = &items[i];
+        if (item->args != NULL && PyDict_GET_SIZE(item->args) == 0) continue; /* of instant("x", {}) */
+        PyObject *more = item->args == NULL ? Py_BuildValue("{sO}", CALL_STACK, PyList_GET_ITEM(texts, item->stack))
+                                            : Py_NewRef(item->args);
+        PyObject *row = PyLong_FromSsize_t(item->row);
+        if (row == NULL || more == NULL || row_args_add(args, row, more) < 0) Py_CLEAR(args);
+        Py_XDECREF(more);
+        Py_XDECREF(row);
+    }
+    const row_cpu_t *cpus = p->cpus.items;
+    for (size_t i = 0; args != NULL && i < p->cpus.count; i++) {
+        PyObject *row = PyLong_FromSsize_t(cpus[i].row);
+        PyObject *time = Py_BuildValue("{sK}", THREAD_TIME, (unsigned long long)cpus[i].ns);
+        if (row == NULL || time == NULL || row_args_add(args, row, time) < 0) Py_CLEAR(args);
+        Py_XDECREF(time);
         Py_XDECREF(row);
     }
     return args;
@@ -255,7 +270,7 @@ static PyObject *paired_of(pairing_t *p, PyObject *steps, needs_t *needs) {
     if ((parts[COLUMNS_] = rows_of(p, needs)) == NULL) goto finish;
     if ((parts[TEXTS] = PyDict_Keys(strings)) == NULL) goto finish;
     if ((parts[THREADS] = threads_of(p->window, needs)) == NULL) goto finish;
-    if ((parts[ARGS] = args_of(p)) == NULL) goto finish;
+    if ((parts[ARGS] = args_of(p, parts[TEXTS])) == NULL) goto finish;
     if ((parts[DROPPED] = dropped_of(p->window, needs)) == NULL) goto finish;
     if ((parts[COUNTERS] = counters_of(p)) == NULL) goto finish;
     if ((parts[FLOWS] = flows_of(p)) == NULL) goto finish;
@@ -290,6 +305,7 @@ static PyObject *pair(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
     }
     Py_DECREF(steps);
     free(p.args.items);
+    free(p.cpus.items);
     free(p.counts.items);
     free(p.flows.items);
     free(p.waiting.items);

@@ -5,6 +5,9 @@
        u64 ticks  | u32 id      | u16 kind       | u16 0   begin, end, instant: id is a label of the open window
        u64 ticks  | u32 serial  | u16 END_SERIAL | u16 0   the end of a span with arguments
 
+       u64 CPU ns | u32 thread  | u16 CPU        | u16 0   what the thread that makes the next record has computed
+       u64 0      | u32 label   | u16 STACK      | u16 0   the calls around the next record
+
    and behind a begin, instant or end (END_ARGS, whose id is a serial) with arguments, a counter and a flow's point
    stands what they carry:
 
@@ -37,6 +40,7 @@ typedef struct {
 } tick_scale_t;
 
 extern ticks_kind_t ticks_kind;
+uint64_t thread_ns(void);  /* what the calling thread has computed; the stand-in for ticks, where there is one */
 uint64_t ticks_slow(void); /* any clock but the time-stamp counter */
 tick_point_t ticks_point(void);
 tick_scale_t ticks_scale(tick_point_t opened, tick_point_t sealed);
@@ -64,8 +68,8 @@ static inline int64_t ticks_to_ns(const tick_scale_t *scale, uint64_t ticks) {
 
 /* ---- ring.c -------------------------------------------------------------------------------------------------- */
 
-enum { REC_BEGIN, REC_END, REC_INSTANT, REC_END_SERIAL, REC_BEGIN_ARGS, REC_INSTANT_ARGS, REC_END_ARGS, REC_COUNTER,
-       REC_FLOW, REC_PAYLOAD };
+enum { REC_BEGIN, REC_END, REC_INSTANT, REC_END_SERIAL, REC_CPU, REC_STACK, REC_BEGIN_ARGS, REC_INSTANT_ARGS,
+       REC_END_ARGS, REC_COUNTER, REC_FLOW, REC_PAYLOAD };
 
 typedef struct {
     uint64_t ticks;
@@ -140,8 +144,11 @@ typedef struct {
     uint32_t next;
 } registry_t;
 
+enum { BESIDES_CPU = 1, BESIDES_STACK = 2 };
+
 typedef struct {
     int recording;
+    int besides;        /* what events say besides their time: BESIDES_ bits; 0 while nothing is recorded */
     uint32_t window;    /* number of the window that is open or was last */
     uint32_t registry;  /* in which an id is good: a window's, until labels give way in it */
     uint64_t epoch;     /* of the buffers: a thread whose own is older adopts a new one */
@@ -255,6 +262,8 @@ extern PyTypeObject Window_Type;
 /* ---- parts --------------------------------------------------------------------------------------------------- */
 
 int clock_add(PyObject *module);
+int besides_add(PyObject *module);
+int stacks_add(PyObject *module);
 int ring_add(PyObject *module);
 int threads_add(PyObject *module);
 int window_add(PyObject *module);

@@ -54,6 +54,9 @@ static uint64_t record_drop(part_t *part, const record_t *record) {
     case REC_END_ARGS:
         payload_free(&part->payloads, record[1].id);
         return begun_end(part, record);
+    case REC_CPU: /* no event */
+    case REC_STACK:
+        return 0;
     case REC_INSTANT_ARGS:
         payload_free(&part->payloads, record[1].id);
         return 1;
@@ -98,7 +101,7 @@ chunk_t *chunk_recycle(void) {
 /* ---- labels ------------------------------------------------------------------------------------------------ */
 
 static void mark(const record_t *record, char *labels, char *series) {
-    int labelled = record->kind != REC_END_SERIAL && record->kind != REC_END_ARGS &&
+    int labelled = record->kind != REC_END_SERIAL && record->kind != REC_END_ARGS && record->kind != REC_CPU &&
                    (record->kind != REC_FLOW || record[1].id);
     if (record->kind == REC_COUNTER)
         series[record->id] = 1;

@@ -182,6 +182,7 @@ static PyObject *span_finish(span_t *self, PyObject *more) {
     }
     buffer->open_count--;
     self->entries--;
+    if (recorder.besides) record_besides(buffer, EVENT_ENDS);
     record_t *record = record_room(buffer, self);
     if (record == NULL) {
         payload_free(&buffer->part.payloads, payload);

@@ -65,6 +65,14 @@ static inline record_t *record_room(buffer_t *buffer, span_t *span) {
     return unlikely(record >= buffer->end) ? buffer_grow(buffer) : record;
 }
 
+/* Say what was asked for besides the event's time, before its record; runs Python code for a stack that is new. */
+typedef enum { EVENT_BEGINS, EVENT_ENDS, EVENT_MARKS } event_t;
+__attribute__((noinline)) void record_besides(buffer_t *buffer, event_t event);
+/* besides.c: a record that belongs to the next one. */
+void record_before(buffer_t *buffer, record_t record);
+/* stacks.c: the calls around the calling thread's next record. */
+void record_stack(buffer_t *buffer);
+
 /* Record an event of a span without arguments. */
 static inline void record_put(buffer_t *buffer, span_t *span, uint16_t kind) {
     record_t *record = record_room(buffer, span);
@@ -97,6 +105,11 @@ static inline void span_begin(span_t *span) {
     buffer->open[buffer->open_count++] = span;
     span->entries++;
     if (!recorder.recording) return;
+    if (unlikely(recorder.besides)) {
+        record_besides(buffer, EVENT_BEGINS);
+        buffer = recorder.recording ? buffer_mine() : NULL; /* Python code may have run */
+        if (buffer == NULL) return;
+    }
     if (likely(span->args == NULL))
         record_put(buffer, span, REC_BEGIN);
     else
@@ -115,6 +128,7 @@ static inline void span_end(span_t *span) {
         if (buffer == NULL) return; /* it began before a fork, or without memory */
     }
     if (!recorder.recording) return;
+    if (unlikely(recorder.besides)) record_besides(buffer, EVENT_ENDS);
     if (likely(span->args == NULL))
         record_put(buffer, span, REC_END);
     else

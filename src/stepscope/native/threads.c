@@ -211,7 +211,7 @@ void buffers_prune(void) {
 void buffers_reset(void) {
     buffer_t *buffer = recorder.buffers;
     recorder.buffers = NULL;
-    recorder.recording = 0;
+    recorder.recording = recorder.besides = 0;
     recorder.epoch++;
     recorder.walkers = 0;
     buffer_count = 0;

@@ -168,7 +168,7 @@ static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ig
     PyObject *labels = PyDict_New(), *series = PyDict_New(), *with_args = PyList_New(0), *tick = NULL;
     noted_t *noted = NULL;
     recorder.walkers++;
-    recorder.recording = 0;
+    recorder.recording = recorder.besides = 0;
     if (labels == NULL || series == NULL || with_args == NULL) goto finish;
     Py_XSETREF(recorder.labels.ids, Py_NewRef(labels));
     Py_XSETREF(recorder.series.ids, Py_NewRef(series));
@@ -208,7 +208,7 @@ static PyObject *seal(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
         PyErr_SetString(PyExc_RuntimeError, "seal() without open_window()");
         goto finish;
     }
-    recorder.recording = 0;
+    recorder.recording = recorder.besides = 0;
     window = window_new();
     if (window == NULL) goto finish;
     if (window_ask_names(window) < 0) {
@@ -223,7 +223,7 @@ finish:
 
 static PyObject *discard(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
     if (busy_enter() < 0) return NULL;
-    recorder.recording = 0;
+    recorder.recording = recorder.besides = 0;
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) buffer_clear(buffer);
     busy = 0;
     Py_RETURN_NONE;

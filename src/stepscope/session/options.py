@@ -31,6 +31,9 @@ class Options(TypedDict, total=False):
     activities: Iterable[Any] | None
     record_shapes: bool
     profile_memory: bool
+    record_gc: bool
+    record_stacks: bool
+    with_cpu_time: bool
     with_stack: bool | CallOptions
     with_flops: bool
     with_modules: bool
@@ -48,6 +51,9 @@ DEFAULTS = Options(
     activities=None,
     record_shapes=False,
     profile_memory=False,
+    record_gc=False,
+    record_stacks=False,
+    with_cpu_time=False,
     with_stack=False,
     with_flops=False,
     with_modules=False,
@@ -64,7 +70,6 @@ DEFAULTS = Options(
 # torch's options for what stepscope records no source of yet: accepted, so that a port runs, and said.
 UNFILLED = {
     "record_shapes": "there are no operators to record the shapes of",
-    "profile_memory": "memory is not sampled",
     "with_flops": "there are no operators to count the FLOPS of",
     "with_modules": "module hierarchies are not recorded",
     "experimental_config": "it configures kineto, which is not used",

@@ -64,9 +64,14 @@ class Recording(Reporting):
     """Cycles recorded by hand: prepare_trace(), start_trace(), stop_trace().
 
     Args:
-        activities, record_shapes, profile_memory, with_flops, with_modules, experimental_config,
+        activities, record_shapes, with_flops, with_modules, experimental_config,
             post_processing_timeout_s: torch's. Those that this version has no source for are said in one warning.
-        with_stack: record the calls of Python functions; a CallOptions says which.
+        with_stack: the calls of Python functions as slices of category "python_function"; a CallOptions says which.
+        profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters.
+        record_gc: pauses of the garbage collector as slices of category "gc".
+        record_stacks: spans, operators and instants say the calls around them, in the argument "Call stack".
+        with_cpu_time: spans say what their thread computed meanwhile, in the argument "thread_time_ns"; averages add
+            it up. It costs about 0.5 us a span.
         execution_trace_observer: started and stopped with every recording.
         acc_events: events() and key_averages() cover every cycle, and every session is kept.
         custom_trace_id_callback: makes the trace id of each cycle.
@@ -84,6 +89,9 @@ class Recording(Reporting):
         self.activities = set(chosen["activities"] or ())
         self.record_shapes = chosen["record_shapes"]
         self.profile_memory = chosen["profile_memory"]
+        self.record_gc = chosen["record_gc"]
+        self.record_stacks = chosen["record_stacks"]
+        self.with_cpu_time = chosen["with_cpu_time"]
         self.with_stack = chosen["with_stack"]
         self.with_flops = chosen["with_flops"]
         self.with_modules = chosen["with_modules"]

@@ -13,8 +13,10 @@ from stepscope.analysis.diff.view import (
     build_view,
     describe,
     headline,
+    labelled,
     notes,
     shown,
+    told,
     told_times,
 )
 
@@ -60,7 +62,7 @@ def render_html(diff: Diff) -> str:
     if diff.findings:
         parts += ["<h2>In their places</h2>", '<ul class="root">', *_items(build_view(diff), diff.steps), "</ul>"]
         parts += ['<h2>All findings</h2><div class="scroll"><table><thead><tr>']
-        parts += [f"<th>{title}</th>" for title in ("kind", "where", "name", "what")]
+        parts += [f"<th>{title}</th>" for title in ("kind", "name", "base -&gt; head", "where")]
         parts += [
             "</tr></thead><tbody>",
             *(_row(finding, diff.steps) for finding in diff.findings[:MAX_FINDINGS]),
@@ -113,6 +115,5 @@ def _row(finding: Finding, steps: int) -> str:
     where = finding.where
     place = " / ".join(map(shown, filter(None, (where.process, where.thread, *where.path))))
     tone = MARKS.get(finding.kind, OTHER_MARK)[1]
-    cells = f'<td class="{tone}">{finding.kind}</td><td><code>{escape(place)}</code></td>'
-    told = escape(describe(finding, steps))
-    return f"<tr>{cells}<td><code>{escape(shown(finding.name))}</code></td><td>{told}</td></tr>"
+    cells = f'<td class="{tone}">{labelled(finding)}</td><td><code>{escape(shown(finding.name))}</code></td>'
+    return f"<tr>{cells}<td>{escape(told(finding, steps))}</td><td><code>{escape(place)}</code></td></tr>"

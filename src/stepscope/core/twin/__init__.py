@@ -1,5 +1,6 @@
 """The Python core: every kernel, readable and complete by itself."""
 
+from stepscope.core.twin.besides import measure_cpu, note_stacks
 from stepscope.core.twin.calls import mute_thread, start_calls, stop_calls
 from stepscope.core.twin.calls_hooks import call_hooks, call_profiler, profile_threads, unprofile_threads
 from stepscope.core.twin.chrome import chrome_rows
@@ -53,8 +54,10 @@ __all__ = [
     "instant_of",
     "json_value_end",
     "limit",
+    "measure_cpu",
     "mute_thread",
     "nest_rows",
+    "note_stacks",
     "now",
     "open_window",
     "order_ties",

@@ -14,6 +14,7 @@ from stepscope.core.rows import (
     CUT,
     INSTANT,
     SLICE,
+    THREAD_TIME,
     Columns,
     Label,
     Paired,
@@ -21,7 +22,8 @@ from stepscope.core.rows import (
     PairedFlows,
     StepMark,
 )
-from stepscope.core.twin.records import Count, Finish, FlowPoint, Key, Payload, SealedThread, SealedWindow
+from stepscope.core.stacks import CALL_STACK
+from stepscope.core.twin.records import Count, Finish, FlowPoint, FullTick, Key, Payload, SealedThread, SealedWindow
 from stepscope.core.twin.recycle import same_as
 
 __all__ = ["pair"]
@@ -57,6 +59,8 @@ class _Pairing:
     """The rows so far, and what is open on the thread that is being read.
 
     Attributes:
+        full: the tick of the present record, if it says more than the time.
+        begun: row -> the same of its begin.
         open: span -> rows of its begins that have not ended yet, innermost last.
         open_calls: those of function tracing among them, each with the list in `open` that it is in.
         flows: number -> rows of its points.
@@ -70,6 +74,8 @@ class _Pairing:
         self.strings: dict[str, int] = {"": 0, ANNOTATION: 1, FLOW: 2}
         self.threads: list[tuple[int, str]] = []
         self.args: dict[int, Mapping[str, Any]] = {}
+        self.full: FullTick | None = None
+        self.begun: dict[int, FullTick] = {}
         self.open: dict[Hashable, list[int]] = {}
         self.open_calls: list[tuple[int, list[int]]] = []
         self.dropped: dict[str, int] = {}
@@ -94,12 +100,14 @@ class _Pairing:
     def records(self, sealed: SealedThread) -> None:
         """Read one thread's records."""
         self.open, self.open_calls = {}, []
+        self.full = None
         dropped = sealed.dropped
         for begun in sealed.begun:
             self.begin(begun.key, begun.label, begun.args, self.inside(begun.tick), SLICE | CUT if begun.cut else SLICE)
         records = sealed.records
         for index in range(0, len(records), 2):
             tick, what = records[index], records[index + 1]
+            self.full = tick if type(tick) is FullTick else None
             if tick < 0:
                 dropped += not self.finish(what, self.inside(~tick))
             else:
@@ -201,11 +209,16 @@ class _Pairing:
         row = self.row(label, tick, kind)
         if args:
             self.args[row] = args
+        is_call = type(label) is Label and label.cat == CALL
+        if self.full is not None and self.full.stack and not is_call:
+            self.args[row] = {**self.args.get(row, {}), CALL_STACK: self.full.stack}
         if kind != INSTANT:
             rows = self.open.setdefault(same_as(key), [])
             rows.append(row)
-            if type(label) is Label and label.cat == CALL:
+            if is_call:
                 self.open_calls.append((row, rows))
+            elif self.full is not None and self.full.thread_ns >= 0:
+                self.begun[row] = self.full
 
     def finish(self, what: Key | Finish, tick: int) -> bool:
         """End the innermost span that this is; False if its begin was dropped."""
@@ -218,4 +231,7 @@ class _Pairing:
             self.finish_calls(row, tick)
         if isinstance(what, Finish) and what.args:
             self.args[row] = {**self.args.get(row, {}), **what.args}
+        begun, ended = self.begun.pop(row, None), self.full
+        if begun is not None and ended is not None and begun.ident == ended.ident:
+            self.args[row] = {**self.args.get(row, {}), THREAD_TIME: ended.thread_ns - begun.thread_ns}
         return True

@@ -48,16 +48,18 @@ class Window:
         name_bytes: what is taken of it by names that were made in the window.
         tick: the clock, for as many calls as records have been granted; StopIteration then. So an event asks for the
             time and for room in one call.
+        ticks: the clock itself; one that says more than the time if that was asked for (twin/besides.py).
     """
 
-    __slots__ = ("allowed_bytes", "free_bytes", "name_bytes", "reserve_bytes", "start", "tick")
+    __slots__ = ("allowed_bytes", "free_bytes", "name_bytes", "reserve_bytes", "start", "tick", "ticks")
 
     def __init__(self) -> None:
         self.start = STATE.ticks()
         self.allowed_bytes = self.free_bytes = STATE.bytes_allowed - STATE.sealed.size_bytes
         self.reserve_bytes = STATE.bytes_allowed // RESERVED_PART
         self.name_bytes = 0
-        self.tick: Callable[[], int] = starmap(STATE.ticks, ()).__next__
+        self.ticks: Callable[[], int] = STATE.ticks
+        self.tick: Callable[[], int] = starmap(self.ticks, ()).__next__
 
     def take(self, size_bytes: int) -> bool:
         """Take that much off the budget for a name or arguments if it is there; nothing is called in between."""
@@ -70,7 +72,7 @@ class Window:
         """Go on from a `tick` that is spent to the next; False if there is no room for a record."""
         records = min(self.free_bytes // RECORD_BYTES, GRANT_RECORDS)
         size_bytes = records * RECORD_BYTES
-        tick = starmap(STATE.ticks, repeat((), records)).__next__
+        tick = starmap(self.ticks, repeat((), records)).__next__
         if self.tick is spent:  # from here on nothing is called
             if records <= 0:
                 return False
@@ -160,6 +162,8 @@ class Buffer:
 
     def join(self, window: Window) -> None:
         """Begin to record in a window; called by the thread itself, or by another that needs it done."""
+        for key in [key for key in tuple(self.open) if isinstance(key, ref) and key() is None]:
+            _take(self.open, key, once=False)  # nobody holds it any more, and so nobody will end it
         frozen = {id(key): _freeze(window, key) for key in tuple(self.open) if isinstance(key, ref)}
         unused = sum(size_bytes for _, _, size_bytes in frozen.values())
         records: list[Any] = []
@@ -198,7 +202,8 @@ class Buffer:
 
     def all_begun(self, window: Window) -> list[Begun]:
         """What began before the records, outermost first."""
-        return [item if isinstance(item, Begun) else self._begun(window, item) for item in self.begun]
+        begun = [item if isinstance(item, Begun) else self._begun(window, item) for item in self.begun]
+        return [item for item in begun if item.label]
 
     def _begun(self, window: Window, key: Key) -> Begun:
         if not isinstance(key, ref):
@@ -237,7 +242,10 @@ LOCAL = threading.local()
 
 
 def _freeze(window: Window, key: "ref[SpanWithArgs]") -> tuple["str | Label", dict[str, Any] | None, int]:
-    """Label, arguments as far as there is room for them, and what they took off the budget, of an open span."""
+    """Label, arguments as far as there is room for them, and what they took off the budget, of an open span.
+
+    The label is "" if nobody holds the span any more.
+    """
     span = key()
     if span is None:
         return "", None, 0

@@ -10,6 +10,8 @@ A thread puts two list items an event, in one call, so that neither a signal nor
     tick       Count      a counter's value
     tick       FlowPoint  a flow goes through this point
 
+A tick is a FullTick where CPU time is measured or stacks are noted.
+
 A span without arguments stands for itself. One with arguments stands there by its key, a weak reference: neither a
 window nor a span that is never ended keeps the program's objects alive.
 """
@@ -28,10 +30,12 @@ __all__ = [
     "Count",
     "Finish",
     "FlowPoint",
+    "FullTick",
     "Key",
     "Payload",
     "SealedThread",
     "SealedWindow",
+    "full_tick",
     "size_of",
 ]
 
@@ -40,6 +44,33 @@ Key = Union["Span", "ref[SpanWithArgs]"]
 
 # About what a record takes: two places in a list and an int.
 RECORD_BYTES = 64
+
+
+class FullTick(int):
+    """A tick that says more than the time; twin/besides.py makes them.
+
+    Attributes:
+        thread_ns: CPU time of the thread that took it; -1: not measured.
+        ident: which thread that is.
+        stack: the calls around the event; "" where that is not known.
+    """
+
+    thread_ns: int
+    ident: int
+    stack: str
+
+    def __invert__(self) -> "FullTick":
+        """As of an int: the tick of an end."""
+        return full_tick(int.__invert__(self), self.thread_ns, self.ident, self.stack)
+
+
+def full_tick(tick: int, thread_ns: int, ident: int, stack: str) -> FullTick:
+    """A tick that says all of that."""
+    made = FullTick(tick)
+    made.thread_ns = thread_ns
+    made.ident = ident
+    made.stack = stack
+    return made
 
 
 class Payload(NamedTuple):

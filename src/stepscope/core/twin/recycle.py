@@ -127,11 +127,11 @@ def _read(before: list[Begun], records: list[Any]) -> tuple[list[Key | Begun], i
                 regained += begun.pop(mine.pop()).size_bytes
                 dropped += 1
         elif type(what) is Payload and not what.instant:
-            begin(Begun(tick, what.key, what.label, what.args, what.size_bytes, cut=False), index)
+            begin(Begun(int(tick), what.key, what.label, what.args, what.size_bytes, cut=False), index)
             dropped -= 1
         elif isinstance(what, tuple):
             regained += size_of(what)
         else:
-            begin(Begun(tick, what, what.label, None, 0, cut=False), index)
+            begin(Begun(int(tick), what, what.label, None, 0, cut=False), index)
             dropped -= 1
     return list(begun.values()), dropped, regained

@@ -1,4 +1,4 @@
-"""The recorded cycles of a log folder: each once, whatever formats it is there in, and which run it is of.
+"""Log folders: their recorded cycles, each once, whatever formats it is there in, and which run it is of.
 
 A run is one execution of a program; it has a cycle, or several, for each of its ranks.
 """
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from stepscope import ExportError, Trace
-from stepscope.cli.trouble import Trouble
 from stepscope.formats.files import FORMATS, format_of
+from stepscope.model.errors import ExportError, FormatError
+from stepscope.model.trace import Trace
 
-__all__ = ["Recorded", "is_trace", "no_trace", "read_sessions"]
+__all__ = ["Recorded", "is_trace", "no_trace", "read_recorded"]
 
 
 class Recorded(NamedTuple):
@@ -51,32 +51,36 @@ def is_trace(path: Path) -> bool:
         return False
 
 
-def no_trace(folder: Path) -> Trouble:
+def no_trace(folder: Path) -> FormatError:
     """The error for a folder in which there is none."""
-    return Trouble(f"{folder}: there is no trace in this folder. Give one that a handler has written to, or a file.")
+    return FormatError(
+        f"{folder}: there is no trace in this folder. Give one that a handler has written to, or a file."
+    )
 
 
-def read_sessions(folder: Path, read: Callable[[Path], Trace], newest: int | None = None) -> list[Recorded]:
-    """Read the cycles of a folder.
+def read_recorded(path: Path, read: Callable[[Path], Trace], newest: int | None = None) -> list[Recorded]:
+    """Read a file, or the cycles of a folder.
 
     Args:
-        folder: what a handler has written to, or several in turn.
+        path: of a file, or of a folder that a handler has written to, or several in turn.
         read: how to read a file.
         newest: how many runs of each rank, the last ones; None for all.
 
     Returns:
-        By rank, the newest run first, its cycles in the order of time.
+        Of a folder: by rank, the newest run first, its cycles in the order of time.
 
     Raises:
-        Trouble: there is none.
+        FormatError: there is no trace in the folder.
         OSError: the folder cannot be read.
     """
+    if not path.is_dir():
+        return [Recorded(path, read(path))]
     found: dict[object, Recorded] = {}
-    for path in _once(path for path in folder.iterdir() if is_trace(path)):
-        recorded = Recorded(path, read(path))
+    for inside in _once(inside for inside in path.iterdir() if is_trace(inside)):
+        recorded = Recorded(inside, read(inside))
         found.setdefault(recorded.cycle, recorded)
     if not found:
-        raise no_trace(folder)
+        raise no_trace(path)
     runs: dict[tuple[object, ...], list[Recorded]] = {}
     for recorded in sorted(found.values(), key=_time):
         runs.setdefault(recorded.run, []).append(recorded)
