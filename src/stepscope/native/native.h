@@ -38,8 +38,9 @@
        chrome_read.c     what Python makes of that
        keys.c            numbers for its texts; all three share chrome_read.h
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
+       perfetto_intern.c the texts that they intern
        perfetto_input.c  the sequences, rows and annotations they are made from
-       perfetto_rows.c   the iterator that hands them out; all three share perfetto.h
+       perfetto_rows.c   the iterator that hands them out; all four share perfetto.h
        perfetto_read.c   the scanner of .pftrace packets, as Python sees it (twin/perfetto_read.py)
        perfetto_scan.c   packets -> columns of TrackEvents
        perfetto_take.c   the columns as Python gets them

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import BuiltinMethodType, FrameType, MethodDescriptorType
 from typing import TYPE_CHECKING, Any
 
-from stepscope.core.twin.recorder import LOCAL, STATE, Buffer, Window, adopt_thread, buffer_for_other, thread_of
+from stepscope.core.twin.recorder import LOCAL, STATE, Buffer, Life, Window, adopt_thread, thread_of
 from stepscope.core.twin.records import RECORD_BYTES, Begun
 from stepscope.core.twin.recycle import put_late
 from stepscope.core.twin.span import Span
@@ -191,6 +191,8 @@ def _note_idle(window: Window) -> None:
         thread, buffer = thread_of(ident), buffers.get(ident)
         tid = threading.get_native_id() if ident == threading.get_ident() else getattr(thread, "native_id", None)
         if buffer is None and tid is not None:
-            buffer = buffer_for_other(ident, tid)
+            # One that goes with the window, as its life ends at once: the thread itself will make another.
+            buffer = Buffer(Life(), ident, tid)
+            STATE.buffers.append(buffer)
         if buffer is not None and buffer.calls is not window:
             _join(buffer, window, frame)

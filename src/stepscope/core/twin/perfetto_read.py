@@ -183,10 +183,7 @@ class TrackEventScanner:
 
     def event(self, ts: int, kind: int, track: int, name: int, cat: int) -> int:
         """Add an event; returns its number."""
-        return self._append(ts, kind, track, (name, cat, 0))
-
-    def _append(self, ts: int, kind: int, track: int, texts: tuple[int, int, int]) -> int:
-        for column, value in zip(self._events, (ts, kind, track, *texts), strict=True):
+        for column, value in zip(self._events, (ts, kind, track, name, cat, 0), strict=True):
             column.append(value)
         return len(self._events.ts) - 1
 
@@ -389,7 +386,8 @@ class TrackEventScanner:
         if event.value is not None:
             self.count(ts, event.value, track, sequence.generation)
             return False
-        number = self._append(ts, event.kind, track, (event.name, sum(event.cats), event.site))
+        number = self.event(ts, event.kind, track, event.name, sum(event.cats))
+        self._events.site[number] = event.site
         if event.annotated:
             self.detail(number, *place, sequence.generation)
         for flow, last in event.flows:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stepscope.core.rows import Label
     from stepscope.core.twin.span import SpanWithArgs
 
-__all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Window", "adopt_thread", "buffer_for_other"]
+__all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Life", "Window", "adopt_thread"]
 __all__ += ["open_window", "seal", "take_open", "thread_of"]
 
 # The one of `read_clocks` that ticks count.
@@ -266,13 +266,6 @@ def thread_of(ident: int) -> threading.Thread | None:
     # Asking the module would make one that stays for ever.
     active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001
     return active.get(ident)
-
-
-def buffer_for_other(ident: int, tid: int) -> Buffer:
-    """A buffer for what is known of another thread, which goes with the window."""
-    buffer = Buffer(Life(), ident, tid)  # whose life ends at once: the thread itself will make another one
-    STATE.buffers.append(buffer)
-    return buffer
 
 
 def adopt_thread() -> Buffer:
