@@ -169,7 +169,7 @@ def test_the_scanner_knows_what_it_is_told() -> None:
         assert [list(column) for column in found.details] == [[0], [0], [7], [9], [1]]
         assert [list(column) for column in found.flows] == [[0], [2**64 - 1], [1]]
         assert [list(column) for column in found.counts] == [[3], [0.5], [1], [2]]
-        assert found.texts == [b"", b"name", b"cat"]
+        assert found.texts == [b"", b"stepscope:site", b"name", b"cat", b"no site", b"net.py:12"]
 
 
 def test_clocks_that_are_unmapped_leave_packets_to_the_caller() -> None:
