@@ -241,6 +241,30 @@ def test_threads_to_come_are_traced_no_more_if_the_program_says_so() -> None:
     assert "threading.setprofile() was called" in str(prof.trace.problems)
 
 
+@with_profile_functions
+def test_an_audit_hook_may_forbid_it_and_nothing_is_left() -> None:
+    program = """
+        import sys, threading
+        from stepscope import profile
+        forbidden, FORBIDDEN = [True], ("start", "profile_threads")
+        def audit(event, args):
+            if event == "sys.setprofile" and forbidden and sys._getframe().f_back.f_code.co_name in FORBIDDEN:
+                raise RuntimeError("not here")
+        prof = profile(with_stack=True)
+        sys.addaudithook(audit)
+        try:
+            prof.start()
+        except RuntimeError as error:
+            print(error)
+        forbidden.clear()
+        print(sys.getprofile(), threading.getprofile())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (["not here", "None None"], "")
+
+
 def test_threads_that_module_threading_does_not_know() -> None:
     told, done = threading.Event(), threading.Event()
 

@@ -18,6 +18,7 @@ TESTS = (
     "test_recorder.py",
     "test_recorder_breaks.py",
     "test_span.py",
+    "test_call_options.py",
     "test_calls.py",
     "test_calls_breaks.py",
     "test_twins.py",

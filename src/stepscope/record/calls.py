@@ -214,7 +214,11 @@ class _Profiling:
         waiting = threading.getprofile()
         if waiting is None:
             threading.setprofile(kernels.call_profiler())
-            waiting = kernels.profile_threads()
+            try:
+                waiting = kernels.profile_threads()
+            except BaseException:  # an audit hook's
+                self.stop()
+                raise
             if waiting is None:
                 return
             threading.setprofile(None)  # as it was
