@@ -1,19 +1,19 @@
 """Function tracing, a call at a time and on a real program: ours, and the peers that trace every call.
 
-The real program is the standard library at work: it reads its own sources, prints JSON, compares and wraps texts, all
-of it in Python. What tracing makes of it is how many times it takes without.
+The real program is the standard library at work: it prints a syntax tree and JSON, compares and wraps texts, all of it
+in Python. What tracing makes of it is how many times it takes without.
 """
 
+import ast
 import contextlib
 import difflib
 import functools
 import importlib
-import io
+import inspect
 import json
 import sys
 import tempfile
 import textwrap
-import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -39,16 +39,17 @@ def _call(ops: int) -> Callable[[], None]:
 
 
 def _work(ops: int) -> Callable[[], None]:
-    # A few lines of it: a sample is over before another program gets its turn, so that the minimum says something.
-    source = "\n".join(Path(textwrap.__file__).read_text(encoding="utf-8").splitlines()[:30]) + '"""'
-    changed = source.replace("self", "this", 40)
+    # One function of it: a sample is over before another program gets its turn, so that the minimum says something.
+    source = textwrap.dedent(inspect.getsource(textwrap.TextWrapper._wrap_chunks))  # noqa: SLF001 - only its text
+    changed = source.replace("chunks", "pieces").splitlines()
+    tree = ast.parse(source)
     encoder = json.JSONEncoder(indent=1)  # which is why the encoder in C is not used
 
     def run() -> None:
         for _ in range(ops):
-            tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-            encoder.encode([list(token[:2]) for token in tokens])
-            list(difflib.unified_diff(source.splitlines(), changed.splitlines()))
+            ast.unparse(tree)
+            encoder.encode([{type(node).__name__: node._fields} for node in ast.walk(tree)])
+            list(difflib.unified_diff(source.splitlines(), changed))
             textwrap.wrap(source, 60)
 
     return run
@@ -162,6 +163,6 @@ def _contenders(ready: Ready, name: str, calls: Callable[[int], int], ops: int) 
 
 CALLS = (*_contenders(_call, "function", lambda ops: ops, 100_000), Contender("the call alone", _plain_call, 100_000))
 WORKLOAD = (
-    *_contenders(_work, "generate_tokens", lambda ops: ops, 10),
+    *_contenders(_work, "unparse", lambda ops: ops, 10),
     Contender("not traced", _untraced, 10),
 )
