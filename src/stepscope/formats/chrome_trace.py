@@ -233,7 +233,7 @@ class _Assembly:
                 text = json.loads(f'"{text}"', strict=False)
             where.append(strings.setdefault(legal_text(text), len(strings)))
         site = self.parts.scanned.columns.site
-        if any(site):
+        if site.tobytes().strip(b"\0"):  # a hundred times faster than any()
             site[:] = _renumbered(site, where)
         for row, text in self.parts.sites.items():
             site[row] = strings.setdefault(text, len(strings))

@@ -47,7 +47,7 @@ def encode_perfetto(trace: Trace) -> Iterator[bytes]:
     args = {row: names.annotations(args) for row, args in trace.args.items()}
     sequences = _sequences(trace, stacks)
     first_counter = len(sequences) - len(set(trace.counters.track))
-    site_name = names.id(SITE_KEY) if any(trace.columns.site) else 0
+    site_name = names.id(SITE_KEY)  # which is in the file if a row uses it
     yield from kernels.perfetto_rows(
         trace.columns,
         [text.encode() for text in trace.strings],
