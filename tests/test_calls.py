@@ -181,6 +181,24 @@ def test_a_coroutine_has_a_slice_each_time_it_goes_on(ticking: None) -> None:
     assert {problem.kind for problem in trace.problems} <= {"cut"}
 
 
+def test_calls_in_tasks_stand_on_the_thread_and_spans_on_the_tasks(ticking: None) -> None:
+    async def work() -> None:
+        with record_function("held"):
+            leaf()
+            await asyncio.sleep(0)
+            leaf()
+
+    async def both() -> None:
+        await asyncio.gather(asyncio.create_task(work(), name="one"), asyncio.create_task(work(), name="two"))
+
+    trace = traced(lambda: asyncio.run(both()))
+
+    assert {row.track.name for row in trace if row.cat == CALL} == {"MainThread"}
+    assert sorted(row.track.name for row in trace if row.name == "held") == ["one", "two"]
+    assert whole(trace).count("leaf") == 4
+    assert {problem.kind for problem in trace.problems} == {"cut"}
+
+
 def test_ten_thousand_calls_may_be_inside_each_other() -> None:
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(20_000)

@@ -162,7 +162,7 @@ def test_json_is_an_object_of_the_documented_form(base: Path, head: Path) -> Non
 def test_the_html_page_is_self_contained(base: Path, head: Path) -> None:
     page = stepscope("diff", base, head, "--format", "html").stdout
 
-    assert page.startswith("<!doctype html>")
+    assert page.startswith("<!DOCTYPE html>")
     assert "clip" in page
     assert not re.search(r"https?:|//|<script|<link|<img|<iframe|@import|url\(|\ssrc=|\shref=", page)
 

@@ -200,7 +200,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.add(tag)
         self.attributes.update(name for name, _ in attrs)
-        if tag not in ("meta", "br"):
+        if tag != "br":
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

@@ -23,13 +23,16 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "formats": frozenset({"core", "model"}),
     "analysis": frozenset({"core", "model"}),
     "check": frozenset({"core", "model"}),
+    "viewer": frozenset({"model"}),
     # floor 2: the lifecycle puts them together
-    "session": frozenset({"core", "model", "record", "formats", "analysis"}),
+    "session": frozenset({"core", "model", "record", "formats", "analysis", "viewer"}),
+    # floor 2, too: each is imported only when somebody asks for it
+    "integrations": frozenset({"core", "model", "record"}),
     # the public names
     "__init__": frozenset({"core", "model", "record", "formats", "analysis", "session"}),
     # floor 3: programs that use the package as a user does, by its public names
     "demo": frozenset({"__init__"}),
-    "cli": frozenset({"__init__", "analysis", "check", "core", "demo", "formats", "model"}),
+    "cli": frozenset({"__init__", "analysis", "check", "core", "demo", "formats", "model", "viewer"}),
     "pytest_plugin": frozenset({"__init__", "analysis", "core", "model", "session"}),
     "__main__": frozenset({"cli"}),
 }

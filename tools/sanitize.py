@@ -24,6 +24,7 @@ TESTS = (
     "test_twins.py",
     "test_tree_twins.py",
     "test_twin_counters.py",
+    "test_settle_twins.py",
     "test_group_twins.py",
     "test_cores.py",
     "test_profile.py",

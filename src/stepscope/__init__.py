@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StepscopeError,
         StepscopeWarning,
         TraceError,
+        ViewError,
     )
     from stepscope.model.trace import Trace
     from stepscope.record.call_options import CallOptions
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from stepscope.session.profile import profile
     from stepscope.session.schedule import ProfilerAction, explain, schedule
     from stepscope.session.session import Session
+    from stepscope.session.steps import annotate_step
 
     record_function = kernels.record_function
     instant = kernels.instant
@@ -63,6 +65,7 @@ __all__ = [
     "Diff",
     "Session",
     "Trace",
+    "annotate_step",
     "counter",
     "diff",
     "explain",
@@ -86,6 +89,7 @@ __all__ = [
     "StepscopeError",
     "StepscopeWarning",
     "TraceError",
+    "ViewError",
 ]
 
 # Imported when somebody asks for it: what a program does not use costs it nothing. Above all pytest, which imports this
@@ -103,6 +107,7 @@ _ON_DEMAND = {
     "overlay": "stepscope.session.comparison",
     "tensorboard_trace_handler": "stepscope.session.handlers",
     "Session": "stepscope.session.session",
+    "annotate_step": "stepscope.session.steps",
     "Trace": "stepscope.model.trace",
     "explain": "stepscope.session.schedule",
     "trace_handler": "stepscope.session.handlers",
@@ -119,6 +124,7 @@ _ON_DEMAND = {
     "StepscopeError": "stepscope.model.errors",
     "StepscopeWarning": "stepscope.model.errors",
     "TraceError": "stepscope.model.errors",
+    "ViewError": "stepscope.model.errors",
 }
 _KERNELS = ("counter", "flow_end", "flow_start", "flow_step", "instant", "record_function")
 

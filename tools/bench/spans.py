@@ -39,6 +39,22 @@ def _with(ops: int) -> Callable[[], None]:
     return functools.partial(fresh(with_loop), record_function, ops)
 
 
+def _in_a_task(ops: int) -> Callable[[], None]:
+    import asyncio
+
+    from stepscope import record_function
+
+    loop = functools.partial(fresh(with_loop), record_function, ops)
+
+    async def main() -> None:
+        loop()
+
+    def run() -> None:
+        asyncio.run(main())
+
+    return run
+
+
 def _decorated(ops: int) -> Callable[[], None]:
     from stepscope import record_function
 
@@ -138,6 +154,7 @@ def _open_waiting(ops: int) -> Iterator[Timed]:
 
 OURS = {
     "span": Contender("stepscope", _recording(_with, "slices"), 100_000, ours=True),
+    "task": Contender("stepscope", _recording(_in_a_task, "slices"), 100_000, ours=True),
     "idle": Contender("stepscope (no profile)", _open_idle, 100_000, ours=True),
     "waiting": Contender("stepscope (profile waits)", _open_waiting, 100_000, ours=True),
     "decorated": Contender("stepscope", _recording(_decorated, "slices"), 100_000, ours=True),

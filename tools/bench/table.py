@@ -106,6 +106,7 @@ ROWS = (
         environ=TSC,
         needs_clock="tsc",
     ),
+    Row("span-task", f"{SPAN} in an asyncio task, recording", (EMPTY, OURS["task"])),
     Row("idle", f"{SPAN}, nothing recording", _spans("idle", "waiting"), 35, {TORCH_SPAN: 100}),
     Row("decorated", "a decorated call, recording, with the call", _spans("decorated"), 60),
     Row("instant", 'instant("x"), recording', _spans("instant"), 30, {"viztracer add_instant": 1}),

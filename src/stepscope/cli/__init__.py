@@ -23,7 +23,9 @@ COMMANDS = {
     "check": "stepscope.cli.check",
     "convert": "stepscope.cli.convert",
     "diff": "stepscope.cli.diff",
+    "open": "stepscope.cli.open",
     "query": "stepscope.cli.query",
+    "report": "stepscope.cli.report",
     "stats": "stepscope.cli.stats",
     "demo": "stepscope.cli.demo",
 }

@@ -23,10 +23,13 @@ __all__ = [
     "Paired",
     "PairedCounters",
     "PairedFlows",
+    "PairedTrack",
     "Renumbered",
     "THREAD_TIME",
     "Scanned",
     "Settled",
+    "SettledCounters",
+    "SettledFlows",
     "StepMark",
 ]
 
@@ -120,6 +123,10 @@ class StepMark(NamedTuple):
     """A step of the profiled program, on the thread that began it; ticks of the spans' clock.
 
     Steps are kept beside the records: the thread that ends one need not be the one that began it.
+
+    Attributes:
+        args: frozen; None or empty for none.
+        lane: that of the task that began it, as `kernels.lane_here` returned it.
     """
 
     name: str
@@ -127,6 +134,22 @@ class StepMark(NamedTuple):
     end: int
     tid: int
     thread: str
+    args: dict[str, Any] | None = None
+    lane: Any = None
+
+
+class PairedTrack(NamedTuple):
+    """What rows stand on: a thread, or the lane of a task.
+
+    Attributes:
+        kind: "thread" or "task".
+        tid: a thread's native id; a task has 0.
+        name: the thread's Python name, or the task's.
+    """
+
+    kind: str
+    tid: int
+    name: str
 
 
 class PairedCounters(NamedTuple):
@@ -172,9 +195,9 @@ class Paired(NamedTuple):
     """A window's rows as pairing leaves them, one thread after the other.
 
     Attributes:
-        columns: in opening order on each thread; track is the thread's place in `threads`.
+        columns: in opening order on each thread; track is a place in `tracks`.
         strings: id -> text; strings[0] == "".
-        threads: native id and Python name of each that recorded something.
+        tracks: threads and tasks' lanes that something stands on.
         args: row -> arguments, for the rows that have some.
         dropped: thread's name -> how many events it had no memory for.
         counters, flows: what was recorded besides rows; nobody writes to them.
@@ -182,7 +205,7 @@ class Paired(NamedTuple):
 
     columns: Columns
     strings: list[str]
-    threads: list[tuple[int, str]]
+    tracks: list[PairedTrack]
     args: dict[int, Mapping[str, Any]]
     dropped: dict[str, int]
     counters: PairedCounters = PairedCounters.empty()
@@ -208,6 +231,32 @@ class Settled(NamedTuple):
     columns: Columns
     order: "array[int] | None"
     lanes: dict[int, Lane]
+
+
+class SettledCounters(NamedTuple):
+    """Values in their final order.
+
+    Attributes:
+        counters: those that a file can show: JSON has no word for NaN and infinity, and the trace processor refuses
+            them.
+        lost: array 'I', where the others were.
+    """
+
+    counters: Counters
+    lost: "array[int]"
+
+
+class SettledFlows(NamedTuple):
+    """Flows by final rows.
+
+    Attributes:
+        flows: name is still the id that was handed in.
+        lost: array 'I', two numbers for each point at the time of the one before it in its flow: the flow's name, the
+            final row.
+    """
+
+    flows: Flows
+    lost: "array[int]"
 
 
 class Renumbered(NamedTuple):

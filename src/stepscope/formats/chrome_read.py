@@ -16,6 +16,7 @@ from stepscope.core import kernels
 from stepscope.core.rows import CUT, Fed
 from stepscope.core.values import NO_NAME
 from stepscope.formats.chrome_events import Events
+from stepscope.formats.chrome_reserved import has_spelled
 from stepscope.formats.chrome_trace import Parts, assemble
 from stepscope.formats.chrome_values import MalformedError, parse, take_marks, with_floats
 from stepscope.formats.findings import Findings
@@ -83,6 +84,7 @@ class _Reader:
         self.cut_rows: list[int] = []
         self.sites: dict[int, str] = {}
         self.unusual = 0
+        self.spelled = False
         self.found_events = False
         self._shared: dict[bytes, tuple[dict[str, Any], int, str]] = {}
 
@@ -250,6 +252,7 @@ class _Reader:
             args = with_floats(args)
             if not clean:
                 self._note_encoding("an event")
+        self.spelled = self.spelled or has_spelled(text)
         taken = take_marks(args)
         if len(self._shared) < SHARED_ARGS:
             self._shared[text] = taken
@@ -283,4 +286,4 @@ class _Reader:
         kinds = scanned.columns.kind
         for row in self.cut_rows:
             kinds[row] |= CUT
-        return Parts(scanned, self.args, self.sites, self.events, self.head, self.metadata_byte)
+        return Parts(scanned, self.args, self.sites, self.events, self.head, self.metadata_byte, self.spelled)

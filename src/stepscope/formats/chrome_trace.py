@@ -23,6 +23,7 @@ from stepscope.core.values import INT64_MAX, INT64_MIN, legal_text
 from stepscope.formats.about import ABOUT
 from stepscope.formats.about_read import Told, read_about
 from stepscope.formats.chrome_events import Events, Identity
+from stepscope.formats.chrome_reserved import read_args, read_name
 from stepscope.formats.chrome_values import LAST_NS, legal_args
 from stepscope.formats.dialects import FORMATS_OWN, dialect_of, look_up
 from stepscope.formats.findings import Findings
@@ -45,6 +46,7 @@ class Parts(NamedTuple):
         events: all others.
         head: what stands beside the array of events, by key.
         metadata_byte: where the value of its "metadata" begins.
+        spelled: whether a key of `args` may be spelled otherwise than in the trace, if the file is ours.
     """
 
     scanned: Scanned
@@ -53,6 +55,7 @@ class Parts(NamedTuple):
     events: Events
     head: Mapping[str, Any]
     metadata_byte: int
+    spelled: bool
 
 
 def assemble(parts: Parts, findings: Findings) -> Trace:
@@ -237,7 +240,8 @@ class _Assembly:
             site[:] = _renumbered(site, where)
         for row, text in self.parts.sites.items():
             site[row] = strings.setdefault(text, len(strings))
-        return list(strings), where
+        # Each text is spelled in one way, so no two become one.
+        return [read_name(text) for text in strings] if self.told else list(strings), where
 
     def _merged(self, ids: tuple[list[int], list[int]], event_tracks: list[int]) -> Columns:
         """The scanner's rows and those of the other events, in the order of the file.
@@ -269,10 +273,14 @@ class _Assembly:
         return row + bisect_right(self.insertions, row)
 
     def _args(self) -> dict[int, Mapping[str, Any]]:
+        plain, others = self.parts.args, self.parts.events.args
+        if self.told:
+            plain = {row: read_args(args) for row, args in plain.items()} if self.parts.spelled else plain
+            others = {row: read_args(args) for row, args in others.items()}
         if not self.order:
-            return self.parts.args
-        args = {self._place(row): args for row, args in self.parts.args.items()}
-        args.update((self.places[row], given) for row, given in self.parts.events.args.items())
+            return plain
+        args = {self._place(row): args for row, args in plain.items()}
+        args.update((self.places[row], given) for row, given in others.items())
         return args
 
     # ---- counters and flows --------------------------------------------------------------------------------------
@@ -292,7 +300,7 @@ class _Assembly:
             return self._place(behind) if behind >= 0 else self.places[-2 - behind] if behind < -1 else -1
 
         for name, rows in (*flows.bound(self.places), *flows.resolve(columns, place, event_tracks, self.findings)):
-            builder.flow(name, rows)
+            builder.flow(read_name(name) if self.told else name, rows)
 
 
 def _is_made_up(identity: Identity) -> bool:

@@ -46,8 +46,8 @@ def encode_perfetto(trace: Trace) -> Iterator[bytes]:
     names = _AnnotationNames(stacks)
     args = {row: names.annotations(args) for row, args in trace.args.items()}
     sequences = _sequences(trace, stacks)
-    first_counter = len(sequences) - len(set(trace.counters.track))
     site_name = names.id(SITE_KEY)  # which is in the file if a row uses it
+    first_counter = len(sequences) - len(kernels.distinct_ids(trace.counters.track))
     yield from kernels.perfetto_rows(
         trace.columns,
         [text.encode() for text in trace.strings],
@@ -62,8 +62,10 @@ def encode_perfetto(trace: Trace) -> Iterator[bytes]:
 
 def _numbered_names(trace: Trace) -> Flows:
     """Flows whose names are places in the list of flow names that the file has: a flow's id tells its name."""
-    place = {name: number for number, name in enumerate(flow_names(trace))}
-    return trace.flows._replace(name=array("I", map(place.__getitem__, trace.flows.name)))
+    place = array("I", bytes(4 * len(trace.strings)))
+    for number, name in enumerate(flow_names(trace)):
+        place[name] = number
+    return trace.flows._replace(name=kernels.map_ids(trace.flows.name, place))
 
 
 def _counters(trace: Trace, sequences: list[TrackSequence], first: int) -> Iterator[bytes]:

@@ -61,6 +61,7 @@ static __attribute__((noinline)) PyObject *span_shared(PyObject *name) {
             return NULL;
         }
     }
+    look_for_asyncio(); /* a name that is new may be a coroutine's */
     cache_set(cache_entry(name), name, span);
     return (PyObject *)span;
 }
@@ -152,7 +153,7 @@ PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *args, Py
 static inline PyObject *mark(PyObject *made) {
     if (made == NULL) return NULL;
     span_t *span = (span_t *)made;
-    buffer_t *buffer = buffer_mine();
+    buffer_t *buffer = buffer_here();
     if (buffer != NULL && unlikely(recorder.besides)) {
         record_besides(buffer, EVENT_MARKS);
         buffer = buffer_mine(); /* Python code may have run */

@@ -118,10 +118,10 @@ static void stack_note(buffer_t *buffer, PyObject *codes) {
         call_t *call = call_find(PyList_GET_ITEM(codes, i));
         if (call == NULL || call->label == NULL) continue;
         if (calls.max_depth && buffer->call_depth++ >= calls.max_depth) continue;
-        record_t begin[2] = {{0, 0, REC_BEGIN, 0}, {0, NO_PAYLOAD, REC_PAYLOAD, 0}}; /* at tick 0: before the window */
+        record_t begin[2] = {{0, 0, REC_CALL, 0}, {0, NO_PAYLOAD, REC_PAYLOAD, 0}}; /* at tick 0: before the window */
         if (call->registry == recorder.registry || call_register(call) == 0) {
             begin->id = call->id;
-            if (begun_add(&buffer->part.begun, begin, 1) == 0) continue;
+            if (begun_add(&buffer->part.begun, begin, 0, 1) == 0) continue;
         }
         buffer->part.dropped++;
     }

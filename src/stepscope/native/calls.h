@@ -108,7 +108,7 @@ static inline void call_put(buffer_t *buffer, call_t *call, uint16_t kind, uint6
 
 static inline void call_begin(buffer_t *buffer, call_t *call) {
     if (unlikely(calls.max_depth) && buffer->call_depth++ >= calls.max_depth) return;
-    call_put(buffer, call, REC_BEGIN, ticks_now());
+    call_put(buffer, call, REC_CALL, ticks_now());
 }
 
 /* Forget a call that has just begun if it was short; whether it was. */
@@ -116,7 +116,7 @@ static inline int call_forget(buffer_t *buffer, const call_t *call, uint64_t tic
     const chunk_t *chunk = buffer->part.last;
     if (chunk == NULL || buffer->pos == NULL || buffer->pos == chunk->records) return 0;
     const record_t *last = buffer->pos - 1;
-    if (last->kind != REC_BEGIN || last->id != call->id || call->registry != recorder.registry) return 0;
+    if (last->kind != REC_CALL || last->id != call->id || call->registry != recorder.registry) return 0;
     if (ticks - last->ticks >= calls.min_ticks) return 0;
     buffer->pos--;
     return 1;
@@ -126,7 +126,7 @@ static inline void call_end(buffer_t *buffer, call_t *call) {
     if (unlikely(calls.max_depth) && --buffer->call_depth >= calls.max_depth) return;
     uint64_t ticks = ticks_now();
     if (unlikely(calls.min_ticks) && call_forget(buffer, call, ticks)) return;
-    call_put(buffer, call, REC_END, ticks);
+    call_put(buffer, call, REC_RETURN, ticks);
 }
 
 #endif

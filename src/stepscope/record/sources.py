@@ -14,7 +14,7 @@ from stepscope.model.trace import Problem
 if TYPE_CHECKING:
     from stepscope.model.build import TraceBuilder
 
-__all__ = ["SOURCES", "Harvest", "Source", "SourceRow", "start_sources", "stop_sources"]
+__all__ = ["SOURCES", "Harvest", "Source", "SourceRow", "import_sources", "start_sources", "stop_sources"]
 
 
 class Harvest(NamedTuple):
@@ -62,13 +62,26 @@ class SourceRow(NamedTuple):
     wanted: Callable[[Mapping[str, Any]], bool]
 
 
+def _wants_steps(options: Mapping[str, Any]) -> bool:
+    """What a task has computed can be told only by who knows when it ran."""
+    return bool(options["record_tasks"] or options["with_cpu_time"])
+
+
 SOURCES: tuple[SourceRow, ...] = (
     SourceRow("memory", "stepscope.record.memory", "MemorySampler", lambda options: bool(options["profile_memory"])),
     SourceRow("cpu time", "stepscope.record.besides", "CpuTime", lambda options: bool(options["with_cpu_time"])),
     SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),
+    SourceRow("steps", "stepscope.record.steps", "TaskSteps", _wants_steps),
     SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
     SourceRow("calls", "stepscope.record.calls", "CallSource", lambda options: bool(options["with_stack"])),
 )
+
+
+def import_sources(options: Mapping[str, Any]) -> None:
+    """Import what the options ask for now: later on the program may fork, and in a fork an import may never end."""
+    for row in SOURCES:
+        if row.wanted(options):
+            import_module(row.module)
 
 
 def start_sources(options: Mapping[str, Any]) -> list[Source]:

@@ -42,12 +42,14 @@ class Writing:
         session: None once it is written: the writer holds on to no memory.
         written: the files that are there, in order.
         finished: nothing more will happen.
+        unless_empty: write nothing if nothing was recorded; False.
     """
 
     def __init__(self, session: Session, files: "Iterable[tuple[Path, Callable[[], Path]]]") -> None:
         self.session: Session | None = session
         self.written: list[Path] = []
         self.finished = False
+        self.unless_empty = False
         self._files: Sequence[tuple[Path, Callable[[], Path]]] = tuple(files)
         self._unwritten: list[tuple[Path, ExportError]] = []
 
@@ -56,6 +58,8 @@ class Writing:
 
         Only what is no Exception, such as Ctrl-C where the program's own thread writes, is raised.
         """
+        if self.unless_empty and self.session is not None and self.session.is_empty():
+            return
         for number, (path, write) in enumerate(self._files):
             try:
                 self._try(path, write)

@@ -52,6 +52,7 @@ RUN_ARGS = (
     "correlation",
     "Python id",
     "Python parent id",
+    "Task name",
     THREAD_TIME,
     CALL_STACK,
 )

@@ -8,6 +8,7 @@ from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
+from stepscope.core.twin.ids import distinct_ids, invert_order, map_ids
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.paths import time_paths
@@ -29,8 +30,11 @@ from stepscope.core.twin.recorder import (
 )
 from stepscope.core.twin.records import SealedWindow
 from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
+from stepscope.core.twin.settle_counters import settle_counters
+from stepscope.core.twin.settle_flows import settle_flows
 from stepscope.core.twin.span import Span, record_function, span_of
 from stepscope.core.twin.trees import hash_trees
+from stepscope.core.twin.turns import enter_task, lane_here, leave_task
 
 __all__ = [
     "CLOCK",
@@ -44,6 +48,8 @@ __all__ = [
     "chrome_rows",
     "counter",
     "discard",
+    "distinct_ids",
+    "enter_task",
     "flow_end",
     "flow_start",
     "flow_step",
@@ -52,8 +58,12 @@ __all__ = [
     "hash_trees",
     "instant",
     "instant_of",
+    "invert_order",
     "json_value_end",
+    "lane_here",
+    "leave_task",
     "limit",
+    "map_ids",
     "measure_cpu",
     "mute_thread",
     "nest_rows",
@@ -69,6 +79,8 @@ __all__ = [
     "record_function",
     "renumber_rows",
     "seal",
+    "settle_counters",
+    "settle_flows",
     "settle_rows",
     "span_of",
     "start_calls",
