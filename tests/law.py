@@ -105,6 +105,8 @@ def expected_rows(trace: Trace, chrome: bool, engine: Engine) -> Iterator[tuple[
         args = as_json_spells_keys(row.args, row.cat) if chrome else dict(row.args)
         if row.kind & CUT:
             args["stepscope:cut"] = True
+        if row.site:
+            args["stepscope:site"] = as_json_spells(row.site) if chrome else row.site
         flat = flatten("args" if chrome else "debug", args, chrome, engine)
         track = row.track
         where = (track.tid, shown(track.name), track.pid, shown(track.process))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ViewError,
     )
     from stepscope.model.trace import Trace
+    from stepscope.record.call_options import CallOptions
     from stepscope.session.activities import ProfilerActivity, supported_activities
     from stepscope.session.comparison import diff, overlay
     from stepscope.session.handlers import tensorboard_trace_handler, trace_handler
@@ -61,6 +62,7 @@ __all__ = [
     "tensorboard_trace_handler",
     # and what goes beyond them
     "Budget",
+    "CallOptions",
     "Diff",
     "Session",
     "Trace",
@@ -100,6 +102,7 @@ _ON_DEMAND = {
     "profile": "stepscope.session.profile",
     "schedule": "stepscope.session.schedule",
     "supported_activities": "stepscope.session.activities",
+    "CallOptions": "stepscope.record.call_options",
     "read": "stepscope.formats.files",
     "Diff": "stepscope.analysis.diff",
     "diff": "stepscope.session.comparison",

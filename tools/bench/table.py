@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.averages import AVERAGES
+from bench.calls import CALLS, WORKLOAD
 from bench.diff import DIFF_CHANGED, DIFF_SAME
 from bench.exports import EXPORTS, EXTRA, HELD, STEPS
 from bench.peers import PEERS
@@ -91,7 +92,9 @@ TORCH_SPAN, VIZTRACER_SPAN = "torch record_function", "viztracer log_event"
 SAVES = ("viztracer save (orjson)", "viztracer save (no orjson)", "torch export .json")
 SPAN = 'with record_function("x")'
 
-# The limits are those of issue 3, "How fast", and of issue 6 for operators.
+VIZTRACER_CALLS = ("viztracer", "viztracer (no C functions)")
+
+# The limits are those of issue 3, "How fast", and of issue 6 for operators and calls.
 ROWS = (
     Row("span", f"{SPAN}, recording", _spans("span"), 75, {TORCH_SPAN: 60, VIZTRACER_SPAN: 20}, environ=BOOTTIME),
     Row(
@@ -111,6 +114,18 @@ ROWS = (
     Row("args", 'with record_function("x", a=1, b="text"), recording', _spans("args"), 200),
     Row("op", "an operator, recorded: is_enabled(), enter(), exit()", (EMPTY, OURS["op"]), 250),
     Row("op-disabled", "an operator, nothing recording: is_enabled()", (EMPTY, OURS["op-disabled"]), 20),
+    Row(
+        "call",
+        "function tracing: a call, with the call",
+        (EMPTY, *CALLS),
+        cheaper=dict.fromkeys(VIZTRACER_CALLS, 1 / 0.85),
+    ),
+    Row(
+        "call-workload",
+        "function tracing: a round of a real program",
+        WORKLOAD,
+        cheaper=dict.fromkeys((*VIZTRACER_CALLS, "trace0"), 1),
+    ),
     Row(
         "export-pftrace",
         "export a slice, sealed to renamed .pftrace",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "ANNOTATION",
+    "CALL",
     "CUT",
     "INSTANT",
     "SLICE",
@@ -40,6 +41,8 @@ CUT = 2
 
 # What spans of the program are.
 ANNOTATION = "user_annotation"
+# What function tracing records: a call, which lies within the call it is made from.
+CALL = "python_function"
 # The argument that says how long a span's thread has computed meanwhile, in ns, where that was measured.
 THREAD_TIME = "thread_time_ns"
 
@@ -311,7 +314,8 @@ class Scanned(NamedTuple):
     """The plain events of a Chrome JSON file, in the file's order.
 
     Attributes:
-        columns: ts in ns as the file counts, which may be below 0; name and cat are ids into texts, track into threads.
+        columns: ts in ns as the file counts, which may be below 0; name, cat and site are ids into texts, track into
+            threads. Arguments that begin with a row's site are not looked at further if they say nothing else.
         texts: id -> the inside of a JSON string, as it is written; texts[0] == b"".
         threads: id -> pid and tid as they are written.
     """

@@ -18,7 +18,7 @@ from stepscope.core.values import NO_NAME, RESERVED_PREFIX
 from stepscope.formats.chrome_events import Events
 from stepscope.formats.chrome_reserved import has_spelled
 from stepscope.formats.chrome_trace import Parts, assemble
-from stepscope.formats.chrome_values import MalformedError, parse, take_cut, with_floats
+from stepscope.formats.chrome_values import MalformedError, parse, take_marks, with_floats
 from stepscope.formats.findings import Findings
 from stepscope.formats.source import Source
 from stepscope.model.build import NO_CATEGORY
@@ -80,10 +80,11 @@ class _Reader:
         self.args = ArgsPacker()
         self.metadata_byte = 0
         self.cut_rows: list[int] = []
+        self.sites: dict[int, str] = {}
         self.unusual = 0
         self.spelled = False
         self.found_events = False
-        self._shared: dict[bytes, tuple[dict[str, Any], bool]] = {}
+        self._shared: dict[bytes, tuple[dict[str, Any], int, str]] = {}
 
     def read(self) -> Trace:
         """The whole file as a Trace."""
@@ -226,7 +227,7 @@ class _Reader:
         self.spelled = self.spelled or has_spelled(picked.text)
         for row, start, end in zip(picked.rest[::3], picked.rest[1::3], picked.rest[2::3], strict=True):
             try:
-                args, cut = self._args_of(self.data[start:end])
+                args, cut, site = self._args_of(self.data[start:end])
             except MalformedError as error:
                 event = row + self.unusual + bisect_right(before, row)
                 self.findings.wrong("unreadable", self.base + start, f"in its arguments, {error}", event)
@@ -235,11 +236,13 @@ class _Reader:
                 self.args.others[row] = args
             if cut:
                 self.cut_rows.append(row)
+            if site:
+                self.sites[row] = site
         for rows, start, end in zip(before, fed.unusual[1::3], fed.unusual[2::3], strict=True):
             self._take_event(rows, start, end)
 
-    def _args_of(self, text: bytes) -> tuple[dict[str, Any], bool]:
-        """A plain event's arguments, parsed, and whether they say that it is cut; equal ones are one object."""
+    def _args_of(self, text: bytes) -> tuple[dict[str, Any], int, str]:
+        """A plain event's arguments, parsed, and what marks of ours they hold; equal ones are one object."""
         known = self._shared.get(text)
         if known is not None:
             return known
@@ -251,7 +254,7 @@ class _Reader:
             if not clean:
                 self._note_encoding("an event")
         self.spelled = self.spelled or has_spelled(text)
-        taken = take_cut(args)
+        taken = take_marks(args)
         if len(self._shared) < SHARED_ARGS:
             self._shared[text] = taken
         return taken
@@ -285,4 +288,4 @@ class _Reader:
         kinds = scanned.columns.kind
         for row in self.cut_rows:
             kinds[row] |= CUT
-        return Parts(scanned, self.args, self.events, self.head, self.metadata_byte, self.spelled)
+        return Parts(scanned, self.args, self.sites, self.events, self.head, self.metadata_byte, self.spelled)

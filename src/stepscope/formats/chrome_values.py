@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from stepscope.core.values import INT64_MAX, INT64_MIN, RESERVED_PREFIX, freeze_args, legal_text
+from stepscope.core.rows import CUT
+from stepscope.core.values import CUT_KEY, INT64_MAX, INT64_MIN, RESERVED_PREFIX, SITE_KEY, freeze_args, legal_text
 
 __all__ = [
     "LAST_NS",
@@ -18,7 +19,7 @@ __all__ = [
     "number_of",
     "parse",
     "plain_id",
-    "take_cut",
+    "take_marks",
     "time_of",
     "with_floats",
 ]
@@ -27,8 +28,6 @@ __all__ = [
 LAST_NS = (1 << 62) - 1
 # Containers around a value of an argument: as many as protobuf's own readers follow in a .pftrace.
 MAX_NESTING = 97
-# What our encoder adds to a slice's arguments; a user's key of that form is spelled otherwise.
-CUT_KEY = RESERVED_PREFIX + "cut"
 # Digits that can matter to a time; more exponent than this is out of range, or 0.
 MAX_EXPONENT = 40
 
@@ -190,12 +189,18 @@ def legal_args(args: Mapping[str, Any]) -> dict[str, Any]:
     return dict(args)
 
 
-def take_cut(args: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Legal arguments without our mark of a slice that the edge of the recording has cut, and whether it was there."""
-    cut = args.get(CUT_KEY) is True
+def take_marks(args: dict[str, Any]) -> tuple[dict[str, Any], int, str]:
+    """Legal arguments without our marks, and what those say.
+
+    Returns:
+        The arguments; CUT if the edge of the recording has cut the slice, else 0; its site as legal text, or "".
+    """
+    cut, site = args.get(CUT_KEY) is True, args.get(SITE_KEY)
     if cut:
         del args[CUT_KEY]
-    return legal_args(args), cut
+    if isinstance(site, str):
+        del args[SITE_KEY]
+    return legal_args(args), CUT if cut else 0, legal_text(site) if isinstance(site, str) else ""
 
 
 def _is_legal(value: Any, depth: int = 0) -> bool:

@@ -10,13 +10,13 @@ from stepscope.core import kernels
 from stepscope.core.clock import Clocks
 from stepscope.core.events import NO_ROW, Faults, PairedEvents, Scanned
 from stepscope.core.rows import CUT
-from stepscope.core.values import NO_NAME, RESERVED_PREFIX, freeze_args, legal_text
+from stepscope.core.values import CUT_KEY, NO_NAME, RESERVED_PREFIX, SITE_KEY, freeze_args, legal_text
 from stepscope.formats.about import ABOUT
 from stepscope.formats.about_read import Told, read_about
 from stepscope.formats.chrome_flows import FlowPoint, Flows
 from stepscope.formats.chrome_values import legal_args
 from stepscope.formats.findings import Findings
-from stepscope.formats.perfetto_args import CUT_MARK, Texts, decode_args
+from stepscope.formats.perfetto_args import Texts, decode_args
 from stepscope.formats.perfetto_clocks import BOOTTIME, MONOTONIC, REALTIME
 from stepscope.formats.perfetto_messages import as_text
 from stepscope.formats.perfetto_sequence import Sequences
@@ -101,10 +101,12 @@ class _Assembly:
         strings: dict[str, int] = {"": 0}
         names = array("I", [strings.setdefault(text or NO_NAME, len(strings)) for text in self._texts])
         cats = array("I", [strings.setdefault(text or NO_CATEGORY, len(strings)) for text in self._texts])
+        sites = array("I", [strings.setdefault(text, len(strings)) for text in self._texts])
         tracks = self._placed_tracks()
-        ids = names, cats, array("I", [tracks.get(number, 0) for number in range(max(tracks, default=-1) + 1)])
+        places = array("I", [tracks.get(number, 0) for number in range(max(tracks, default=-1) + 1)])
+        ids = names, cats, sites, places
         paired = kernels.pair_events(content.scanned.events, self._low, self._high, self._shift, ids)
-        args: dict[int, Mapping[str, Any]] = dict(self._args(paired))
+        args: dict[int, Mapping[str, Any]] = dict(self._args(paired, strings))
         for event, dur in content.durations.items():
             if (row := paired.rows[event]) != NO_ROW:
                 paired.columns.dur[row] = min(dur, LAST_NS - paired.columns.ts[row])
@@ -169,8 +171,8 @@ class _Assembly:
 
     # -- arguments -------------------------------------------------------------------------------------------------
 
-    def _args(self, paired: PairedEvents) -> dict[int, dict[str, Any]]:
-        """Row -> its arguments; a row that says it is cut is marked."""
+    def _args(self, paired: PairedEvents, strings: dict[str, int]) -> dict[int, dict[str, Any]]:
+        """Row -> its arguments; a row that says it is cut is marked, and one that says its site has it."""
         found: dict[int, dict[str, Any]] = {}
         for event, annotations, generation in self._annotated():
             row = paired.rows[event]
@@ -178,9 +180,11 @@ class _Assembly:
                 continue
             args = decode_args(annotations, Texts(partial(self._interned, generation), self._findings.note))
             for name in [name for name in args if name.startswith(RESERVED_PREFIX)]:
-                if name == CUT_MARK and self._told:
+                if name == CUT_KEY and self._told:
                     paired.columns.kind[row] |= CUT
                     del args[name]
+                elif name == SITE_KEY and isinstance(args[name], str):
+                    paired.columns.site[row] = strings.setdefault(args.pop(name), len(strings))
                 else:
                     args["user:" + name] = args.pop(name)
             if args:

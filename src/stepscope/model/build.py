@@ -113,13 +113,17 @@ class TraceBuilder:
         cat: str = "user_annotation",
         args: Mapping[str, Any] | None = None,
         cut: bool = False,
+        site: str = "",
     ) -> int:
         """Add a slice of `dur` ns at `ts` ns since origin.base_ns; returns its number, to pass to `flow`.
+
+        Its site is where its function is, as "file:line".
 
         Raises:
             TraceError: there is no such track, or the time is out of range.
         """
         row = self._row(track, name, (ts, dur), cat, SLICE | CUT if cut else SLICE)
+        self._columns.site[row] = self._string(site) if site else 0
         return self._attach(row, args)
 
     def instant(

@@ -41,7 +41,7 @@ typedef struct {
 
 typedef struct {
     int64_t ts, dur;
-    uint32_t name, cat, track;
+    uint32_t name, cat, site, track;
     uint32_t kind;
 } row_t;
 
@@ -51,7 +51,7 @@ typedef struct {
     row_t *rows;
     size_t count, room;
     uint32_t no_name, no_category;
-    int64_t last_name, last_category, last_thread; /* of the event before; -1: none */
+    int64_t last_name, last_category, last_site, last_thread; /* of the event before; -1: none */
     integers_t args, unusual;                      /* of the bytes that are being scanned */
     int busy;                                      /* a thread is scanning without the GIL, or it is spent */
 } scanner_t;

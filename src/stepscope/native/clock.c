@@ -10,12 +10,31 @@ ticks_kind_t ticks_kind = TICKS_BOOTTIME;
 static PyObject *stand_in;
 static tick_point_t first_point; /* when the time-stamp counter was chosen: the long base for short windows */
 
+/* Let no trace or profile function see the stand-in: the record that it is asked for is not written yet. */
+static void tracing_suspend(void) {
+#if PY_VERSION_HEX >= 0x030B0000
+    PyThreadState_EnterTracing(PyThreadState_Get());
+#else
+    PyThreadState_Get()->tracing++;
+#endif
+}
+
+static void tracing_resume(void) {
+#if PY_VERSION_HEX >= 0x030B0000
+    PyThreadState_LeaveTracing(PyThreadState_Get());
+#else
+    PyThreadState_Get()->tracing--;
+#endif
+}
+
 /* Ask the stand-in; a clock that fails stands still, because a span must not raise. */
 uint64_t ticks_stand_in(void) {
     static uint64_t last;
     PyObject *kind, *error, *trace;
     PyErr_Fetch(&kind, &error, &trace);
+    tracing_suspend();
     PyObject *number = PyObject_CallNoArgs(stand_in);
+    tracing_resume();
     if (number != NULL) {
         uint64_t ticks = PyLong_AsUnsignedLongLong(number);
         Py_DECREF(number);

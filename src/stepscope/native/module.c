@@ -16,6 +16,7 @@ static int module_exec(PyObject *module) {
     if (ring_add(module) < 0 || lanes_add(module) < 0 || threads_add(module) < 0) return -1;
     if (window_add(module) < 0 || points_add(module) < 0) return -1;
     if (span_add(module) < 0 || call_add(module) < 0 || decorated_add(module) < 0) return -1;
+    if (calls_add(module) < 0 || calls_monitoring_add(module) < 0 || calls_profile_add(module) < 0) return -1;
     if (arrays_add(module) < 0 || columns_add(module) < 0 || paired_add(module) < 0) return -1;
     if (ops_add(module) < 0) return -1;
     if (order_add(module) < 0 || settle_add(module) < 0 || renumber_add(module) < 0 || nest_add(module) < 0) return -1;

@@ -21,6 +21,9 @@
        points.c          counters and flows
        decorated.c       a function with a span around each call
        ops.c             operators of a framework                     (twin/ops.py)
+       calls.c           function tracing: what is traced, open frames (twin/calls.py)
+       calls_monitoring.c  its events by sys.monitoring, from Python 3.12 on (twin/calls_hooks.py)
+       calls_profile.c   the same by profile functions, before; all three share calls.h
        pair.c            a sealed window's records -> rows           (twin/pair.py)
        paired.c          rows -> Paired: what Python hands in and gets; both share pair.h
 
@@ -42,8 +45,9 @@
        chrome_args.c     arguments that need no parsing yet          (twin/chrome_args.py)
        keys.c            numbers for its texts; all four share chrome_read.h
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
+       perfetto_intern.c the texts that they intern
        perfetto_input.c  the sequences, rows and annotations they are made from
-       perfetto_rows.c   the iterator that hands them out; all three share perfetto.h
+       perfetto_rows.c   the iterator that hands them out; all four share perfetto.h
        perfetto_read.c   the scanner of .pftrace packets, as Python sees it (twin/perfetto_read.py)
        perfetto_scan.c   packets -> columns of TrackEvents
        perfetto_take.c   the columns as Python gets them

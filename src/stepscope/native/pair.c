@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A begin that waits for its end. */
+/* A begin that waits for its end: of a span without arguments its label's id, of one with some SERIAL_KEY and its
+   serial, of a call CALL_KEY and its label's id. */
 typedef struct {
     uint64_t key;
     Py_ssize_t row;
@@ -110,6 +111,23 @@ static inline int waiting_push(pairing_t *p, uint64_t key, Py_ssize_t row) {
     return 0;
 }
 
+/* Take out what waits at a place, where it is not the last; a call takes the calls inside it along, whose ends were not
+   seen: they are cut where it ends. */
+static __attribute__((noinline)) void waiting_remove(pairing_t *p, list_t *list, size_t place, uint64_t ticks) {
+    waiting_t *waiting = list->items;
+    uint64_t ends_calls = waiting[place].key & CALL_KEY;
+    size_t kept = place;
+    for (size_t i = place + 1; i < list->count; i++) {
+        if (ends_calls & waiting[i].key) {
+            row_end(p, waiting[i].row, ticks);
+            p->columns.kind[waiting[i].row] |= ROW_CUT;
+        } else {
+            waiting[kept++] = waiting[i];
+        }
+    }
+    list->count = kept;
+}
+
 /* Note what the thread of a waiting span has computed for it, if that is known and it is one thread. */
 static int cpu_add(pairing_t *p, const waiting_t *waiting, uint32_t lane) {
     if (!waiting->cpu.known || waiting->cpu.thread != p->cpu.thread) return 0;
@@ -128,8 +146,10 @@ static inline int waiting_end_on(pairing_t *p, uint32_t lane, uint64_t key, uint
         *ended = waiting[place].row;
         row_end(p, *ended, ticks);
         int result = unlikely(p->cpu.known) ? cpu_add(p, &waiting[place], lane) : 0;
-        if (unlikely(place != --list->count))
-            memmove(&waiting[place], &waiting[place + 1], (list->count - place) * sizeof *waiting);
+        if (likely(place + 1 == list->count))
+            list->count--;
+        else
+            waiting_remove(p, list, place, ticks);
         return result < 0 ? -1 : 1;
     }
     return 0;
@@ -147,7 +167,25 @@ static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks, Py_ssi
     return 0;
 }
 
+/* A call begins or ends, on the thread's own track. */
+static inline int call_read(pairing_t *p, const record_t *record, uint64_t ticks, uint8_t kind) {
+    uint32_t lane = p->here.lane;
+    Py_ssize_t row;
+    int result;
+    lane_set(p, 0);
+    if (record->kind == REC_CALL) {
+        row = row_add(p, p->labels[record->id], ticks, kind);
+        result = waiting_push(p, CALL_KEY | record->id, row);
+    } else {
+        result = waiting_end_on(p, 0, CALL_KEY | record->id, ticks, &row);
+        p->orphans += result == 0;
+    }
+    if (unlikely(lane)) lane_set(p, lane);
+    return result < 0 ? -1 : 0;
+}
+
 static int begin_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record, uint8_t kind) {
+    if (record->kind == REC_CALL) return call_read(p, record, clamped(p, record->ticks), kind);
     Py_ssize_t row = row_add(p, p->labels[record->id], clamped(p, record->ticks), kind);
     if (record->kind == REC_BEGIN) return waiting_push(p, record->id, row);
     if (args_add(p, row, payload_at(&thread->part.payloads, record[1].id)) < 0 || stack_add(p, row) < 0) return -1;
@@ -188,6 +226,9 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
         return stack_add(p, row) < 0 ? -1 : waiting_push(p, record->id, row);
     case REC_END:
         return waiting_end(p, record->id, ticks, &row);
+    case REC_CALL:
+    case REC_RETURN:
+        return call_read(p, record, ticks, ROW_SLICE);
     case REC_INSTANT:
         return stack_add(p, row_add(p, p->labels[record->id], ticks, ROW_INSTANT));
     case REC_END_SERIAL:
@@ -250,6 +291,11 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
 
 /* ---- steps, flows ----------------------------------------------------------------------------------------- */
 
+/* A step in ns, on the own track of the thread that is being read. */
+typedef struct {
+    int64_t start, end;
+} step_ns_t;
+
 static int steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid) {
     for (size_t i = 0; i < count; i++) {
         if (steps[i].used || steps[i].tid != tid) continue;
@@ -260,8 +306,65 @@ static int steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long t
         row_end(p, row, end);
         steps[i].used = 1;
         if (args_add(p, row, steps[i].args) < 0) return -1;
+        if (steps[i].lane) continue;
+        if (list_grow(&p->steps, 1, sizeof(step_ns_t)) < 0) return -1;
+        ((step_ns_t *)p->steps.items)[p->steps.count++] = (step_ns_t){ts_of(p, start), ts_of(p, end)};
     }
     return 0;
+}
+
+static int is_call(const pairing_t *p, Py_ssize_t row) {
+    return p->call_category && p->columns.cat[row] == p->call_category;
+}
+
+/* How many steps of the thread end no later than ts, or with starts, begin before it: they are in order of time. */
+static size_t steps_before(const pairing_t *p, int64_t ts, int starts) {
+    const step_ns_t *steps = p->steps.items;
+    size_t low = 0, high = p->steps.count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (starts ? steps[middle].start < ts : steps[middle].end <= ts)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Cut a row at ts; the row of what is behind. */
+static Py_ssize_t row_split(pairing_t *p, Py_ssize_t row, int64_t ts) {
+    columns_t *columns = &p->columns;
+    Py_ssize_t rest = p->row++;
+    columns->ts[rest] = ts;
+    columns->dur[rest] = columns->ts[row] + columns->dur[row] - ts;
+    columns->dur[row] = ts - columns->ts[row];
+    columns->name[rest] = columns->name[row];
+    columns->cat[rest] = columns->cat[row];
+    columns->site[rest] = columns->site[row];
+    columns->track[rest] = columns->track[row];
+    columns->kind[row] |= ROW_CUT;
+    columns->kind[rest] = columns->kind[row];
+    return rest;
+}
+
+/* Cut the thread's calls where a step ends that they began in, and where one begins that they end in: so calls and steps
+   nest. */
+static void calls_split(pairing_t *p, Py_ssize_t first) {
+    const step_ns_t *steps = p->steps.items;
+    if (p->call_category == 0 || p->steps.count == 0) return;
+    for (Py_ssize_t i = first, end = p->row; i < end; i++) {
+        Py_ssize_t row = i;
+        if (!is_call(p, row) || p->columns.rows - p->row < 2) continue;
+        int64_t ts = p->columns.ts[row], ends = ts + p->columns.dur[row];
+        size_t step = steps_before(p, ts, 0);
+        if (step < p->steps.count && steps[step].start < ts && steps[step].end < ends) {
+            ts = steps[step].end;
+            row = row_split(p, row, ts);
+        }
+        step = steps_before(p, ends, 1);
+        if (step > 0 && steps[step - 1].start > ts && steps[step - 1].end > ends)
+            row_split(p, row, steps[step - 1].start);
+    }
 }
 
 static int by_flow(const void *a, const void *b) {
@@ -288,20 +391,21 @@ static void flows_name(pairing_t *p) {
 
 /* ---- a window --------------------------------------------------------------------------------------------- */
 
-size_t window_room(const window_t *window, size_t step_count) {
-    size_t rows = step_count;
+size_t window_room(const window_t *window, const needs_t *needs) {
+    size_t rows = needs->step_count;
     for (size_t t = 0; t < window->thread_count; t++) {
         const part_t *part = &window->threads[t].part;
         rows += part->begun.count;
         for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) rows += chunk->used;
     }
-    return rows;
+    return needs->call_category && needs->step_count ? 3 * rows : rows; /* a call may become three, see calls_split */
 }
 
 /* A thread of the window comes next, or of a step. */
 static void thread_set(pairing_t *p, const sealed_thread_t *thread, const step_t *step) {
     p->here = (paired_track_t){0, thread, step};
     p->numbers[0] = NO_TRACK;
+    p->steps.count = 0;
     p->orphans = 0;
 }
 
@@ -312,7 +416,10 @@ int window_read(pairing_t *p, needs_t *needs) {
         const sealed_thread_t *thread = &window->threads[t];
         thread_set(p, thread, NULL);
         p->cpu.known = p->stack = 0;
-        if (steps_read(p, needs->steps, needs->step_count, thread->tid) < 0 || thread_read(p, thread) < 0) return -1;
+        if (steps_read(p, needs->steps, needs->step_count, thread->tid) < 0) return -1;
+        Py_ssize_t first = p->row;
+        if (thread_read(p, thread) < 0) return -1;
+        calls_split(p, first);
         needs->orphans[t] = p->orphans;
     }
     for (size_t i = 0; i < needs->step_count; i++) { /* on threads that recorded nothing else */

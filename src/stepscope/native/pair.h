@@ -5,6 +5,7 @@
 
 #include "recorder.h"
 
+#define CALL_KEY ((uint64_t)1 << 62)   /* a call, by its label */
 #define SERIAL_KEY ((uint64_t)1 << 63) /* a span with arguments is known by its serial, others by their label */
 
 /* A growing C array: items, how many, for how many there is room. */
@@ -73,6 +74,7 @@ typedef struct {
     list_t *waiting;   /* per lane, and of the present thread at 0: of waiting_t, see pair.c */
     lane_cpu_t *cpu_of; /* per lane */
     paired_track_t *tracks;
+    uint32_t call_category; /* string id of what function tracing records; 0: there is none */
 } needs_t;
 
 enum { NO_TRACK = UINT32_MAX };
@@ -114,12 +116,14 @@ typedef struct {
     list_t *waiting;
     uint32_t lane_end;
     lane_cpu_t *cpu_of; /* per lane */
+    uint32_t call_category; /* as in needs_t */
     list_t args, cpus, counts, flows; /* of row_args_t, row_cpu_t, count_t, paired_point_t */
+    list_t steps; /* of step_ns_t, see pair.c: the present thread's, in order of time */
 } pairing_t;
 
 /* How many rows a window can have at most: as if no record were the end of another. Memory that is not written to costs
    nothing, but reading all records to count them would. */
-size_t window_room(const window_t *window, size_t step_count);
+size_t window_room(const window_t *window, const needs_t *needs);
 /* Fill the columns, from their first row on, and the lists: 0; -1 without memory. Needs no GIL. */
 int window_read(pairing_t *p, needs_t *needs);
 

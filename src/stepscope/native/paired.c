@@ -287,7 +287,7 @@ static int columns_cut(PyObject *columns, Py_ssize_t rows, Py_ssize_t room) {
 
 /* The columns of all rows, and the lists of what is besides; NULL with an exception. */
 static PyObject *rows_of(pairing_t *p, needs_t *needs) {
-    size_t room = window_room(p->window, needs->step_count);
+    size_t room = window_room(p->window, needs);
     int result;
     PyObject *columns = columns_new((Py_ssize_t)room, &p->columns);
     if (columns == NULL) return NULL;
@@ -310,6 +310,8 @@ static PyObject *paired_of(pairing_t *p, PyObject *steps, needs_t *needs) {
     PyObject *strings = strings_of(p->window, needs->labels);
     if (strings == NULL || steps_prepare(steps, strings, needs) < 0) goto finish;
     p->lane_end = needs->lane_end;
+    PyObject *calls = PyDict_GetItemString(strings, "python_function"); /* core/rows.py CALL */
+    p->call_category = needs->call_category = calls == NULL ? 0 : (uint32_t)PyLong_AsUnsignedLong(calls);
     if ((parts[COLUMNS_] = rows_of(p, needs)) == NULL) goto finish;
     if ((parts[TEXTS] = PyDict_Keys(strings)) == NULL) goto finish;
     if ((parts[TRACKS] = tracks_of(p, needs)) == NULL) goto finish;
@@ -353,6 +355,7 @@ static PyObject *pair(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
     Py_DECREF(steps);
     free(p.args.items);
     free(p.cpus.items);
+    free(p.steps.items);
     free(p.counts.items);
     free(p.flows.items);
     needs_free(&needs);

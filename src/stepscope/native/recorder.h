@@ -3,6 +3,8 @@
    A record is 16 bytes, in the order in which the thread did things:
 
        u64 ticks  | u32 id      | u16 kind       | u16 0   begin, end, instant: id is a label of the open window
+       u64 ticks  | u32 id      | u16 CALL       | u16 0   begin of a traced call; RETURN: its end. They stand on the
+                                                           thread's own track, whichever task's turn it is
        u64 ticks  | u32 serial  | u16 END_SERIAL | u16 0   the end of a span with arguments
        u64 ticks  | u32 lane    | u16 TURN       | u16 0   what follows is of another task, or of none: 0
 
@@ -82,7 +84,7 @@ static inline int64_t ticks_to_ns(const tick_scale_t *scale, uint64_t ticks) {
 
 /* ---- ring.c -------------------------------------------------------------------------------------------------- */
 
-enum { REC_BEGIN, REC_END, REC_INSTANT, REC_END_SERIAL, REC_TURN, REC_CPU, REC_STACK, REC_BEGIN_ARGS, REC_INSTANT_ARGS,
+enum { REC_BEGIN, REC_END, REC_CALL, REC_RETURN, REC_INSTANT, REC_END_SERIAL, REC_TURN, REC_CPU, REC_STACK, REC_BEGIN_ARGS, REC_INSTANT_ARGS,
        REC_END_ARGS, REC_COUNTER, REC_FLOW, REC_PAYLOAD };
 
 typedef struct {
@@ -169,6 +171,9 @@ typedef struct buffer {
     unsigned long tid;
     life_t *life;
     struct buffer *next;
+    uint32_t calls_window; /* the last window in which calls of the thread were traced */
+    int32_t call_depth;    /* how many traced calls it is in; followed if there is a limit */
+    int muted;             /* its calls are never traced */
 } buffer_t;
 
 /* Ids of what records name by them. */
@@ -257,6 +262,12 @@ typedef struct {
 extern _Thread_local thread_slot_t thread_slot TLS_MODEL;
 
 buffer_t *buffer_adopt(void);         /* NULL: no memory; nothing raised */
+/* The buffer of a thread; NULL: it has none. */
+buffer_t *buffer_of(PyThreadState *state);
+/* A buffer for what is known of another thread, which goes with the window; NULL: no memory. */
+buffer_t *buffer_for_other(PyObject *thread, unsigned long tid);
+/* The Thread object of an ident, borrowed; NULL: there is none. */
+PyObject *thread_of(unsigned long ident);
 void buffer_clear(buffer_t *buffer);  /* forget what the window holds; the open spans stay */
 /* Hand what a buffer holds of the window over. */
 part_t buffer_hand_over(buffer_t *buffer);
@@ -332,5 +343,8 @@ int points_add(PyObject *module);
 int decorated_add(PyObject *module);
 int ops_add(PyObject *module);
 int paired_add(PyObject *module);
+int calls_add(PyObject *module);
+int calls_monitoring_add(PyObject *module);
+int calls_profile_add(PyObject *module);
 
 #endif

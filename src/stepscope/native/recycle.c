@@ -26,6 +26,7 @@ int begun_add(begun_list_t *begun, const record_t *record, uint32_t lane, int cu
 
 /* Whether a record ends what has begun. */
 static int ends(const record_t *record, const record_t *begun) {
+    if (record->kind == REC_RETURN) return begun->kind == REC_CALL && begun->id == record->id;
     if (record->kind == REC_END) return begun->kind == REC_BEGIN && begun->id == record->id;
     return begun->kind == REC_BEGIN_ARGS && (uint32_t)begun[1].ticks == record->id;
 }
@@ -59,10 +60,13 @@ static uint64_t record_drop(part_t *part, const record_t *record) {
     case REC_BEGIN:
     case REC_BEGIN_ARGS:
         return begun_add(&part->begun, record, part->lane, 0) < 0;
+    case REC_CALL:
+        return begun_add(&part->begun, record, 0, 0) < 0;
     case REC_TURN:
         part->lane = record->id;
         return 0; /* it is no event */
     case REC_END:
+    case REC_RETURN:
     case REC_END_SERIAL:
         return begun_end(part, record);
     case REC_END_ARGS:

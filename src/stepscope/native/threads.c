@@ -77,9 +77,9 @@ static void buffer_retire(buffer_t *buffer) {
     Py_XDECREF(thread); /* may run Python code as it goes */
 }
 
-/* A buffer for the calling thread, whose Thread object and native id these are; NULL with an exception. */
-static buffer_t *buffer_new(PyObject *thread, unsigned long tid) {
-    life_t *life = life_new();
+/* A buffer for the thread of that life, whose Thread object and native id these are; takes over the life. NULL with an
+   exception. */
+static buffer_t *buffer_new(life_t *life, PyObject *thread, unsigned long tid) {
     buffer_t *buffer = spare;
     if (life == NULL) return NULL;
     if (buffer != NULL) {
@@ -95,18 +95,19 @@ static buffer_t *buffer_new(PyObject *thread, unsigned long tid) {
     buffer->life = life;
     buffer->thread = Py_XNewRef(thread);
     buffer->tid = tid;
+    buffer->calls_window = 0;
+    buffer->muted = 0;
     buffer->next = recorder.buffers;
     recorder.buffers = buffer;
     buffer_count++;
     return buffer;
 }
 
-/* The calling thread's Thread object, borrowed; NULL: there is none, and asking module threading would make one that
-   stays for ever. */
-static PyObject *thread_known(void) {
-    PyObject *ident = PyLong_FromUnsignedLong(PyThread_get_thread_ident());
-    PyObject *thread = ident == NULL ? NULL : PyDict_GetItemWithError(active_threads, ident);
-    Py_XDECREF(ident);
+/* Asking module threading would make one that stays for ever. */
+PyObject *thread_of(unsigned long ident) {
+    PyObject *number = PyLong_FromUnsignedLong(ident);
+    PyObject *thread = number == NULL ? NULL : PyDict_GetItemWithError(active_threads, number);
+    Py_XDECREF(number);
     return thread;
 }
 
@@ -118,14 +119,31 @@ buffer_t *buffer_adopt(void) {
         buffers_prune();
         many_buffers = 2 * buffer_count + MANY_BUFFERS;
     }
-    PyObject *thread = thread_known();
+    PyObject *thread = thread_of(PyThread_get_thread_ident());
     PyObject *number = PyErr_Occurred() ? NULL : PyObject_CallNoArgs(native_id);
     unsigned long tid = number == NULL ? 0 : PyLong_AsUnsignedLong(number);
-    buffer_t *buffer = PyErr_Occurred() ? NULL : buffer_new(thread, tid);
+    buffer_t *buffer = PyErr_Occurred() ? NULL : buffer_new(life_new(), thread, tid);
     if (buffer != NULL) thread_slot = (thread_slot_t){buffer, recorder.epoch};
     Py_XDECREF(number);
     PyErr_Clear();
     PyErr_Restore(kind, error, trace);
+    return buffer;
+}
+
+buffer_t *buffer_of(PyThreadState *state) {
+    PyObject *capsule = state->dict == NULL ? NULL : PyDict_GetItemString(state->dict, "stepscope");
+    life_t *life = capsule == NULL ? NULL : PyCapsule_GetPointer(capsule, NULL);
+    for (buffer_t *buffer = recorder.buffers; life != NULL && buffer != NULL; buffer = buffer->next)
+        if (buffer->life == life) return buffer;
+    return NULL;
+}
+
+buffer_t *buffer_for_other(PyObject *thread, unsigned long tid) {
+    life_t *life = PyMem_RawMalloc(sizeof *life);
+    if (life == NULL) return NULL;
+    *life = (life_t){1, 1}; /* as if it had ended: the thread itself will make another one */
+    buffer_t *buffer = buffer_new(life, thread, tid);
+    if (buffer == NULL) PyErr_Clear();
     return buffer;
 }
 

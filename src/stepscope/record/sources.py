@@ -85,6 +85,7 @@ SOURCES: tuple[SourceRow, ...] = (
     SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),
     SourceRow("steps", "stepscope.record.steps", "TaskSteps", _wants_steps),
     SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
+    SourceRow("calls", "stepscope.record.calls", "CallSource", lambda options: bool(options["with_stack"])),
 )
 
 

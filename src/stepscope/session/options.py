@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypedDict, cast
 
 from stepscope.model.errors import StepscopeWarning
+from stepscope.record.call_options import CallOptions
 from stepscope.session.activities import ProfilerActivity, parse_activities, supported_activities
 
 __all__ = ["Observer", "Options", "checked_options", "warn_unfilled"]
@@ -34,7 +35,7 @@ class Options(TypedDict, total=False):
     record_tasks: bool
     record_stacks: bool
     with_cpu_time: bool
-    with_stack: bool
+    with_stack: bool | CallOptions
     with_flops: bool
     with_modules: bool
     experimental_config: Any
@@ -70,7 +71,6 @@ DEFAULTS = Options(
 
 # torch's options for what stepscope records no source of yet: accepted, so that a port runs, and said.
 UNFILLED = {
-    "with_stack": "function calls are not traced",
     "with_modules": "module hierarchies are not recorded",
     "experimental_config": "it configures kineto, which is not used",
     "post_processing_timeout_s": "what is recorded is processed in the background, to the end",
@@ -89,6 +89,7 @@ def checked_options(options: Options) -> Options:
             message = f"profile() got an unexpected keyword argument {name!r}. It takes {', '.join(DEFAULTS)}."
             raise TypeError(message)
     chosen = cast("Options", {**DEFAULTS, **options})
+    _check_stack(chosen["with_stack"])
     activities = parse_activities(chosen["activities"])
     if chosen["activities"] is not None:  # without a choice everything is recorded, whatever is registered later
         chosen["activities"] = activities
@@ -98,6 +99,12 @@ def checked_options(options: Options) -> Options:
         message = f'buffer_policy must be "stop" or "ring", got {chosen["buffer_policy"]!r}.'
         raise ValueError(message)
     return chosen
+
+
+def _check_stack(with_stack: Any) -> None:
+    if not isinstance(with_stack, (bool, CallOptions)):
+        message = f"with_stack must be True, False or a CallOptions, got {with_stack!r}."
+        raise TypeError(message)
 
 
 def _checked_keep(keep_sessions: int | None, acc_events: bool) -> int | None:

@@ -65,11 +65,12 @@ class Recording(Reporting):
     """Cycles recorded by hand: prepare_trace(), start_trace(), stop_trace().
 
     Args:
-        record_shapes, with_stack, with_flops, with_modules, experimental_config, post_processing_timeout_s: torch's.
+        record_shapes, with_flops, with_modules, experimental_config, post_processing_timeout_s: torch's.
             Those that this version has no source for are said in one warning.
         activities: the devices whose operators and work are recorded, as ProfilerActivity or by name; None for all.
         profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters; and what
             is allocated before and after each operator.
+        with_stack: the calls of Python functions as slices of category "python_function"; a CallOptions says which.
         record_tasks: which asyncio task ran when, as slices of category "task_step" on the thread's own track. The
             spans of tasks stand on lanes of their own anyway.
         record_gc: pauses of the garbage collector as slices of category "gc".

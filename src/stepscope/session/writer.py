@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from stepscope.core import kernels
 from stepscope.model.errors import ExportError
 from stepscope.session.session import Session
 
@@ -158,6 +159,7 @@ class _Writer:
 
     def _serve(self) -> None:
         """The thread's whole life."""
+        kernels.mute_thread()
         while True:
             # What is no Exception, such as an encoder's SystemExit, ends one writing, among whose errors it is.
             with contextlib.suppress(BaseException):

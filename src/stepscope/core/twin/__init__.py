@@ -1,6 +1,8 @@
 """The Python core: every kernel, readable and complete by itself."""
 
 from stepscope.core.twin.besides import measure_cpu, note_stacks
+from stepscope.core.twin.calls import mute_thread, start_calls, stop_calls
+from stepscope.core.twin.calls_hooks import call_hooks, call_profiler, profile_threads, unprofile_threads
 from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.chrome_args import pick_args
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
@@ -42,6 +44,8 @@ __all__ = [
     "SealedWindow",
     "Span",
     "TrackEventScanner",
+    "call_hooks",
+    "call_profiler",
     "chrome_counters",
     "chrome_rows",
     "counter",
@@ -63,6 +67,7 @@ __all__ = [
     "limit",
     "map_ids",
     "measure_cpu",
+    "mute_thread",
     "nest_rows",
     "note_stacks",
     "now",
@@ -78,6 +83,7 @@ __all__ = [
     "perfetto_counters",
     "perfetto_rows",
     "pick_args",
+    "profile_threads",
     "record_function",
     "renumber_rows",
     "seal",
@@ -85,10 +91,13 @@ __all__ = [
     "settle_flows",
     "settle_rows",
     "span_of",
+    "start_calls",
+    "stop_calls",
     "sum_groups",
     "thread_id",
     "time_paths",
     "tsc_in_use",
+    "unprofile_threads",
     "use_ops",
     "use_ticks",
     "use_tsc",

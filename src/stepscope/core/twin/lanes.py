@@ -77,9 +77,11 @@ class Waiting(Generic[Item]):
         self.lane = lane
         self._items: dict[TaskLane | None, dict[Hashable, list[Item]]] = {None: {}}
 
-    def begin(self, key: Hashable, item: Item) -> None:
-        """Something begins on the present lane."""
-        self._items.setdefault(self.lane, {}).setdefault(key, []).append(item)
+    def begin(self, key: Hashable, item: Item) -> list[Item]:
+        """Something begins on the present lane; what waits there of that key, innermost last."""
+        waiting = self._items.setdefault(self.lane, {}).setdefault(key, [])
+        waiting.append(item)
+        return waiting
 
     def end(self, key: Hashable) -> Item | None:
         """The innermost of that key on the present lane, else on the thread's track, else on a lane; None: nowhere."""

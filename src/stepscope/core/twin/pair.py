@@ -5,11 +5,13 @@ to the innermost open begin of the same span, the own lane's first, not to the t
 before one it contains, and what overlaps is laid out later.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from stepscope.core.rows import (
     ANNOTATION,
+    CALL,
     CUT,
     INSTANT,
     SLICE,
@@ -86,6 +88,7 @@ class _Pairing:
         left: lane -> what the thread had computed when it last went from there.
         others: lane -> what the thread has computed since, for others.
         open: rows that have not ended yet.
+        open_calls: those of function tracing among them, each with those of its label in `open`.
         flows: number -> rows of its points.
         flow_names: number -> name, of those whose first point is in the window.
     """
@@ -104,6 +107,7 @@ class _Pairing:
         self.left: dict[TaskLane | None, int] = {}
         self.others: dict[TaskLane | None, int] = {}
         self.open: Waiting[int] = Waiting(None)
+        self.open_calls: list[tuple[int, list[int]]] = []
         self.dropped: dict[str, int] = {}
         self.counters = PairedCounters.empty()
         self.series: dict[tuple[str, str], int] = {}
@@ -112,6 +116,8 @@ class _Pairing:
 
     def thread(self, tid: int, name: str, steps: Iterable[StepMark], sealed: SealedThread | None) -> None:
         self.own, self.numbers, self.open = PairedTrack("thread", tid, name), {}, Waiting(None)
+        self.open_calls = []
+        times: list[tuple[int, int]] = []
         for step in steps:
             self.open.lane = step.lane
             start, end = max(step.start, self.opened), min(step.end, self.closed)
@@ -119,8 +125,12 @@ class _Pairing:
             self.finish_row(row, end)
             if step.args:
                 self.args[row] = step.args
+            if step.lane is None:
+                times.append((start + self.shift_ns, end + self.shift_ns))
         if sealed is not None:
+            first = len(self.columns.ts)
             self.records(sealed)
+            self.split_calls(times, first)
 
     def records(self, sealed: SealedThread) -> None:
         """Read one thread's records."""
@@ -139,8 +149,7 @@ class _Pairing:
             else:
                 self.record(what, self.inside(tick))
         for row in self.open:
-            self.finish_row(row, self.closed)
-            self.columns.kind[row] |= CUT
+            self.cut_row(row, self.closed)
         if dropped:
             self.dropped[sealed.name] = self.dropped.get(sealed.name, 0) + dropped
 
@@ -198,7 +207,59 @@ class _Pairing:
     def finish_row(self, row: int, tick: int) -> None:
         self.columns.dur[row] = tick + self.shift_ns - self.columns.ts[row]
 
+    def cut_row(self, row: int, tick: int) -> None:
+        self.finish_row(row, tick)
+        self.columns.kind[row] |= CUT
+
+    def begin_call(self, key: Key, label: Label, tick: int, kind: int) -> None:
+        """A call begins, on the thread's own track: it is within the one it is made from, whosever turn it is."""
+        lane, self.open.lane = self.open.lane, None
+        row = self.row(label, tick, kind)
+        self.open_calls.append((row, self.open.begin(same_as(key), row)))
+        self.open.lane = lane
+
+    def finish_calls(self, row: int, tick: int) -> None:
+        """If the row that ends is a call, the calls inside it, whose ends were not seen, are cut where it ends."""
+        if self.strings.get(CALL) != self.columns.cat[row] or not any(call == row for call, _ in self.open_calls):
+            return
+        while (last := self.open_calls.pop())[0] != row:
+            last[1].remove(last[0])
+            self.cut_row(last[0], tick)
+
+    def split_calls(self, steps: list[tuple[int, int]], first: int) -> None:
+        """Cut calls where a step ends that they began in, and where one begins that they end in: so both nest.
+
+        Args:
+            steps: when those on the thread's own track start and end, in order of time.
+            first: the first of the rows that may be calls.
+        """
+        columns, call = self.columns, self.strings.get(CALL)
+        starts, ends = [start for start, _ in steps], [end for _, end in steps]
+        for row in range(first, len(columns.ts) if steps else first):
+            if columns.cat[row] != call:
+                continue
+            ts, stop = columns.ts[row], columns.ts[row] + columns.dur[row]
+            step = bisect_right(ends, ts)
+            if step < len(starts) and starts[step] < ts and ends[step] < stop:
+                ts, row = ends[step], self.split_row(row, ends[step])  # noqa: PLW2901 - on with what is behind
+            step = bisect_left(starts, stop)
+            if step and starts[step - 1] > ts and ends[step - 1] > stop:
+                self.split_row(row, starts[step - 1])
+
+    def split_row(self, row: int, ts: int) -> int:
+        """Cut a row at ts; the row of what is behind."""
+        columns, rest = self.columns, len(self.columns.ts)
+        columns.kind[row] |= CUT
+        for column in columns:
+            column.append(column[row])
+        columns.ts[rest], columns.dur[rest] = ts, columns.ts[row] + columns.dur[row] - ts
+        columns.dur[row] = ts - columns.ts[row]
+        return rest
+
     def begin(self, key: Key, label: str | Label, args: dict[str, Any] | None, tick: int, kind: int) -> None:
+        if type(label) is Label and label.cat == CALL and kind != INSTANT:
+            self.begin_call(key, label, tick, kind)
+            return
         row = self.row(label, tick, kind)
         if args:
             self.args[row] = args
@@ -216,6 +277,8 @@ class _Pairing:
         if row is None:
             return False
         self.finish_row(row, tick)
+        if self.open_calls and self.open_calls[-1][0] >= row:
+            self.finish_calls(row, tick)
         if isinstance(what, Finish) and what.args:
             self.args[row] = {**self.args.get(row, {}), **what.args}
         begun, ended = self.cpu_begun.pop(row, None), self.full

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from stepscope.core.rows import Label
     from stepscope.core.twin.span import SpanWithArgs
 
-__all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Window", "adopt_thread", "open_window", "seal", "take_open"]
+__all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Life", "Window", "adopt_thread"]
+__all__ += ["open_window", "seal", "take_open", "thread_of"]
 
 # The one of `read_clocks` that ticks count.
 CLOCK = "monotonic"
@@ -141,35 +142,24 @@ class Buffer:
         lane: the one of the last event; None: it was in no task.
         entered: of the task that `enter_task` has named.
         begun_lane, turned: whose the first of the records are, and the next one.
+        calls: the window in which its calls are traced, or were last.
+        depth: how many traced calls it is in; followed if there is a limit.
+        muted: its calls are never traced.
     """
 
     __slots__ = (
-        "begun",
-        "begun_lane",
-        "dropped",
-        "entered",
-        "frozen",
-        "ident",
-        "lane",
-        "lanes",
-        "life",
-        "many_lanes",
-        "open",
-        "put",
-        "records",
-        "thread",
-        "tid",
-        "turned",
-        "window",
+        *("begun", "begun_lane", "calls", "depth", "dropped", "entered", "frozen", "ident", "lane", "lanes", "life"),
+        *("many_lanes", "muted", "open", "put", "records", "thread", "tid", "turned", "window"),
     )
 
-    def __init__(self, life: Life) -> None:
-        # Of a thread that is not threading's, or is none of its any more, it would make one that stays for ever.
-        active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001
-        self.ident = threading.get_ident()
-        self.thread = active.get(self.ident)
-        self.tid = threading.get_native_id()
+    def __init__(self, life: Life, ident: int, tid: int) -> None:
+        self.ident = ident
+        self.thread = thread_of(ident)
+        self.tid = tid
         self.life = ref(life)
+        self.calls: Window | None = None
+        self.depth = 0
+        self.muted = False
         self.open: list[Key] = []
         self.lanes: dict[int, TaskLane] = {}
         self.many_lanes = 0
@@ -223,7 +213,7 @@ class Buffer:
         """Hold nothing of a window any more; what the thread is about to put is lost with the list it goes to."""
         self.records = []
         self.put = self.records.extend
-        self.begun, self.frozen, self.window = [], {}, None
+        self.begun, self.frozen, self.window, self.calls = [], {}, None, None
         self.begun_lane = self.turned = None
 
     def drop(self, record: tuple[int, Any]) -> None:
@@ -305,6 +295,13 @@ def _name_of(thread: threading.Thread | None) -> str:
         return ""
 
 
+def thread_of(ident: int) -> threading.Thread | None:
+    """The Thread object of an ident, if module threading knows the thread."""
+    # Asking the module would make one that stays for ever.
+    active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001
+    return active.get(ident)
+
+
 def adopt_thread() -> Buffer:
     """Make the calling thread's buffer: its first event."""
     look_for_asyncio()
@@ -312,7 +309,7 @@ def adopt_thread() -> Buffer:
         _prune()
         STATE.many_buffers = 2 * len(STATE.buffers) + MANY_BUFFERS
     life = LOCAL.__dict__.setdefault("life", Life())
-    made = Buffer(life)
+    made = Buffer(life, threading.get_ident(), threading.get_native_id())
     buffer: Buffer = LOCAL.__dict__.setdefault("buffer", made)  # a signal may have made one meanwhile
     if buffer is made:
         STATE.buffers.append(buffer)
