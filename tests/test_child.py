@@ -284,8 +284,10 @@ def test_without_a_folder_for_the_control_file_children_are_refused(
 
 
 def test_an_option_that_no_other_process_can_have_is_refused_when_the_run_begins(tmp_path: Path) -> None:
-    with pytest.warns(StepscopeWarning, match="with_stack"):
-        prof = profile(on_trace_ready=trace_handler(tmp_path), children=True, with_stack=lambda: 1)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"children= cannot have with_stack=<function .*Leave one of the two out"):
+    with pytest.warns(StepscopeWarning, match="experimental_config"):
+        prof = profile(on_trace_ready=trace_handler(tmp_path), children=True, experimental_config=lambda: 1)
+    with pytest.raises(
+        TypeError, match=r"children= cannot have experimental_config=<function .*Leave one of the two out"
+    ):
         prof.start()
     assert profile.active() is None
