@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "__init__": frozenset({"core", "model", "record", "formats", "analysis", "session"}),
     # floor 3: programs that use the package as a user does, by its public names
     "demo": frozenset({"__init__"}),
-    "cli": frozenset({"__init__", "analysis", "check", "core", "demo", "formats", "model"}),
+    "run": frozenset({"__init__", "session", "viewer"}),
+    "cli": frozenset({"__init__", "analysis", "check", "core", "demo", "formats", "model", "run"}),
     "pytest_plugin": frozenset({"__init__", "analysis", "core", "model", "session"}),
     "__main__": frozenset({"cli"}),
 }

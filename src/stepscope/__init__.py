@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from stepscope.session.activities import ProfilerActivity, supported_activities
     from stepscope.session.comparison import diff, overlay
     from stepscope.session.handlers import tensorboard_trace_handler, trace_handler
-    from stepscope.session.profile import profile
+    from stepscope.session.profile import profile, step
     from stepscope.session.schedule import ProfilerAction, explain, schedule
     from stepscope.session.session import Session
 
@@ -70,6 +70,7 @@ __all__ = [
     "instant",
     "overlay",
     "read",
+    "step",
     "trace_handler",
     "write",
     # what can go wrong
@@ -92,6 +93,7 @@ _ON_DEMAND = {
     "ProfilerAction": "stepscope.session.schedule",
     "ProfilerActivity": "stepscope.session.activities",
     "profile": "stepscope.session.profile",
+    "step": "stepscope.session.profile",
     "schedule": "stepscope.session.schedule",
     "supported_activities": "stepscope.session.activities",
     "read": "stepscope.formats.files",

@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": "stepscope.cli.convert",
     "diff": "stepscope.cli.diff",
     "query": "stepscope.cli.query",
+    "run": "stepscope.cli.run",
     "stats": "stepscope.cli.stats",
     "demo": "stepscope.cli.demo",
 }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from stepscope.session.options import Options
 
-__all__ = ["profile"]
+__all__ = ["profile", "step"]
 
 WAITED = (
     f"the program waits for the writer: {MAX_UNFINISHED} finished cycles are not written yet, and more of them would "
@@ -227,7 +227,7 @@ class profile(Recording):  # noqa: N801 - torch's name
             warnings.warn(self._to_warn.pop(0), StepscopeWarning, stacklevel=stacklevel)
 
     def _cut_short(self) -> None:
-        if self.record_steps:  # without a schedule everything until the end was asked for
+        if self.schedule is not _always:  # then everything until the end was asked for
             self._fate = Fate.KEEP_AS_PARTIAL
 
     def _discard(self) -> None:
@@ -375,3 +375,17 @@ def _with_cuda(activities: Iterable[Any] | None, use_cuda: bool) -> Iterable[Any
     if use_cuda:
         return chosen if ProfilerActivity.CUDA in chosen else [*chosen, ProfilerActivity.CUDA]
     return [item for item in chosen if item is not ProfilerActivity.CUDA]
+
+
+def step() -> None:
+    """End the step of the profile that is active in this process; nothing where there is none.
+
+    For programs that know where their steps end and leave it to others whether they are profiled, such as
+    `stepscope run`.
+
+    Raises:
+        ExportError: as profile.step().
+    """
+    active = Recording.active()
+    if isinstance(active, profile):
+        active.step()

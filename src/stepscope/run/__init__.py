@@ -1,0 +1,1 @@
+"""Profiling a program that nobody edited: `stepscope run` starts `python -m stepscope.run`, which becomes the program."""
