@@ -41,7 +41,9 @@ def _number(name: str, text: str) -> Any:
 @click.option("--include", multiple=True, metavar="PATTERN", help="Trace only calls of these modules or files.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Trace no calls of these modules or files.")
 @click.option("--max-depth", type=click.IntRange(min=1), metavar="N", help="Trace no calls deeper than that.")
-@click.option("--min-us", type=click.FloatRange(min=0), default=0.0, metavar="US", help="Forget calls shorter than that.")
+@click.option(
+    "--min-us", type=click.FloatRange(min=0), default=0.0, metavar="US", help="Forget calls shorter than that."
+)
 @click.option("--c-functions", is_flag=True, help="Trace calls of C functions, too.")
 @click.option("--no-calls", is_flag=True, help="Trace no calls: only the spans that the program has.")
 @click.option("--memory", is_flag=True, help="Sample memory.")
