@@ -186,7 +186,8 @@ def test_a_program_that_profiles_itself_comes_first(tmp_path: Path, options: tup
 
 
 def test_filters_and_what_else_can_be_recorded(tmp_path: Path) -> None:
-    text = "import gc, helper, stepscope\ndef work():\n    with stepscope.record_function('s'): gc.collect(); helper.f()\nwork()\n"
+    body = "    with stepscope.record_function('s'): gc.collect(); helper.f()\n"
+    text = f"import gc, helper, stepscope\ndef work():\n{body}work()\n"
     script(tmp_path, "def f(): return sum([1])\n", "helper.py")
     options = ("--exclude", "helper", "--memory", "--gc", "--cpu-time", "--stacks", "--format", "perfetto")
     done = run(tmp_path, *options, script(tmp_path, text))

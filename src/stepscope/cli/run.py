@@ -64,7 +64,7 @@ def command(program: str, arguments: tuple[str, ...], **given: Any) -> None:
     command = [sys.executable, "-m", "stepscope.run", plan.to_text(), program, *arguments]
     sys.stdout.flush()
     if sys.platform == "win32":  # exec would let the shell go on at once
-        raise SystemExit(subprocess.run(command, check=False).returncode)
+        raise SystemExit(subprocess.run(command, check=False).returncode)  # noqa: S603 - as below
     os.execv(sys.executable, command)  # noqa: S606 - it is this very interpreter
 
 

@@ -1,1 +1,1 @@
-"""Profiling a program that nobody edited: `stepscope run` starts `python -m stepscope.run`, which becomes the program."""
+"""A program that nobody edited, profiled: `stepscope run` starts `python -m stepscope.run`, which becomes it."""

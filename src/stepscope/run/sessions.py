@@ -64,6 +64,7 @@ class Recorded:
 
     @property
     def paths(self) -> list[Path]:
+        """As said above; complete once the with block has ended."""
         return self._handler.paths
 
     def __enter__(self) -> "Recorded":
