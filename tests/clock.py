@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told, for exact numbers."""
+"""Clocks for exact numbers: one stands still until it is told, one goes on by itself."""
 
 
 class FakeClock:
@@ -12,3 +12,14 @@ class FakeClock:
 
     def at(self, now: int) -> None:
         self.now = now
+
+
+class Ticking:
+    """Counts its readings: each thing that is recorded has its tick."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        self.now += 1
+        return self.now

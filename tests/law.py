@@ -102,17 +102,19 @@ def expected_rows(trace: Trace, chrome: bool, engine: Engine) -> Iterator[tuple[
         return as_engine_shows(text, engine) if chrome else text
 
     for row, depth in zip(trace, depths(trace), strict=True):
-        args: dict[str, Any] = dict(row.args)
+        args = as_json_spells_keys(row.args, row.cat) if chrome else dict(row.args)
         if row.kind & CUT:
             args["stepscope:cut"] = True
+        if row.site:
+            args["stepscope:site"] = as_json_spells(row.site) if chrome else row.site
         flat = flatten("args" if chrome else "debug", args, chrome, engine)
         track = row.track
         where = (track.tid, shown(track.name), track.pid, shown(track.process))
         yield (
             row.ts + shift,
             row.dur,
-            shown(row.name),
-            shown(row.cat),
+            shown(as_json_spells(row.name) if chrome else row.name),
+            shown(as_json_spells(row.cat) if chrome else row.cat),
             depth,
             *where,
             frozenset(Counter(flat).items()),
@@ -175,7 +177,7 @@ def expected_flows(trace: Trace, chrome: bool, engine: Engine) -> Iterator[tuple
         name = trace.flows.name[flow]
         if flow in before:
             number = (1 + names.index(name)) << 40 | (1 + flow)
-            shown = as_engine_shows(trace.strings[name], engine) if chrome else number
+            shown = as_engine_shows(as_json_spells(trace.strings[name]), engine) if chrome else number
             yield places[before[flow]], places[at], shown
         before[flow] = at
 
@@ -229,6 +231,30 @@ def flatten(prefix: str, value: Any, chrome: bool, engine: Engine) -> Iterator[t
         yield prefix, "real", as_engine_reads(value, chrome)
     else:
         yield prefix, "string", as_engine_shows(value, engine) if chrome else value
+
+
+def as_json_spells(text: str) -> str:
+    """A name as it stands in JSON: what HTA and TensorBoard would take for a step without a number is set apart."""
+    bare = text
+    while bare.startswith("user:"):
+        bare = bare.removeprefix("user:")
+    is_step = text.startswith("ProfilerStep#") and text[13:].isascii() and text[13:].isdigit() and len(text) <= 31
+    return f"user:{text}" if bare.startswith("ProfilerStep") and not is_step else text
+
+
+def as_json_spells_keys(args: Mapping[str, Any], category: str) -> dict[str, Any]:
+    """Arguments as they stand in JSON: keys that HTA looks for in what a device did are set apart in all else."""
+    low = category.lower()
+    device = any(part in low for part in ("kernel", "gpu", "cuda", "xpu", "hpu", "mtia", "hip"))
+    device = device or any(part in low for part in ("memcpy", "memset", "_runtime", "_driver"))
+    spelled = {}
+    for key, value in args.items():
+        bare = key
+        while bare.startswith("user:"):
+            bare = bare.removeprefix("user:")
+        kept = bare not in ("stream", "correlation") or (device and bare == key)
+        spelled[key if kept else f"user:{key}"] = value
+    return spelled
 
 
 def as_engine_reads(number: float, chrome: bool) -> float:

@@ -99,6 +99,34 @@ def test_made_up_events_are_what_perfetto_shows(tmp_path: Path) -> None:
     assert expected_flows(trace) == seen.flows
 
 
+@needs_engine
+def test_slices_of_the_older_async_phases_are_read_where_v52_passes_over_them(tmp_path: Path) -> None:
+    events = [event(phase, ts, "old", cat="c", id=1) for ts, phase in enumerate("STpF")]
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps([*events, event("X", 0, "x", cat="c", dur=1)]))
+    trace, seen = read(path), Seen(path)
+
+    assert [(row.name, row.ts, row.dur) for row in trace] == [
+        ("old", 0, 3000),
+        ("x", 0, 1000),
+        ("old", 1000, 0),
+        ("old", 2000, 0),
+    ]
+    assert [row[2] for row in seen.slices] == ["x"]
+
+
+@needs_engine
+def test_further_ends_of_a_flow_go_where_perfetto_shows_them(tmp_path: Path) -> None:
+    slices = [event("X", 10 * number, name, cat="c", dur=5) for number, name in enumerate("abcde")]
+    points = [event(phase, 10 * number + 1, "f", cat="fl", id=1, bp="e") for number, phase in enumerate("stftf")]
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps([event_ for pair in zip(slices, points, strict=True) for event_ in pair]))
+    trace, seen = read(path), Seen(path)
+
+    assert expected_flows(trace) == seen.flows
+    assert {(name, other) for _, name, _, other in seen.flows} == {("a", "b"), ("b", "c"), ("b", "d"), ("d", "e")}
+
+
 @st.composite
 def foreign_files(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Threads of nested spans, each span written in one of three ways, in any order; no two times are equal."""

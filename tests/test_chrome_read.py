@@ -2,11 +2,12 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stepscope.formats.files import read_from
+from stepscope.formats.files import read, read_from, write
 from stepscope.model.trace import CUT, INSTANT, SLICE, Trace
 
 
@@ -198,6 +199,38 @@ def test_phases_without_a_place_are_counted() -> None:
     trace = load(event("O"), event("v"), event("Q"), {})
 
     assert problems(trace) == {"ignored": 3}
+
+
+def test_each_end_of_a_flow_comes_from_its_last_step() -> None:
+    trace = load(
+        *(event("X", 10 * number, name, dur=5) for number, name in enumerate("abcd")),
+        event("s", 1, "f", id=1),
+        event("t", 11, "f", id=1),
+        event("f", 21, "f", id=1, bp="e"),
+        event("f", 31, "f", id=1, bp="e"),
+    )
+
+    points = sorted(zip(trace.flows.flow, trace.flows.row, strict=True))
+    assert points == [(0, 0), (0, 1), (0, 2), (1, 1), (1, 3)]
+
+
+@pytest.mark.parametrize("phase", ["X", "B"])
+@pytest.mark.parametrize("depth", [97, 98, 250, 900])
+def test_arguments_as_deep_as_protobuf_can_be_are_kept_and_deeper_ones_end_in_dots(
+    tmp_path: Path, depth: int, phase: str
+) -> None:
+    value: Any = 1.5
+    for _ in range(depth):
+        value = {"k": value}
+    trace = load(event(phase, 0, "x", dur=1, args={"a": value}))
+    found, levels = trace[0].args["a"], 0
+    while isinstance(found, dict):
+        found, levels = found["k"], levels + 1
+
+    assert (found, levels) == ((1.5, depth) if depth <= 97 else ("...", 16))
+    for name in ("t.json", "t.pftrace"):
+        write(trace, tmp_path / name)
+        assert read(tmp_path / name) == trace
 
 
 # ---- times and ids -----------------------------------------------------------------------------------------------

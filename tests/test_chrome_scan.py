@@ -159,6 +159,10 @@ members = st.sampled_from(
         ("dur", 2.5),
         ("dur", -1),
         ("args", {"a": [1, {"b": "}"}]}),
+        ("args", {"stepscope:site": "net.py:12"}),
+        ("args", {"stepscope:site": 'a"\\\u00e9', "k": 1}),
+        ("args", {"k": 1, "stepscope:site": "net.py:12"}),
+        ("args", {"stepscope:site": 5}),
         ("args", {}),
         ("args", None),
         ("id", 1),
@@ -168,6 +172,7 @@ full = {"ph": "X", "name": "n", "cat": "c", "pid": 1, "tid": 2, "ts": 1.5, "dur"
 events = st.one_of(
     st.just(full),
     st.just({**full, "ts": 1.125, "dur": 0.625}),  # compact, it is as we write it
+    st.just({**full, "ts": 1.125, "dur": 0.625, "args": {"stepscope:site": "net.py:12"}}),
     st.lists(members, max_size=9).map(lambda some: {**full, **dict(some)}),
     st.lists(members, max_size=9).map(dict),
 )

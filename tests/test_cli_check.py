@@ -132,12 +132,26 @@ def test_truncated_gzip_of_a_trace_is_a_finding(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout.splitlines()[0]) == (1, f"{packed}: not loaded")
 
 
-def test_a_perfetto_file_is_not_linted(tmp_path: Path) -> None:
+def test_a_perfetto_file_is_not_held_to_what_readers_of_json_need(tmp_path: Path) -> None:
     builder = TraceBuilder()
     builder.slice(builder.thread(7, 7, "main"), "ProfilerStep#abc", 0, 9000)
     path = write(builder.build(), tmp_path / "run.pftrace.gz")
 
     assert stepscope("check", path).stdout == f"{path}: 1 slice on 1 thread of 1 process\n"
+
+
+def test_a_file_that_is_made_to_fill_the_memory_is_trouble_before_anything_loads_it(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.json.gz"
+    bomb.write_bytes(gzip.compress(b"[" + b" " * 5_000_000 + b"]"))
+
+    result = stepscope("check", "--max-bytes", 4_000_000, bomb, good(tmp_path))
+
+    assert (result.exit_code, result.stdout.count("\n")) == (2, 1)
+    assert result.stderr == (
+        f"stepscope: {bomb}: byte 4000000: more than 4000000 bytes come out of this gzip file. "
+        "If it is not made to fill your memory, pass a larger --max-bytes.\n"
+    )
+    assert stepscope("check", bomb).stderr == ""
 
 
 def test_files_of_one_rank_in_a_folder_are_a_warning(tmp_path: Path) -> None:

@@ -14,7 +14,18 @@ import pytest
 
 from cli_runner import program, stepscope, troubles
 from forest import Node, Program, node
-from stepscope import diff, overlay, profile, read, record_function, schedule, trace_handler, write
+from stepscope import (
+    DiffError,
+    FormatError,
+    diff,
+    overlay,
+    profile,
+    read,
+    record_function,
+    schedule,
+    trace_handler,
+    write,
+)
 from stepscope.analysis.diff import KINDS, NAME_RULES, Rules
 from stepscope.cli import diff_rules
 from stepscope.cli.diff_rules import KEYS, TABLE
@@ -128,6 +139,7 @@ def test_json_is_an_object_of_the_documented_form(base: Path, head: Path) -> Non
         "findings": [],
         "unsure": [],
         "limits": [],
+        "loosely": [],
     }
     (finding,) = document["findings"]
     assert finding == {
@@ -150,7 +162,7 @@ def test_json_is_an_object_of_the_documented_form(base: Path, head: Path) -> Non
 def test_the_html_page_is_self_contained(base: Path, head: Path) -> None:
     page = stepscope("diff", base, head, "--format", "html").stdout
 
-    assert page.startswith("<!doctype html>")
+    assert page.startswith("<!DOCTYPE html>")
     assert "clip" in page
     assert not re.search(r"https?:|//|<script|<link|<img|<iframe|@import|url\(|\ssrc=|\shref=", page)
 
@@ -351,6 +363,29 @@ def test_more_runs_make_times_certain(tmp_path: Path) -> None:
     more += [part for head in heads[1:] for part in ("--head-run", head)]
     assert runs_of(bases[0], heads[0], *more) == (3, 3)
     assert kinds_of(bases[0], heads[0], *more) == {"slower": 1}
+
+
+def test_diff_reads_folders_as_the_command_does(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    stored(folder, "old.json", 7, *STEP, CLIP, base_ns=10**18)
+    stored(folder, "new.json", 9, base_ns=10**18 + 2)
+    one = stored(tmp_path / "other", "one.pftrace", 3)
+
+    for newest, runs in ((None, 2), (1, 1)):
+        options = ("--newest", newest) if newest else ()
+        found = diff(one, folder, newest=newest)
+        assert found.to_json() + "\n" == stepscope("diff", one, folder, "--format", "json", *options).stdout
+        assert found.runs == (1, runs)
+        assert diff([str(one), one], [folder, one], newest=newest).runs == (2, runs + 1)
+    assert overlay(one, folder, found) == overlay(read(one), read(folder / "new.json"), found)
+
+
+def test_diff_says_which_folder_has_no_trace_and_how_many_runs_can_be_asked_for(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=f"{re.escape(str(tmp_path / 'work'))}: there is no trace in this folder"):
+        diff(base, tmp_path / "work")
+    for newest in (0, True, 1.5):
+        with pytest.raises(DiffError, match="newest must be a number of runs, 1 or more, got"):
+            diff(base, base, newest=newest)  # type: ignore[arg-type]
 
 
 def test_a_folder_without_a_trace_is_trouble(base: Path, tmp_path: Path) -> None:
@@ -655,6 +690,7 @@ def test_the_default_rules_are_listed_as_a_table_that_can_be_used(base: Path, he
 
     assert out.startswith(f"[{TABLE}]\norder = ")
     assert all(f'name = "{rule.name}", pattern = ' in out for rule in NAME_RULES)
+    assert "# A thread without steps of its own keeps pace if" in out
     (nowhere / "pyproject.toml").write_text(out)
     assert kinds_of(base, head) == {"added": 1}
     # The rules for names are comments, each of which can be used as it stands.

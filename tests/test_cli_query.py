@@ -1,6 +1,7 @@
 """`stepscope query`: what is asked, how rows are printed, and what is said of bad input."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -203,3 +204,13 @@ def test_help_says_what_the_formats_are() -> None:
     out = " ".join(stepscope("query", "--help").stdout.split())
 
     assert all(f"{name}:" in out for name in FORMATS)
+
+
+def test_a_file_that_is_made_to_fill_the_memory_is_trouble(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.json.gz"
+    bomb.write_bytes(gzip.compress(b"[" + b" " * 5_000_000 + b"]"))
+
+    (message,) = troubles(stepscope("query", "--max-bytes", 4_000_000, bomb, "select 1"))
+
+    assert message.startswith(f"{bomb}: byte 4000000: more than 4000000 bytes come out of this gzip file. ")
+    assert message.endswith("pass a larger --max-bytes.")

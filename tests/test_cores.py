@@ -136,7 +136,8 @@ class Player:
             return [self.trace(window, end) for window, end in self.windows]
 
     def trace(self, window: Any, end: int) -> Trace:
-        mark = StepMark("ProfilerStep#3", max(0, end - 5), end + 1, threading.get_native_id(), "MainThread")
+        args = {"loss": 0.5, "sizes": [end, 1]} if end % 2 else None
+        mark = StepMark("ProfilerStep#3", max(0, end - 5), end + 1, threading.get_native_id(), "MainThread", args)
         return drain.drain(window, [mark], Origin(pid=7))
 
 

@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from stepscope import ExportError, ProfilerAction, StepscopeError
+from stepscope import ExportError, ProfilerAction, StepscopeError, diff
 from stepscope.check import engine_or_none, open_trace, rows
 from stepscope.demo.charmodel import Adam, CharModel, Matrix, Shape
 from stepscope.demo.corpus import (
@@ -340,6 +340,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     recipe, steps = Recipe(), list[Step]()
     result = train(read_corpus(), tmp_path_factory.mktemp("log"), recipe, steps.append)
     return Run(recipe, result, steps)
+
+
+def test_two_trainings_do_the_same_though_the_loader_runs_free_of_the_steps(run: Run, tmp_path: Path) -> None:
+    train(read_corpus(), tmp_path, run.recipe, lambda _: None)
+    result = diff(run.result.paths[0].parent, tmp_path, timings=False)
+
+    assert list(result) == []
+    assert (result.runs, [one.thread for one in result.loosely]) == ((2, 2), ["loader"])
 
 
 def test_loss_falls_from_a_blind_guess_to_well_below_it(run: Run) -> None:

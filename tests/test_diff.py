@@ -197,7 +197,7 @@ def test_a_thread_is_new_or_missing() -> None:
 def test_a_thread_that_does_the_same_under_another_name_is_renamed() -> None:
     base = Program(steps_of(STEP), {"loader": [node("read"), node("decode")]})
     head = Program(steps_of(STEP), {"prefetch": [node("read"), node("decode"), node("decode")]})
-    kinds = [(one.kind, one.what, one.name) for one in found(base, head)]
+    kinds = [(one.kind, one.what, one.name) for one in found(base, head, free_threads="exactly")]
 
     assert kinds == [("renamed", "thread", "loader"), ("more", "slice", "decode")]
 
@@ -423,6 +423,7 @@ def test_traces_of_nothing_are_the_same() -> None:
     [
         ({"oder": "keep"}, "there is no rule 'oder'"),
         ({"order": "random"}, 'order must be "keep" or "ignore", got \'random\''),
+        ({"free_threads": "never"}, 'free_threads must be "loosely" or "exactly", got \'never\''),
         ({"ratio": 0.5}, "ratio must be a number from 1 to 1e\\+15, got 0.5"),
         ({"alpha": "small"}, "alpha must be a number"),
         ({"timings": 1}, "timings must be true or false, got 1"),

@@ -114,6 +114,26 @@ def test_speed_is_no_difference_of_structure(program: Program) -> None:
 @settings(max_examples=200, deadline=None)
 @example(Program({0: [node("a"), node("b"), node("c")]}), Program({0: [node("c"), node("b"), node("a")]}))
 @example(Program({0: [], 1: [], 2: []}), Program({0: [node("load")] * 2, 4: [node("load")] * 2, 5: []}))
+@example(
+    Program(
+        {},
+        {
+            "loader": [
+                node("load"),
+                node("load"),
+                node("load", *[node("load")] * 3),
+                node("load", args={"n": 0, "shape": 0}),
+            ]
+        },
+    ),
+    Program(
+        {},
+        {
+            "ThreadPoolExecutor-0_0": [node("load")],
+            "ThreadPoolExecutor-0_1": [node("load"), node("load"), node("load", args={"n": 0, "shape": 1})],
+        },
+    ),
+)
 def test_both_directions_say_the_same(one: Program, other: Program) -> None:
     there, back = diff(one.trace(), other.trace()), diff(other.trace(), one.trace())
 

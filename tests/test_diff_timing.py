@@ -297,7 +297,7 @@ def test_one_call_far_out_of_line_is_a_finding_in_its_step() -> None:
 
     assert (one.kind, one.where.path[1:], one.name, one.where.steps) == ("outlier", ("save",), "write", (5,))
     assert (one.base, one.head) == (200.0, 30_000.0)
-    assert one.note == "one call in head; usually 200.0 us"
+    assert one.note == "one call of head; usually 200.0 us"
     assert seen(diff(head, base)) == [("outlier", ("save",), "write")]
 
 
@@ -306,6 +306,29 @@ def test_an_outlier_that_both_have_is_none() -> None:
     other = run(lambda n: [timed("write", us=200 if n != 2 else 29 * MS)])
 
     assert not diff(trace, other)
+
+
+def test_a_machine_that_stalls_now_and_then_is_no_outlier() -> None:
+    """What is as far out of line elsewhere on the thread speaks against it, on either side; one other does not."""
+
+    def stalled(*at: int) -> Trace:
+        return run(lambda n: [timed(f"op.{place}", us=200 if n != step else 30 * MS) for place, step in enumerate(at)])
+
+    assert seen(diff(stalled(99, 99, 99), stalled(5, 99, 99))) == [("outlier", (), "op.0")]
+    assert len(diff(stalled(99, 99, 99), stalled(5, 2, 99))) == 2
+    assert seen(diff(stalled(99, 99, 3), stalled(5, 2, 99))) == []
+
+
+def test_few_steps_do_not_say_what_is_usual() -> None:
+    def one_long(steps: int) -> Diff:
+        usual, long = (
+            run(lambda _: [timed("write", us=9)], steps),
+            lambda n: [timed("write", us=20 * MS if n == 2 else 9)],
+        )
+        return diff(usual, run(long, steps))
+
+    assert not one_long(4)
+    assert seen(one_long(5)) == [("outlier", (), "write")]
 
 
 def test_how_far_out_of_line_is_a_rule() -> None:

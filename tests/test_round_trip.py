@@ -35,8 +35,9 @@ origins = st.builds(
     st.sampled_from(({}, {"cycle": 3, "first_step": 1, "last_step": 2, "partial": True})),
 )
 threads = st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 4), texts), min_size=1, max_size=4)
+sites = st.one_of(st.just(""), st.sampled_from(("net.py:12", "forward")), texts)
 rows = st.lists(
-    st.tuples(st.integers(0, 3), names, ticks, st.one_of(st.none(), ticks), names, arguments, st.booleans()),
+    st.tuples(st.integers(0, 3), names, ticks, st.one_of(st.none(), ticks), names, arguments, st.booleans(), sites),
     max_size=10,
 )
 
@@ -47,12 +48,12 @@ def traces(draw: st.DrawFn) -> Trace:
     builder = TraceBuilder(draw(origins))
     tracks = [builder.thread(pid, tid, name, f"process of {pid}") for pid, tid, name in draw(threads)]
     made = []
-    for place, name, ts, dur, category, args, cut in draw(rows):
+    for place, name, ts, dur, category, args, cut, site in draw(rows):
         track = tracks[place % len(tracks)]
         if dur is None:
             made.append(builder.instant(track, name, ts, cat=category, args=args))
         else:
-            made.append(builder.slice(track, name, ts, dur, cat=category, args=args, cut=cut))
+            made.append(builder.slice(track, name, ts, dur, cat=category, args=args, cut=cut, site=site))
     for pid, name, unit, ts, value in draw(counts):
         builder.count(builder.counter_track(pid, name, unit, f"process of {pid}"), ts, value)
     for name, places in draw(flows):

@@ -107,6 +107,7 @@ class File:
     annotations: dict[int, Annotations]
     annotation_names: list[bytes]
     flows: Flows | None = None
+    site_name: int = 1
 
     def chrome(self, core: Any, columns: Columns) -> Iterator[bytes]:
         chunks: Iterator[bytes] = core.chrome_rows(columns, self.texts, self.tracks, self.args, self.flows)
@@ -115,7 +116,13 @@ class File:
     def perfetto(self, core: Any, columns: Columns) -> Iterator[bytes]:
         sequences = spread(columns, len(self.tracks))
         chunks: Iterator[bytes] = core.perfetto_rows(
-            columns, self.texts, sequences, self.annotations, self.annotation_names, flows=self.flows
+            columns,
+            self.texts,
+            sequences,
+            self.annotations,
+            self.annotation_names,
+            flows=self.flows,
+            site_name=self.site_name,
         )
         return chunks
 
@@ -125,7 +132,7 @@ PLAIN = File(
     tracks=[b'"pid":1,"tid":%d' % track for track in range(TRACKS)],
     args={},
     annotations={},
-    annotation_names=[b""],
+    annotation_names=[b"", b"stepscope:site"],
 )
 
 
@@ -421,6 +428,7 @@ NO_SUCH_TEXT = array("I", [0, TEXTS, 0])
 BAD_IDS = [
     ({"columns": broken(name=NO_SUCH_TEXT)}, ValueError, "row 1: columns.name is 6, but there are 6 of them"),
     ({"columns": broken(cat=NO_SUCH_TEXT)}, ValueError, "row 1: columns.cat is 6, but there are 6 of them"),
+    ({"columns": broken(site=NO_SUCH_TEXT)}, ValueError, "row 1: columns.site is 6, but there are 6 of them"),
     ({"columns": broken(track=NO_SUCH_TEXT)}, ValueError, "row 1: columns.track is 6, but there are 3 of them"),
     ({"texts": ["text"]}, TypeError, r"texts\[0\]: must be bytes, not str"),
     ({"texts": 5}, TypeError, "not iterable"),
@@ -501,6 +509,7 @@ PERFETTO = {
     "sequences": [TrackSequence(2 + track, 0, b"") for track in range(TRACKS)],
     "args": {},
     "annotation_names": [b"", b"name"],
+    "site_name": 1,
 }
 
 
@@ -519,6 +528,12 @@ PERFETTO = {
         ({"args": {0: (b"", (-1,))}}, ValueError, "args: -1 is no annotation name"),
         ({"args": {0: (b"", ("name",))}}, ValueError, "args: 'name' is no annotation name"),
         ({"args": {3: (b"", ())}}, ValueError, r"args\[3\]: there is no such row, there are 3"),
+        ({"site_name": 2}, ValueError, "site_name: 2 is no annotation name, there are 2"),
+        (
+            {"columns": broken(site=array("I", [0, 1, 0])), "site_name": 0},
+            ValueError,
+            "row 1 has a site, and site_name is 0",
+        ),
         ({"annotation_names": [0]}, TypeError, r"annotation_names\[0\]: must be bytes, not int"),
     ],
 )

@@ -67,7 +67,15 @@ def fixed(tag: int) -> st.SearchStrategy[bytes]:
     return st.binary(min_size=8, max_size=8).map(lambda value: varint(tag << 3 | 1) + value)
 
 
+annotations = st.one_of(
+    st.sampled_from(
+        (b"\x08\x01\x88\x01\x01", b"\x08\x02\x88\x01\x01", b"\x08\x01\x88\x01\x02", b"\x08\x01\x88\x01\x81\x00")
+    ),
+    st.builds(lambda name, value: b"\x08" + varint(name) + b"\x88\x01" + varint(value), _small, _small),
+    st.binary(max_size=8).map(b"\x08\x01\x88\x01".__add__),
+)
 events = message(
+    annotations.map(partial(field, 4)),
     st.sampled_from((b"\x48\x01", b"\x48\x02", b"\x48\x03", b"\x48\x04")),
     *(number(tag) for tag in (9, 10, 3, 11, 30, 5, 6)),
     *(text(tag) for tag in (23, 22, 4, 99)),
@@ -111,6 +119,9 @@ def prepared(core: Any, incremental: bool) -> Any:
         scanner.map_clock(sequence, 6, -5, INT64_MAX - 7, 7)
     scanner.intern(1, 2, 1, b"name")
     scanner.intern(1, 1, 1, b"cat")
+    scanner.intern(1, 3, 1, b"stepscope:site")
+    scanner.intern(1, 3, 2, b"no site")
+    scanner.intern(1, 29, 1, b"net.py:12")
     return scanner
 
 
@@ -134,6 +145,7 @@ def scanned(core: Any, data: bytes, incremental: bool) -> Any:
 @example(b"\x0a" + b"\x80" * 10, False)
 @example(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", False)
 @example(b"\x0b\x00", False)
+@example((b"\x0a\x0f\x40\x05\x50\x01\x5a\x09\x48\x01\x22\x05\x08\x01\x88\x01\x01" * 30) + bytes(5), True)
 @example((b"\x0a\x0a\x40\x05\x50\x01\x5a\x04\x48\x03\x50\x01" * 60) + bytes(5), True)
 def test_the_scanner_is_its_twin(data: bytes, incremental: bool) -> None:
     assert scanned(native, data, incremental) == scanned(twin, data, incremental)
@@ -153,11 +165,11 @@ def test_the_scanner_knows_what_it_is_told() -> None:
         scanner.flow(number, 2**64 - 1, True)
         scanner.count(3, 0.5, 1, 2)
         found = scanner.take()
-        assert [list(column) for column in found.events] == [[5], [POINT], [2], [0], [0]]
+        assert [list(column) for column in found.events] == [[5], [POINT], [2], [0], [0], [0]]
         assert [list(column) for column in found.details] == [[0], [0], [7], [9], [1]]
         assert [list(column) for column in found.flows] == [[0], [2**64 - 1], [1]]
         assert [list(column) for column in found.counts] == [[3], [0.5], [1], [2]]
-        assert found.texts == [b"", b"name", b"cat"]
+        assert found.texts == [b"", b"stepscope:site", b"name", b"cat", b"no site", b"net.py:12"]
 
 
 def test_clocks_that_are_unmapped_leave_packets_to_the_caller() -> None:
@@ -207,7 +219,7 @@ def test_a_scanner_gives_its_memory_back() -> None:
 
 # -- pairing -----------------------------------------------------------------------------------------------------------
 
-IDS = array("I", [1, 2, 3]), array("I", [4, 5, 6]), array("I", [7, 8])
+IDS = array("I", [1, 2, 3]), array("I", [4, 5, 6]), array("I", [0, 9, 10]), array("I", [7, 8])
 _times = st.one_of(st.integers(0, 5), st.integers(-3, 100), st.integers(-(2**63), INT64_MAX))
 _events = st.lists(
     st.tuples(
@@ -216,14 +228,15 @@ _events = st.lists(
         st.integers(0, 1),
         st.integers(0, 2),
         st.integers(0, 2),
+        st.integers(0, 2),
     ),
     max_size=40,
 )
 
 
 def events_of(rows: list[Any]) -> Events:
-    by_column = list(zip(*rows, strict=True)) or [()] * 5
-    return Events(*(array(code, values) for code, values in zip("qBIII", by_column, strict=True)))
+    by_column = list(zip(*rows, strict=True)) or [()] * 6
+    return Events(*(array(code, values) for code, values in zip("qBIIII", by_column, strict=True)))
 
 
 @settings(max_examples=500)
@@ -232,14 +245,14 @@ def test_pairing_is_its_twin(rows: list[Any], in_order: bool, named: bool, low: 
     if in_order:
         rows = sorted(rows, key=lambda row: row[0])
     if not named:
-        rows = [(*row[:3], row[3] if row[1] != END else 0, row[4] if row[1] != END else 0) for row in rows]
+        rows = [row if row[1] != END else (*row[:3], 0, 0, row[5]) for row in rows]
     given_events = events_of(rows)
 
     assert native.pair_events(given_events, low, 2**62, -5, IDS) == twin.pair_events(given_events, low, 2**62, -5, IDS)
 
 
 def test_pairing_looks_only_so_deep_for_the_slice_of_an_end() -> None:
-    rows = [(0, BEGIN, 0, 1, 0), *[(1, BEGIN, 0, 2, 0)] * 600, (2, END, 0, 1, 0), (3, END, 0, 0, 0)]
+    rows = [(0, BEGIN, 0, 1, 0, 0), *[(1, BEGIN, 0, 2, 0, 0)] * 600, (2, END, 0, 1, 0, 0), (3, END, 0, 0, 0, 0)]
     paired = native.pair_events(events_of(rows), 0, 9, 0, IDS)
 
     assert paired == twin.pair_events(events_of(rows), 0, 9, 0, IDS)
@@ -249,13 +262,14 @@ def test_pairing_looks_only_so_deep_for_the_slice_of_an_end() -> None:
 @pytest.mark.parametrize(
     ("events", "ids", "error", "says"),
     [
-        (events_of([(0, 1, 2, 0, 0)]), IDS, ValueError, "event 0: its name, category or track has no id"),
-        (events_of([(0, 1, 0, 3, 0)]), IDS, ValueError, "event 0"),
+        (events_of([(0, 1, 2, 0, 0, 0)]), IDS, ValueError, "event 0: its name, category, site or track has no id"),
+        (events_of([(0, 1, 0, 3, 0, 0)]), IDS, ValueError, "event 0"),
+        (events_of([(0, 1, 0, 0, 0, 3)]), IDS, ValueError, "event 0"),
         (events_of([])._replace(kind=array("B", [1])), IDS, ValueError, "each column must have one item an event"),
         (events_of([])._replace(kind=array("b")), IDS, TypeError, "one is not of typecode 'B'"),
-        (events_of([]), IDS[:2], TypeError, "must be a tuple of 3 arrays"),
-        ((), IDS, TypeError, "must be a tuple of 5 arrays"),
-        (tuple([[]] * 5), IDS, TypeError, "bytes-like"),
+        (events_of([]), IDS[:2], TypeError, "must be a tuple of 4 arrays"),
+        ((), IDS, TypeError, "must be a tuple of 6 arrays"),
+        (tuple([[]] * 6), IDS, TypeError, "bytes-like"),
     ],
 )
 def test_pairing_says_what_is_wrong(events: Any, ids: Any, error: type[Exception], says: str) -> None:

@@ -15,6 +15,7 @@ PYTEST_DONT_REWRITE: the plugin for pytest is in here, and pytest would warn whe
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stepscope import ops
     from stepscope.analysis.budget import Budget
     from stepscope.analysis.diff import Diff
     from stepscope.core import kernels
@@ -31,14 +32,17 @@ if TYPE_CHECKING:
         StepscopeError,
         StepscopeWarning,
         TraceError,
+        ViewError,
     )
     from stepscope.model.trace import Trace
+    from stepscope.record.call_options import CallOptions
     from stepscope.session.activities import ProfilerActivity, supported_activities
     from stepscope.session.comparison import diff, overlay
     from stepscope.session.handlers import tensorboard_trace_handler, trace_handler
-    from stepscope.session.profile import profile, step
+    from stepscope.session.profile import profile
     from stepscope.session.schedule import ProfilerAction, explain, schedule
     from stepscope.session.session import Session
+    from stepscope.session.steps import annotate_step, step
 
     record_function = kernels.record_function
     instant = kernels.instant
@@ -58,9 +62,11 @@ __all__ = [
     "tensorboard_trace_handler",
     # and what goes beyond them
     "Budget",
+    "CallOptions",
     "Diff",
     "Session",
     "Trace",
+    "annotate_step",
     "counter",
     "diff",
     "explain",
@@ -68,6 +74,7 @@ __all__ = [
     "flow_start",
     "flow_step",
     "instant",
+    "ops",
     "overlay",
     "read",
     "step",
@@ -85,6 +92,7 @@ __all__ = [
     "StepscopeError",
     "StepscopeWarning",
     "TraceError",
+    "ViewError",
 ]
 
 # Imported when somebody asks for it: what a program does not use costs it nothing. Above all pytest, which imports this
@@ -93,15 +101,17 @@ _ON_DEMAND = {
     "ProfilerAction": "stepscope.session.schedule",
     "ProfilerActivity": "stepscope.session.activities",
     "profile": "stepscope.session.profile",
-    "step": "stepscope.session.profile",
+    "step": "stepscope.session.steps",
     "schedule": "stepscope.session.schedule",
     "supported_activities": "stepscope.session.activities",
+    "CallOptions": "stepscope.record.call_options",
     "read": "stepscope.formats.files",
     "Diff": "stepscope.analysis.diff",
     "diff": "stepscope.session.comparison",
     "overlay": "stepscope.session.comparison",
     "tensorboard_trace_handler": "stepscope.session.handlers",
     "Session": "stepscope.session.session",
+    "annotate_step": "stepscope.session.steps",
     "Trace": "stepscope.model.trace",
     "explain": "stepscope.session.schedule",
     "trace_handler": "stepscope.session.handlers",
@@ -118,6 +128,7 @@ _ON_DEMAND = {
     "StepscopeError": "stepscope.model.errors",
     "StepscopeWarning": "stepscope.model.errors",
     "TraceError": "stepscope.model.errors",
+    "ViewError": "stepscope.model.errors",
 }
 _KERNELS = ("counter", "flow_end", "flow_start", "flow_step", "instant", "record_function")
 
@@ -125,8 +136,8 @@ _KERNELS = ("counter", "flow_end", "flow_start", "flow_step", "instant", "record
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "core":
-        return import_module("stepscope.core")
+    if name in ("core", "ops"):
+        return import_module(f"stepscope.{name}")
     if name in _KERNELS:
         value = globals()[name] = getattr(import_module("stepscope.core").kernels, name)
         return value

@@ -1,4 +1,4 @@
-"""What we record, one sample at a time: spans, idle spans, decorated calls, instants, counters, arguments.
+"""What we record, one sample at a time: spans, idle spans, decorated calls, instants, counters, arguments, operators.
 
 Each sample is a profile of its own, so that nothing is held from one to the next, and ends by asking the trace
 processor for what it recorded.
@@ -37,6 +37,22 @@ def _with(ops: int) -> Callable[[], None]:
     from stepscope import record_function
 
     return functools.partial(fresh(with_loop), record_function, ops)
+
+
+def _in_a_task(ops: int) -> Callable[[], None]:
+    import asyncio
+
+    from stepscope import record_function
+
+    loop = functools.partial(fresh(with_loop), record_function, ops)
+
+    async def main() -> None:
+        loop()
+
+    def run() -> None:
+        asyncio.run(main())
+
+    return run
 
 
 def _decorated(ops: int) -> Callable[[], None]:
@@ -85,6 +101,26 @@ def _counter(ops: int) -> Callable[[], None]:
     return run
 
 
+def _operator(ops: int) -> Callable[[], None]:
+    """What a dispatcher does around a kernel: ask, begin, end."""
+    from stepscope.ops import enter, exit, is_enabled  # noqa: A004 - the word that goes with enter
+
+    inputs = (1, 2)
+
+    def run() -> None:
+        for _ in itertools.repeat(None, ops):
+            if is_enabled():
+                exit(enter("aten::add", "cpu", inputs, None))
+
+    return run
+
+
+def _asked(ops: int) -> Callable[[], None]:
+    from stepscope.ops import is_enabled
+
+    return functools.partial(fresh(call_loop), is_enabled, ops)
+
+
 def _recording(ready: Ready, expected: str, args: int = 0) -> Callable[[int], AbstractContextManager[Timed]]:
     """Samples that record: the trace must hold as many of `expected` as there were operations."""
 
@@ -106,17 +142,21 @@ def _recording(ready: Ready, expected: str, args: int = 0) -> Callable[[int], Ab
     return open_recording
 
 
-@contextlib.contextmanager
-def _open_idle(ops: int) -> Iterator[Timed]:
-    """No profile is active; one that starts afterwards must not find anything."""
-    from stepscope import profile
+def _idle(ready: Ready) -> Callable[[int], AbstractContextManager[Timed]]:
+    """Samples while no profile is active; one that starts afterwards must not find anything."""
 
-    def check(_: int) -> Checked:
-        with profile() as prof:
-            pass
-        return Checked(not len(prof.trace), f"{len(prof.trace)} recorded, as it should be")
+    @contextlib.contextmanager
+    def open_idle(ops: int) -> Iterator[Timed]:
+        from stepscope import profile
 
-    yield Timed(_with(ops), check=check)
+        def check(_: int) -> Checked:
+            with profile() as prof:
+                pass
+            return Checked(not len(prof.trace), f"{len(prof.trace)} recorded, as it should be")
+
+        yield Timed(ready(ops), check=check)
+
+    return open_idle
 
 
 @contextlib.contextmanager
@@ -138,10 +178,13 @@ def _open_waiting(ops: int) -> Iterator[Timed]:
 
 OURS = {
     "span": Contender("stepscope", _recording(_with, "slices"), 100_000, ours=True),
-    "idle": Contender("stepscope (no profile)", _open_idle, 100_000, ours=True),
+    "task": Contender("stepscope", _recording(_in_a_task, "slices"), 100_000, ours=True),
+    "idle": Contender("stepscope (no profile)", _idle(_with), 100_000, ours=True),
     "waiting": Contender("stepscope (profile waits)", _open_waiting, 100_000, ours=True),
     "decorated": Contender("stepscope", _recording(_decorated, "slices"), 100_000, ours=True),
     "instant": Contender("stepscope", _recording(_instant, "instants"), 100_000, ours=True),
     "counter": Contender("stepscope", _recording(_counter, "counters"), 100_000, ours=True),
     "args": Contender("stepscope", _recording(_two_args, "slices", args=2), 50_000, ours=True),
+    "op": Contender("stepscope", _recording(_operator, "slices"), 50_000, ours=True),
+    "op-disabled": Contender("stepscope (no profile)", _idle(_asked), 100_000, ours=True),
 }

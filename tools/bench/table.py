@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.averages import AVERAGES
+from bench.calls import CALLS, WORKLOAD
+from bench.diff import DIFF_CHANGED, DIFF_SAME
 from bench.exports import EXPORTS, EXTRA, HELD, STEPS
 from bench.peers import PEERS
 from bench.spans import OURS
@@ -90,7 +92,9 @@ TORCH_SPAN, VIZTRACER_SPAN = "torch record_function", "viztracer log_event"
 SAVES = ("viztracer save (orjson)", "viztracer save (no orjson)", "torch export .json")
 SPAN = 'with record_function("x")'
 
-# The limits are those of issue 3, "How fast".
+VIZTRACER_CALLS = ("viztracer", "viztracer (no C functions)")
+
+# The limits are those of issue 3, "How fast", and of issue 6 for operators and calls.
 ROWS = (
     Row("span", f"{SPAN}, recording", _spans("span"), 75, {TORCH_SPAN: 60, VIZTRACER_SPAN: 20}, environ=BOOTTIME),
     Row(
@@ -102,11 +106,26 @@ ROWS = (
         environ=TSC,
         needs_clock="tsc",
     ),
+    Row("span-task", f"{SPAN} in an asyncio task, recording", (EMPTY, OURS["task"])),
     Row("idle", f"{SPAN}, nothing recording", _spans("idle", "waiting"), 35, {TORCH_SPAN: 100}),
     Row("decorated", "a decorated call, recording, with the call", _spans("decorated"), 60),
     Row("instant", 'instant("x"), recording', _spans("instant"), 30, {"viztracer add_instant": 1}),
     Row("counter", 'counter("x", 1), recording', _spans("counter"), 45, {"viztracer add_counter": 1}),
     Row("args", 'with record_function("x", a=1, b="text"), recording', _spans("args"), 200),
+    Row("op", "an operator, recorded: is_enabled(), enter(), exit()", (EMPTY, OURS["op"]), 250),
+    Row("op-disabled", "an operator, nothing recording: is_enabled()", (EMPTY, OURS["op-disabled"]), 20),
+    Row(
+        "call",
+        "function tracing: a call, with the call",
+        (EMPTY, *CALLS),
+        cheaper=dict.fromkeys(VIZTRACER_CALLS, 1 / 0.85),
+    ),
+    Row(
+        "call-workload",
+        "function tracing: a round of a real program",
+        WORKLOAD,
+        cheaper=dict.fromkeys((*VIZTRACER_CALLS, "trace0"), 1),
+    ),
     Row(
         "export-pftrace",
         "export a slice, sealed to renamed .pftrace",
@@ -120,6 +139,8 @@ ROWS = (
     Row("extra", "memory besides, while exporting a million", EXTRA, 64, unit="MB", gauge=peak_bytes),
     Row("step", "step() that ends a cycle of a million spans", STEPS, 2, unit="ms"),
     Row("averages", "key_averages() with percentiles, a slice", AVERAGES, 300, {"torch key_averages": 20}),
+    Row("diff", "diff() of two traces that are the same, a slice", DIFF_SAME, 10_000),
+    Row("diff-changed", "diff() of two traces with all names changed, a slice", DIFF_CHANGED, 10_000),
     Row("span-python", f"{SPAN}, recording, Python core", _spans("span"), 600, {TORCH_SPAN: 8}, environ=PYTHON),
     Row(
         "idle-python",

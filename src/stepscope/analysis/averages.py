@@ -14,6 +14,7 @@ from stepscope.analysis.stacks import has_stacks
 from stepscope.analysis.table import SORTABLE, SORTABLE_AVERAGES, Look, render_markdown
 from stepscope.analysis.tree import Tree
 from stepscope.model.errors import StepscopeWarning
+from stepscope.model.packed_args import items_with
 from stepscope.model.trace import Problem, Trace
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _warn_if_missing(trees: Sequence[Tree], by: Grouping) -> None:
         (by.input_shape, "input shapes", "Input Dims"),
         (by.overload_name, "overload names", "Overload name"),
     ):
-        if asked and not any(argument in args for tree in trees for args in tree.trace.args.values()):
+        if asked and not any(True for tree in trees for _ in items_with(tree.trace.args, argument)):
             missing.append(what)
     if by.stack_n > 0 and not any(map(has_stacks, trees)):
         missing.append("stacks")

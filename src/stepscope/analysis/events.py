@@ -19,6 +19,12 @@ from stepscope.model.trace import Row, Track
 __all__ = ["FunctionEvent", "Interval"]
 
 _NOTHING = Amount(0, 0)
+# Of torch's RecordScope.
+FUNCTION, BACKWARD_FUNCTION, USER_SCOPE = 0, 1, 7
+# What autograd calls the run of a node.
+ENGINE = "autograd::engine::evaluate_function: "
+# Kinds of tracks whose slices a thread has run.
+OF_THREADS = frozenset({"thread", "lane"})
 
 
 class Interval(NamedTuple):
@@ -37,15 +43,15 @@ class FunctionEvent(Formatted):
 
     Attributes:
         id: its row in the trace.
-        count, node_id, is_async, is_remote, is_legacy, scope: torch's, always the same here.
+        count, is_legacy: torch's, always the same here.
+        node_id, is_remote: torch's, of its RPC. No file says them: -1, and False.
     """
 
     __slots__ = ("_tree", "id")
 
     count = 1
     node_id = -1
-    is_async = is_remote = is_legacy = False
-    scope = 0
+    is_remote = is_legacy = False
 
     def __init__(self, tree: Tree, row: int) -> None:
         self._tree = tree
@@ -87,6 +93,20 @@ class FunctionEvent(Formatted):
     def is_user_annotation(self) -> bool:
         """Whether the program marked it, by record_function or step()."""
         return bool(self._tree.category_class[self._tree.trace.columns.cat[self.id]] & ROW_ANNOTATION)
+
+    @property
+    def scope(self) -> int:
+        """As torch's RecordScope has it: 7 for what the program marked, 1 for a gradient, 0 for all else."""
+        if self.is_user_annotation:
+            return USER_SCOPE
+        above = self.cpu_parent
+        # Of all operators in the engine's care, also of those that have no forward one: the node, not what it calls.
+        return BACKWARD_FUNCTION if above and above.trace_name == ENGINE + self.trace_name else FUNCTION
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is of an operation that no thread owns, such as a request or a task."""
+        return self.track.kind not in OF_THREADS
 
     @property
     def is_python_function(self) -> bool:
@@ -137,19 +157,18 @@ class FunctionEvent(Formatted):
     @property
     def device_type(self) -> DeviceType:
         """Whether the CPU or a device did it."""
-        device = self._tree.device if self._tree.is_device(self.id) else None
-        return device or DeviceType.CPU
+        return self._tree.device_at(self.id)
 
     @property
     def use_device(self) -> str | None:
         """The device of the trace as torch spells it, such as "cuda"; None if it has no work of one."""
-        device = self._tree.device
-        return None if device is None else device.name.lower()
+        name = self._tree.device_name
+        return None if name is None else name.lower()
 
     @property
     def device_index(self) -> int:
         """Which device did it, or which one it gave work to."""
-        return int(self.args.get("device") or 0)
+        return int_in(self.args, "device", 0)
 
     @property
     def device_resource_id(self) -> int:

@@ -13,6 +13,7 @@ from stepscope.analysis.stacks import CALL_STACK, frames_in, is_left_out
 from stepscope.analysis.tree import Amount, Tree
 from stepscope.core import kernels
 from stepscope.core.groups import NO_KEY, Grouped, Keys, Sums
+from stepscope.model.packed_args import items_with
 
 __all__ = ["Grouping", "group_events"]
 
@@ -151,8 +152,8 @@ def _add_amounts(part: _Part, rows: Sequence[Average]) -> None:
             average = rows[number]
             setattr(average, total_name, getattr(average, total_name) + total)
             setattr(average, own_name, getattr(average, own_name) + owns[number])
-    for row, args in tree.trace.args.items():
-        if "flops" in args and group[row] != NO_KEY:
+    for row, args in items_with(tree.trace.args, "flops"):
+        if group[row] != NO_KEY:
             rows[group[row]].flops += flops_in(args)
 
 
@@ -213,7 +214,7 @@ def _top_of_stacks(tree: Tree, depth: int) -> list[tuple[str, ...]]:
             continue
         frame = frames[columns.name[event]] if traced[columns.cat[event]] else ""
         around_it.append((frame, *around_it[event])[:depth] if frame else around_it[event])
-    for row, args in tree.trace.args.items():
-        if isinstance(args.get(CALL_STACK), str):
+    for row, args in items_with(tree.trace.args, CALL_STACK):
+        if isinstance(args[CALL_STACK], str):
             around_it[row] = frames_in(args[CALL_STACK])[:depth]
     return around_it

@@ -31,7 +31,7 @@ _HIDDEN_NAMES = frozenset(
 
 
 class DeviceType(Enum):
-    """Where an event ran; torch's names and numbers."""
+    """Where an event ran; torch's names and numbers, and NPU, which is PrivateUse1 to torch."""
 
     CPU = 0
     CUDA = 1
@@ -40,6 +40,7 @@ class DeviceType(Enum):
     HPU = 15
     MTIA = 19
     PrivateUse1 = 20
+    NPU = 20  # noqa: PIE796 - the same one
 
 
 def key_of(name: str) -> str:

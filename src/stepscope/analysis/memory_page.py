@@ -1,12 +1,11 @@
 """A page with a picture of memory over time: one file of HTML and SVG, no script, no network."""
 
-import math
 from collections.abc import Iterator, Sequence
 from html import escape
-from typing import NamedTuple
 
 from stepscope.analysis.memory import MemorySeries
-from stepscope.analysis.table import one_line
+from stepscope.analysis.page import PAGE_END, page_begin, shown
+from stepscope.analysis.picture import Box, Frame, held, thinned, ticks
 from stepscope.analysis.tree import Step, Tree
 from stepscope.model.trace import Trace
 
@@ -16,35 +15,11 @@ WIDTH, HEIGHT = 1000, 280
 LEFT, RIGHT, TOP, BOTTOM = 84, 16, 46, 40
 STEP_LABEL_WIDTH = 34  # px; narrower steps have no number
 UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1))
+BOX = Box(LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM)
 STYLE = """
-:root { color-scheme: light dark; --ink: #1f2328; --soft: #656d76; --line: #d0d7de; --band: #f3f5f7; --data: #0969da; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --soft: #8d96a0; --line: #30363d; --band: #1b2128; --data: #4493f8; }
-  body { background: #0d1117; }
-}
-body { font: 14px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1040px; margin: 32px auto; padding: 0 20px; }
-h1 { font-size: 20px; } h2 { font-size: 16px; margin-top: 32px; } p { color: var(--soft); }
-svg { width: 100%; height: auto; } text { font-size: 12px; fill: var(--soft); } .peak { fill: var(--ink); }
-.grid { stroke: var(--line); } .step { fill: var(--band); } .dot { fill: var(--data); }
+.peak { fill: var(--ink); } .grid { stroke: var(--rule); } .step { fill: var(--card); } .dot { fill: var(--data); }
 .area { fill: var(--data); fill-opacity: .18; } .size { fill: none; stroke: var(--data); stroke-width: 1.5; }
 """
-
-
-class _Frame(NamedTuple):
-    """Where times and sizes are on the picture: times in ns, sizes in bytes, places in px."""
-
-    begin_ns: int
-    end_ns: int
-    low: float
-    high: float
-
-    def x(self, time_ns: float) -> float:
-        inside = (time_ns - self.begin_ns) / max(self.end_ns - self.begin_ns, 1)
-        return round(LEFT + inside * (WIDTH - LEFT - RIGHT), 2)
-
-    def y(self, size: float) -> float:
-        inside = (size - self.low) / ((self.high - self.low) or 1)
-        return round(HEIGHT - BOTTOM - inside * (HEIGHT - TOP - BOTTOM), 2)
 
 
 def memory_page(trace: Trace, series: Sequence[MemorySeries]) -> Iterator[bytes]:
@@ -53,30 +28,27 @@ def memory_page(trace: Trace, series: Sequence[MemorySeries]) -> Iterator[bytes]
     named = [f"{origin.tool} {origin.version}".strip(), origin.host, f"process {origin.pid}", f"rank {origin.rank}"]
     if origin.session:
         named.append(f"steps {origin.session.get('first_step')} to {origin.session.get('last_step')}")
-    yield (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n<title>Memory over time</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>Memory over time</h1>\n"
-        f"<p>{escape(one_line(' · '.join(filter(None, named))))}</p>\n"
-    ).encode()
+    about = shown(" · ".join(filter(None, named)))
+    yield f'{page_begin("Memory over time", STYLE)}<h1>Memory over time</h1>\n<p class="faint">{about}</p>\n'.encode()
     times = [time for each in series for time in (each.times_ns[:1] + each.times_ns[-1:])]
     times += [trace.columns.ts[step.row] + width for step in steps for width in (0, trace.columns.dur[step.row])]
     begin, end = (min(times), max(times)) if times else (0, 0)
     for each in series:
         yield "".join(_chapter(trace, each, steps, (begin, end))).encode()
-    yield b"</body>\n</html>\n"
+    yield PAGE_END.encode()
 
 
 def _chapter(trace: Trace, series: MemorySeries, steps: Sequence[Step], window: tuple[int, int]) -> Iterator[str]:
-    yield f"<h2>{escape(one_line(series.name))}</h2>\n"
+    yield f"<h2>{shown(series.name)}</h2>\n"
     if not series.times_ns:
-        yield "<p>No value was recorded.</p>\n"
+        yield '<p class="faint">No value was recorded.</p>\n'
         return
     points = list(zip(series.times_ns, series.sizes_bytes, strict=True))
     sizes = [*series.sizes_bytes, *([] if series.before_bytes is None else [series.before_bytes])]
-    frame = _Frame(*window, min(0, *sizes), max(0, *sizes) or 1)
+    frame = Frame(*window, min(0, *sizes), max(0, *sizes) or 1, BOX)
     peak_ns, peak = max(points, key=lambda point: point[1])
-    drawn = _thinned(points, frame)
-    yield f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(one_line(series.name))} over time">\n'
+    drawn = thinned(points, frame)
+    yield f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{shown(series.name)} over time">\n'
     yield from _steps(trace, steps, frame)
     yield from _axes(frame)
     yield from _curve(series, drawn, frame)
@@ -86,7 +58,8 @@ def _chapter(trace: Trace, series: MemorySeries, steps: Sequence[Step], window: 
         f'<text class="peak" x="{frame.x(peak_ns)}" y="{frame.y(peak) - 7}" text-anchor="{place}">'
         f"peak {show_size(peak)}</text>\n</svg>\n"
     )
-    yield f"<p>{escape(_said(series, points, drawn, peak_ns - window[0]))}</p>\n"
+    said = escape(_said(series, points, drawn, peak_ns - window[0]))
+    yield f'<p class="faint">{said}</p>\n'
 
 
 def _said(
@@ -108,39 +81,15 @@ def _said(
     return text
 
 
-def _thinned(points: Sequence[tuple[int, float]], frame: _Frame) -> list[tuple[int, float]]:
-    """No more points than can be seen: of each half pixel the smallest, the largest and the last."""
-    if len(points) <= 2 * WIDTH:
-        return list(points)
-    kept: list[tuple[int, float]] = []
-    column: list[tuple[int, float]] = []
-    for point in points:
-        if column and int(2 * frame.x(column[0][0])) != int(2 * frame.x(point[0])):
-            kept += _seen(column)
-            column = []
-        column.append(point)
-    return kept + _seen(column)
-
-
-def _seen(column: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    places = {0, len(column) - 1}
-    sizes = [size for _, size in column]
-    places |= {sizes.index(min(sizes)), sizes.index(max(sizes))}
-    return [column[place] for place in sorted(places)]
-
-
-def _curve(series: MemorySeries, points: Sequence[tuple[int, float]], frame: _Frame) -> Iterator[str]:
+def _curve(series: MemorySeries, points: Sequence[tuple[int, float]], frame: Frame) -> Iterator[str]:
     """A size holds until the next one; what was before the first is drawn where it is known."""
     first = frame.x(frame.begin_ns) if series.before_bytes is not None else frame.x(points[0][0])
     before = points[0][1] if series.before_bytes is None else series.before_bytes
-    path = f"M{first} {frame.y(before)}"
-    for time_ns, size in points:
-        path += f"H{frame.x(time_ns)}V{frame.y(size)}"
-    path += f"H{frame.x(frame.end_ns)}"
+    path = f"M{first} {frame.y(before)}{held(points, frame)}"
     yield f'<path class="area" d="{path}V{frame.y(0)}H{first}Z"/>\n<path class="size" d="{path}"/>\n'
 
 
-def _steps(trace: Trace, steps: Sequence[Step], frame: _Frame) -> Iterator[str]:
+def _steps(trace: Trace, steps: Sequence[Step], frame: Frame) -> Iterator[str]:
     """Every second step is a band, and every one that is wide enough has its number."""
     height = HEIGHT - TOP - BOTTOM
     for place, step in enumerate(steps):
@@ -154,28 +103,17 @@ def _steps(trace: Trace, steps: Sequence[Step], frame: _Frame) -> Iterator[str]:
             yield f'<text x="{middle}" y="{TOP - 26}" text-anchor="middle">step {step.number}</text>\n'
 
 
-def _axes(frame: _Frame) -> Iterator[str]:
+def _axes(frame: Frame) -> Iterator[str]:
     unit, scale = _unit(max(frame.high, -frame.low))
-    for tick in _ticks(frame.low / scale, frame.high / scale, 5):
+    for tick in ticks(frame.low / scale, frame.high / scale, 5):
         y = frame.y(tick * scale)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>\n'
         yield f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{tick:g} {unit}</text>\n'
     bottom = HEIGHT - BOTTOM
-    for tick in _ticks(0, (frame.end_ns - frame.begin_ns) / 1e6, 8):
+    for tick in ticks(0, (frame.end_ns - frame.begin_ns) / 1e6, 8):
         x = frame.x(frame.begin_ns + tick * 1e6)
         yield f'<line class="grid" x1="{x}" x2="{x}" y1="{bottom}" y2="{bottom + 5}"/>\n'
         yield f'<text x="{x}" y="{bottom + 20}" text-anchor="middle">{tick:g} ms</text>\n'
-
-
-def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from low to high, at most about so many."""
-    if high <= low:
-        return [low]
-    rough = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
-    first = math.ceil(low / step)
-    return [number * step for number in range(first, math.floor(high / step) + 1)]
 
 
 def _unit(size: float) -> tuple[str, int]:

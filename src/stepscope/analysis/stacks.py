@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from stepscope.analysis.tree import Tree
 from stepscope.core.stacks import CALL_STACK
+from stepscope.model.packed_args import items_with
 
 __all__ = ["CALL_STACK", "METRICS", "collapsed", "frames_in", "has_stacks", "is_left_out", "stack_of"]
 
@@ -33,7 +34,7 @@ def has_stacks(tree: Tree) -> bool:
     """Whether any event can have a stack."""
     if "python_function" in tree.trace.strings:
         return True
-    return any(CALL_STACK in args for args in tree.trace.args.values())
+    return any(True for _ in items_with(tree.trace.args, CALL_STACK))
 
 
 def stack_of(tree: Tree, row: int) -> tuple[str, ...]:

@@ -198,7 +198,7 @@ def sort_key(sort_by: str, known: Sequence[str]) -> str:
         AttributeError: rows have no such attribute, or one that has no order.
     """
     attribute = sort_by
-    for device in ("cuda", "xpu", "privateuse1"):
+    for device in ("cuda", "xpu", "hpu", "mtia", "privateuse1", "npu"):
         attribute = attribute.replace(device, "device")
     if attribute not in known:
         message = f"cannot sort by {sort_by!r}. Use one of {', '.join(known)}."

@@ -6,7 +6,7 @@ Everything is found when it is first asked for, and kept. Sparse facts are mappi
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -23,7 +23,9 @@ from stepscope.analysis.kinds import (
 from stepscope.core import kernels
 from stepscope.core.groups import NO_KEY, ROW_DEVICE, Folded, Keys
 from stepscope.core.rows import THREAD_TIME
+from stepscope.model.devices import Device, device_of_track
 from stepscope.model.nesting import nest
+from stepscope.model.packed_args import items_with
 from stepscope.model.trace import INSTANT, Trace
 
 __all__ = ["Amount", "FlowPoint", "Kernel", "Memory", "Step", "Tree"]
@@ -232,7 +234,23 @@ class Tree:
     @cached_property
     def cpu_memory(self) -> dict[int, Amount]:
         """Bytes of the CPU's memory that events have allocated."""
-        return self._used((change.row, change.size_bytes) for change in self.memory if change.device == "cpu")
+        changes = [(change.row, change.size_bytes) for change in self.memory if change.device == "cpu"]
+        return self._used((*changes, *self._allocated_by_operators))
+
+    @property
+    def _allocated_by_operators(self) -> Iterator[tuple[int, int]]:
+        """What operators on the CPU say that they have allocated, without that of those inside them."""
+        own = {
+            row: args["Allocated delta"]
+            for row, args in self.trace.args.items()
+            if isinstance(args.get("Allocated delta"), int) and "Device" not in args
+        }
+        for row in list(own):
+            size_bytes = self.trace.args[row]["Allocated delta"]
+            around = (above for above in self.ancestors(self.folded.above[row]) if above in own)
+            if (nearest := next(around, None)) is not None:
+                own[nearest] -= size_bytes
+        return iter(own.items())
 
     @cached_property
     def device_memory(self) -> dict[int, Amount]:
@@ -246,8 +264,8 @@ class Tree:
         """CPU time of their threads, in ns, of the events that say it; own is without that of those inside."""
         said = {
             row: args[THREAD_TIME]
-            for row, args in self.trace.args.items()
-            if isinstance(args.get(THREAD_TIME), int) and self.folded.above[row] >= -1
+            for row, args in items_with(self.trace.args, THREAD_TIME)
+            if isinstance(args[THREAD_TIME], int) and self.folded.above[row] >= -1
         }
         own = dict(said)
         for row, time_ns in said.items():
@@ -260,11 +278,33 @@ class Tree:
     # -- devices ---------------------------------------------------------------------------------------------
 
     @cached_property
+    def streams(self) -> dict[int, Device]:
+        """The tracks that are streams of devices, and lanes of such, by number."""
+        named = ((number, device_of_track(track.name)) for number, track in enumerate(self.trace.tracks))
+        return {number: device for number, device in named if device is not None}
+
+    @cached_property
     def device(self) -> DeviceType | None:
-        """The device that has done something in this trace."""
+        """The device that has done something in this trace; of several the first one."""
+        for device in self.streams.values():
+            return DeviceType(device.kind.number)
         if not any(bits & ROW_DEVICE for bits in self.category_class):
             return None
         return device_named(set(self.trace.strings))
+
+    @cached_property
+    def device_name(self) -> str | None:
+        """What that device is called."""
+        for device in self.streams.values():
+            return device.kind.name
+        return None if self.device is None else self.device.name
+
+    def device_at(self, row: int) -> DeviceType:
+        """Whether the CPU or a device did a row."""
+        if not self.is_device(row) or self.device is None:
+            return DeviceType.CPU
+        stream = self.streams.get(self.trace.columns.track[row])
+        return self.device if stream is None else DeviceType(stream.kind.number)
 
     @cached_property
     def kernels(self) -> dict[int, list[int]]:
@@ -278,8 +318,8 @@ class Tree:
         givers: dict[Any, int] = {}
         cats = self.trace.columns.cat
         runtime = [is_runtime(text) for text in self.trace.strings]
-        for row, args in self.trace.args.items():
-            number, bits = args.get("External id"), self.category_class[cats[row]]
+        for row, args in items_with(self.trace.args, "External id"):
+            number, bits = args["External id"], self.category_class[cats[row]]
             if number is None:
                 continue
             if bits == ROW_DEVICE:
@@ -303,7 +343,7 @@ class Tree:
         used.update((row, Amount(durs[row], durs[row])) for row in self.rows if self.is_device(row))
         return used
 
-    def _used(self, amounts: Iterator[tuple[int, int]]) -> dict[int, Amount]:
+    def _used(self, amounts: Iterable[tuple[int, int]]) -> dict[int, Amount]:
         """Give amounts to the events around their rows, and to all events around those."""
         used: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
         for row, amount in amounts:
@@ -317,6 +357,8 @@ class Tree:
 
 def _device_in(args: Any) -> str:
     """Where memory was allocated, as torch spells it; source: c10::DeviceType."""
+    if isinstance(text := args.get("Device"), str):
+        return text
     number, index = args.get("Device Type", 0), args.get("Device Id", -1)
     known = {1: "cuda", 6: "hip", 12: "xpu", 13: "mps", 15: "hpu", 19: "mtia", 20: "privateuseone"}
     if number not in known:

@@ -13,6 +13,7 @@ The trace processor behind ui.perfetto.dev reads the file, so a test can ask whe
 from stepscope.check.client import RefusedError, rows, table
 from stepscope.check.engines import ENGINES, Engine, engine_or_none, find_engine, open_trace
 from stepscope.check.lint import Finding, Lint, lint
+from stepscope.check.packet_rules import PACKET_RULES, PacketRule
 from stepscope.check.report import HARMLESS_STATS, Report, check
 from stepscope.check.rules import LEVELS
 
@@ -27,9 +28,11 @@ __all__ = [
     "Engine",
     "Finding",
     "Lint",
+    "PacketRule",
     "RefusedError",
     "Report",
     "ENGINES",
     "HARMLESS_STATS",
     "LEVELS",
+    "PACKET_RULES",
 ]

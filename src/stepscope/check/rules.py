@@ -27,6 +27,8 @@ IGNORED_PHASES = frozenset("STFpONDvc(){}")
 OPERATORS = frozenset({"cpu_op", "operator", "python", "kernel", "runtime", "python_function"})
 DEVICE_WORK = re.compile(r"kernel|gpu|cuda|xpu|hpu|mtia|hip", re.IGNORECASE)
 LAST_ID = (1 << 31) - 1
+# Below this, a double of us tells every ns from the next.
+EXACT_US = float(1 << 43)
 
 
 class EventRule(NamedTuple):
@@ -102,6 +104,11 @@ def _shorter_than_a_us(event: Event) -> bool:
     return math.floor(ts + dur) < math.ceil(ts)
 
 
+def _loses_ns(event: Event) -> bool:
+    ts = event.get("ts")
+    return isinstance(ts, float) and is_number(ts) and abs(ts) >= EXACT_US and not float(ts).is_integer()
+
+
 EVENT_RULES = (
     EventRule(
         "name", "warning", "", lambda event: not isinstance(event.get("name"), str),
@@ -122,6 +129,11 @@ EVENT_RULES = (
         "ts", "error", "XBEbeniIRCstf", lambda event: not is_number(event.get("ts")),
         "Perfetto, TensorBoard, HTA", "without it Perfetto drops the event; of text HTA and the plugin drop the file",
         'Give every event a number as "ts", in microseconds.',
+    ),
+    EventRule(
+        "ts-precision", "warning", "XBEbeniIRC", _loses_ns,
+        "Perfetto, TensorBoard, HTA", "they read it as a double, which from 2**43 us on is coarser than a nanosecond",
+        "Count ts from a base, and write that once: stepscope convert IN OUT.pt.trace.json",
     ),
     EventRule(
         "negative-dur", "error", "X", lambda event: is_number(event.get("dur")) and event["dur"] < 0,

@@ -23,7 +23,9 @@ COMMANDS = {
     "check": "stepscope.cli.check",
     "convert": "stepscope.cli.convert",
     "diff": "stepscope.cli.diff",
+    "open": "stepscope.cli.open",
     "query": "stepscope.cli.query",
+    "report": "stepscope.cli.report",
     "run": "stepscope.cli.run",
     "stats": "stepscope.cli.stats",
     "demo": "stepscope.cli.demo",
@@ -43,6 +45,7 @@ class _Group(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
+        _open_streams()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, ValueError):  # replaced by something simpler, or closed
                 stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -59,6 +62,19 @@ class _Group(click.Group):
             ctx.exit(INTERRUPTED)
         except (StepscopeError, OSError) as error:
             raise Trouble(worded(error)) from error
+
+
+def _open_streams() -> None:
+    """Make of a stream that was closed before the start, where Python has None, one that is empty.
+
+    Raises:
+        Trouble: nothing can be printed.
+    """
+    for name, mode in (("stdin", "r"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the exit
+    if sys.stdout is None:
+        raise Trouble("stdout: it is closed")
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:

@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 import click
 
 from stepscope import CheckError
-from stepscope.check import LEVELS, Engine, Lint, RefusedError, Report, check, find_engine, lint
+from stepscope.check import LEVELS, PACKET_RULES, Engine, Lint, RefusedError, Report, check, find_engine, lint
 from stepscope.cli.opening import opened
-from stepscope.cli.trouble import DONE, FINDINGS, TROUBLE, printable, say, worded
+from stepscope.cli.reading import limit_option, read_trace, refuse_bomb
+from stepscope.cli.trouble import DONE, FINDINGS, TROUBLE, Trouble, printable, say, worded
 
 __all__ = ["command"]
 
 GZIP_MAGIC = b"\x1f\x8b"
+PACKET = b"\n"  # field 1 of a Perfetto trace
 HEAD_BYTES = 1 << 16
 SILENT = "nothing in the trace processor's statistics says why"
 MARGIN = " " * 11
@@ -52,12 +54,14 @@ class _Verdict:
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
 )
+@limit_option
 @click.pass_context
-def command(ctx: click.Context, files: tuple[Path, ...], strict: bool, form: str) -> None:
+def command(ctx: click.Context, files: tuple[Path, ...], strict: bool, form: str, max_bytes: int | None) -> None:
     """Load each FILE in Perfetto's trace processor, and say what is wrong with it.
 
     Counts what has arrived, and names each statistic that is not known to be harmless. JSON files are also held to what
-    HolisticTraceAnalysis (HTA) and the TensorBoard plugin need: what only they choke on is a warning.
+    HolisticTraceAnalysis (HTA) and the TensorBoard plugin need: what only they choke on is a warning. The packets of a
+    .pftrace are read by stepscope too: what Perfetto drops without a word is named.
 
     Exit code: 0 without errors; 1 if a file has errors or was refused; 2 if one cannot be read or is no trace.
     """
@@ -67,9 +71,10 @@ def command(ctx: click.Context, files: tuple[Path, ...], strict: bool, form: str
     trouble = False
     for path in files:
         try:
-            verdict = _look_at(path, engine, ranks)
-        except (CheckError, OSError) as error:
-            say(worded(error))
+            refuse_bomb(path, max_bytes)
+            verdict = _look_at(path, engine, ranks, max_bytes)
+        except (CheckError, Trouble, OSError) as error:
+            say(error.message if isinstance(error, Trouble) else worded(error))
             trouble = True
             continue
         verdicts.append(verdict)
@@ -82,11 +87,12 @@ def command(ctx: click.Context, files: tuple[Path, ...], strict: bool, form: str
     ctx.exit(TROUBLE if trouble else FINDINGS if bad else DONE)
 
 
-def _look_at(path: Path, engine: Engine, ranks: dict[tuple[Path, int], Path]) -> _Verdict:
-    """Load a file, and lint it if it is JSON.
+def _look_at(path: Path, engine: Engine, ranks: dict[tuple[Path, int], Path], max_bytes: int | None) -> _Verdict:
+    """Load a file, and hold it to the rules of its format.
 
     Raises:
         CheckError: it is no trace.
+        Trouble: more comes out of its compressed packets than max_bytes.
         OSError: it cannot be read.
     """
     with opened(path, "loading") as stream:
@@ -96,7 +102,7 @@ def _look_at(path: Path, engine: Engine, ranks: dict[tuple[Path, int], Path]) ->
             report: Report | None = check(path, engine=engine, stream=stream)
             refusal: list[_Remark] = []
         except RefusedError as error:
-            if not is_json and head[:1] != b"\n":  # field 1 of a Perfetto trace, a packet
+            if not is_json and head[:1] != PACKET:
                 raise
             report = None
             refusal = [_refused(str(error).removeprefix(f"{path}: "))]
@@ -107,6 +113,8 @@ def _look_at(path: Path, engine: Engine, ranks: dict[tuple[Path, int], Path]) ->
         with opened(path, "linting") as stream:
             linted = lint(stream, path, ranks)
         verdict.remarks += _linted(linted, report)
+    elif head[:1] == PACKET:
+        verdict.remarks += _read(path, report, max_bytes)
     verdict.remarks.sort(key=lambda remark: LEVELS.index(remark.level))
     return verdict
 
@@ -139,12 +147,26 @@ def _linted(linted: Lint, report: Report | None) -> Iterator[_Remark]:
     """What lint found, and what the trace processor lost without a word."""
     for rule, count, example in linted.findings:
         yield _Remark(rule.level, rule.name, count, example, rule.who, rule.why, rule.fix)
-    if report is None or linted.facts.damage:
-        return
+    if report is not None and not linted.facts.damage:
+        yield from _lost(linted.facts.slices, report)
+
+
+def _read(path: Path, report: Report | None, max_bytes: int | None) -> Iterator[_Remark]:
+    """What was found while a file of packets was read, and what the trace processor lost without a word."""
+    trace = read_trace(path, non_strict=True, max_bytes=max_bytes)
+    found = [(PACKET_RULES[each.kind], each) for each in trace.problems if each.kind in PACKET_RULES]
+    for rule, problem in found:
+        yield _Remark(rule.level, rule.name, problem.count, problem.example, "Perfetto", rule.why, rule.fix)
+    if report is not None and all(rule.level != "error" for rule, _ in found):
+        yield from _lost(len(trace), report)
+
+
+def _lost(slices: int, report: Report) -> Iterator[_Remark]:
+    """Slices that are in a file, and neither in the trace processor nor in its statistics."""
     explained = sum(report.stats[name] for name in report.problems)
-    lost = linted.facts.slices - report.slices - explained
+    lost = slices - report.slices - explained
     if lost > 0:
-        example = f"{linted.facts.slices} events should be slices, {report.slices} are"
+        example = f"{slices} events should be slices, {report.slices} are"
         yield _Remark("error", "lost", lost, example, "Perfetto", SILENT, "")
 
 

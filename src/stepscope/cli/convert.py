@@ -1,10 +1,12 @@
 """`stepscope convert`: from any format that is read to any that is written."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from stepscope.cli.opening import watched
 from stepscope.cli.reading import problem_lines, read_trace, reading_options
 from stepscope.cli.trouble import say
 from stepscope.formats import files
@@ -37,9 +39,12 @@ def command(source: Path, target: Path, form: str | None, non_strict: bool, max_
     for line in problem_lines(source, trace):
         say(line)
     if target != STDOUT:
-        files.write_as(trace, target, chosen)
+        files.write_as(
+            trace, target, replace(chosen, encode=lambda _: watched(chosen.encode(trace), target, len(trace)))
+        )
         return
-    for piece in chosen.encode(trace):
+    pieces = chosen.encode(trace)
+    for piece in pieces if sys.stdout.isatty() else watched(pieces, Path("stdout"), len(trace)):
         click.echo(piece, nl=False)
 
 

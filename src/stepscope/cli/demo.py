@@ -22,8 +22,8 @@ from stepscope.demo.train import Recipe, Result, Step, train
 __all__ = ["command"]
 
 HOW_TO_OPEN = """\
-To look at a trace, open https://ui.perfetto.dev and drop a file onto the page,
-or choose "Open trace file" there. Your browser reads it; nothing is uploaded."""
+To look at the last one in https://ui.perfetto.dev, which reads it in your browser and uploads nothing:
+    stepscope open """
 
 
 @click.command("demo")
@@ -53,7 +53,7 @@ def command(ctx: click.Context, log_dir: Path) -> None:
         result = train(corpus, log_dir, recipe, watch.on_step)
     console.print(_outcome(corpus, recipe, result))
     passed = _load_back(console, engine, result.paths)
-    console.print(f"\n{HOW_TO_OPEN}")
+    console.print(f"\n{HOW_TO_OPEN}{log_dir}")
     ctx.exit(0 if passed else 1)
 
 

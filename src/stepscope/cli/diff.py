@@ -16,12 +16,12 @@ from typing import Any
 import click
 
 from stepscope import Diff, Trace, diff, overlay
-from stepscope.analysis.diff import Rules
+from stepscope.analysis.diff import FREE_THREADS, Rules
 from stepscope.cli.diff_rules import TABLE, rule_options, settings_of
 from stepscope.cli.reading import STDIN, read_trace, reading_options
-from stepscope.cli.sessions import Recorded, read_sessions
 from stepscope.cli.trouble import DONE, FINDINGS, Trouble, printable, say
 from stepscope.formats import files
+from stepscope.formats.folders import Recorded, read_recorded
 from stepscope.model.output import write_whole
 
 __all__ = ["command"]
@@ -50,6 +50,9 @@ def _list_rules(ctx: click.Context, _option: click.Parameter, asked: bool) -> No
     for rule in rules.name_rules:
         parts = ", ".join(f"{key} = {json.dumps(value)}" for key, value in vars(rule).items())
         click.echo(f"# {{{parts}}}")
+    click.echo("\n# free_threads")
+    for line in FREE_THREADS:
+        click.echo(f"# {line}")
     ctx.exit()
 
 
@@ -158,14 +161,11 @@ def _side(paths: tuple[Path, ...], read: Callable[[Path], Trace], newest: int | 
     """What a side is: each file, and all cycles of each folder."""
     side: list[Recorded] = []
     for path in paths:
-        if path == STDIN or not path.is_dir():
-            side.append(Recorded(path, read(path)))
-        else:
-            found = read_sessions(path, read, newest)
-            runs = Counter(rank for rank, *_ in {one.run for one in found})
-            if newest is None and max(runs.values()) > 1:
-                say(f"{path}: {max(runs.values())} runs are read as repeated samples; --newest 1 takes the last")
-            side += found
+        found = [Recorded(path, read(path))] if path == STDIN else read_recorded(path, read, newest)
+        runs = Counter(rank for rank, *_ in {one.run for one in found})
+        if newest is None and max(runs.values()) > 1:
+            say(f"{path}: {max(runs.values())} runs are read as repeated samples; --newest 1 takes the last")
+        side += found
     return side
 
 

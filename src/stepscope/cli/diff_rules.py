@@ -69,6 +69,11 @@ _OPTIONS = (
         type=click.Choice(["keep", "ignore"]),
         help="ignore: siblings may come in any order, as in pools they always may.",
     ),
+    click.option(
+        "--free-threads",
+        type=click.Choice(["loosely", "exactly"]),
+        help="How threads that run free of the steps are compared; loosely: by kinds of calls, not by how many.",
+    ),
     click.option("--timings/--no-timings", default=None, help="Whether times are compared; they are."),
     click.option("--ratio", type=float, metavar="X", help="Slower is at least X times as long; 1.25."),
     click.option("--step-us", type=float, metavar="US", help="And at least so much longer in a step; 50."),

@@ -8,6 +8,7 @@ import click
 from stepscope.check import open_trace, table
 from stepscope.cli.grid import FORMATS, print_grid
 from stepscope.cli.opening import opened
+from stepscope.cli.reading import limit_option, refuse_bomb
 from stepscope.cli.trouble import Trouble, worded
 
 __all__ = ["command"]
@@ -32,7 +33,8 @@ __all__ = ["command"]
     help="table: for reading, drawn on a terminal and plain in a pipe. csv: RFC 4180, with a line of names. "
     "json: an array with an object for each row.",
 )
-def command(file: Path, sql: str | None, sql_file: Path | None, form: str) -> None:
+@limit_option
+def command(file: Path, sql: str | None, sql_file: Path | None, form: str, max_bytes: int | None) -> None:
     r"""Ask a trace FILE a question in SQL, with Perfetto's trace processor.
 
     SQL may be several statements; the rows of the last one are printed. "-" reads it from stdin. NULL is empty in CSV.
@@ -42,6 +44,7 @@ def command(file: Path, sql: str | None, sql_file: Path | None, form: str) -> No
     stepscope query run.pftrace "select name, dur from slice order by dur desc limit 5"
     """
     asked = _sql(sql, sql_file)
+    refuse_bomb(file, max_bytes)
     with opened(file) as stream:
         processor = open_trace(file, stream=stream)
     with processor:

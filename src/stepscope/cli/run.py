@@ -7,7 +7,8 @@ sees no trace of the command line, and its exit code, signals and standard strea
 import os
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -17,10 +18,12 @@ from stepscope.run.plan import Plan
 
 __all__ = ["command"]
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 SCHEDULE = ("wait", "warmup", "active", "repeat", "skip_first")
 
 
-def _number(name: str, text: str) -> Any:
+def _number(name: str, text: str) -> "Callable[[Command], Command]":
     return click.option(f"--{name}", type=click.IntRange(min=0), metavar="STEPS", help=text)
 
 

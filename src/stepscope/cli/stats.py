@@ -28,8 +28,8 @@ from stepscope.analysis.grouping import Grouping
 from stepscope.analysis.kinds import DeviceType
 from stepscope.analysis.tree import Tree
 from stepscope.cli.reading import STDIN, read_trace, reading_options
-from stepscope.cli.sessions import is_trace, no_trace
 from stepscope.cli.trouble import Trouble, printable, say
+from stepscope.formats.folders import newest_trace
 
 __all__ = ["command"]
 
@@ -106,7 +106,7 @@ def command(  # noqa: PLR0917 - an option each
     could not be read stands below the table.
     """
     wanted = [name for name in dict.fromkeys(by) if name != "name"]
-    files = [_newest(path) if path != STDIN and path.is_dir() else path for path in paths]
+    files = [newest_trace(path) if path != STDIN and path.is_dir() else path for path in paths]
     trees = [Tree(read_trace(path, non_strict=non_strict, max_bytes=max_bytes)) for path in files]
     averages = _averages(trees, wanted)
     key = None if sort_by == FIRST else SORTS.get(sort_by, sort_by)
@@ -129,18 +129,6 @@ def command(  # noqa: PLR0917 - an option each
     else:
         header = " + ".join(map(str, files))
         click.echo(printable(averages.table(key, limit or -1, header=header, **looks)), nl=False)
-
-
-def _newest(folder: Path) -> Path:
-    """The trace of a folder that was written last.
-
-    Raises:
-        Trouble: there is none.
-    """
-    found = [path for path in folder.iterdir() if is_trace(path)]
-    if not found:
-        raise no_trace(folder)
-    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def _averages(trees: Sequence[Tree], wanted: Sequence[str]) -> Averages:

@@ -1,4 +1,4 @@
-"""A span as a decorator: around a call, a coroutine, or each resumption of a generator.
+"""A span as a decorator: around a call, a coroutine, or each resumption of a generator; and in `async with`.
 
 A generator's span is open only while the generator itself runs: held across a yield it would claim the
 consumer's time and overlap the consumer's spans. A coroutine's span is held across its awaits.
@@ -6,12 +6,13 @@ consumer's time and overlap the consumer's spans. A coroutine's span is held acr
 
 import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from stepscope.core.twin.span import Span
 
-__all__ = ["decorate", "decorate_native"]
+__all__ = ["decorate", "decorate_native", "enter_awaited", "exit_awaited"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -53,6 +54,22 @@ def decorate(span: "Span", function: Function, around_call: "AroundCall | None" 
     else:
         wrapper = (around_call or _around_call)(span, function)
     return wrapper  # type: ignore[no-any-return]
+
+
+async def enter_awaited(span: "Span") -> "Span":
+    """Begin a span in `async with`; nothing is waited for."""
+    span.__enter__()
+    return span
+
+
+async def exit_awaited(
+    span: "Span",
+    kind: type[BaseException] | None = None,
+    error: BaseException | None = None,
+    trace: TracebackType | None = None,
+) -> None:
+    """End a span in `async with`."""
+    span.__exit__(kind, error, trace)
 
 
 def _around_call(span: "Span", function: Callable[..., Any]) -> Any:

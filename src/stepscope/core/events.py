@@ -53,7 +53,7 @@ class Events(NamedTuple):
         ts: array 'q', ns of the trace's clock.
         kind: array 'B', BEGIN, END, POINT or COMPLETE.
         track: array 'I', a number of the scanner's `track`.
-        name, cat: array 'I', text ids; 0 where the event has none.
+        name, cat, site: array 'I', text ids; 0 where the event has none.
     """
 
     ts: "array[int]"
@@ -61,15 +61,18 @@ class Events(NamedTuple):
     track: "array[int]"
     name: "array[int]"
     cat: "array[int]"
+    site: "array[int]"
 
     @classmethod
     def empty(cls) -> "Events":
         """No events."""
-        return cls(*(array(code) for code in "qBIII"))
+        return cls(*(array(code) for code in "qBIIII"))
 
 
 class Details(NamedTuple):
     """Events with annotations: where each stands as a whole, and whose interned texts it uses; shape (events,) each.
+
+    A site as our writer has it is none of them: it is in Events.
 
     Attributes:
         event: array 'I', its place in Events.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "ANNOTATION",
+    "CALL",
     "CUT",
     "INSTANT",
     "SLICE",
@@ -22,10 +23,14 @@ __all__ = [
     "Paired",
     "PairedCounters",
     "PairedFlows",
+    "PairedTrack",
+    "PickedArgs",
     "Renumbered",
     "THREAD_TIME",
     "Scanned",
     "Settled",
+    "SettledCounters",
+    "SettledFlows",
     "StepMark",
 ]
 
@@ -36,6 +41,8 @@ CUT = 2
 
 # What spans of the program are.
 ANNOTATION = "user_annotation"
+# What function tracing records: a call, which lies within the call it is made from.
+CALL = "python_function"
 # The argument that says how long a span's thread has computed meanwhile, in ns, where that was measured.
 THREAD_TIME = "thread_time_ns"
 
@@ -117,6 +124,10 @@ class StepMark(NamedTuple):
     """A step of the profiled program, on the thread that began it; ticks of the spans' clock.
 
     Steps are kept beside the records: the thread that ends one need not be the one that began it.
+
+    Attributes:
+        args: frozen; None or empty for none.
+        lane: that of the task that began it, as `kernels.lane_here` returned it.
     """
 
     name: str
@@ -124,6 +135,22 @@ class StepMark(NamedTuple):
     end: int
     tid: int
     thread: str
+    args: dict[str, Any] | None = None
+    lane: Any = None
+
+
+class PairedTrack(NamedTuple):
+    """What rows stand on: a thread, or the lane of a task.
+
+    Attributes:
+        kind: "thread" or "task".
+        tid: a thread's native id; a task has 0.
+        name: the thread's Python name, or the task's.
+    """
+
+    kind: str
+    tid: int
+    name: str
 
 
 class PairedCounters(NamedTuple):
@@ -169,9 +196,9 @@ class Paired(NamedTuple):
     """A window's rows as pairing leaves them, one thread after the other.
 
     Attributes:
-        columns: in opening order on each thread; track is the thread's place in `threads`.
+        columns: in opening order on each thread; track is a place in `tracks`.
         strings: id -> text; strings[0] == "".
-        threads: native id and Python name of each that recorded something.
+        tracks: threads and tasks' lanes that something stands on.
         args: row -> arguments, for the rows that have some.
         dropped: thread's name -> how many events it had no memory for.
         counters, flows: what was recorded besides rows; nobody writes to them.
@@ -179,7 +206,7 @@ class Paired(NamedTuple):
 
     columns: Columns
     strings: list[str]
-    threads: list[tuple[int, str]]
+    tracks: list[PairedTrack]
     args: dict[int, Mapping[str, Any]]
     dropped: dict[str, int]
     counters: PairedCounters = PairedCounters.empty()
@@ -205,6 +232,32 @@ class Settled(NamedTuple):
     columns: Columns
     order: "array[int] | None"
     lanes: dict[int, Lane]
+
+
+class SettledCounters(NamedTuple):
+    """Values in their final order.
+
+    Attributes:
+        counters: those that a file can show: JSON has no word for NaN and infinity, and the trace processor refuses
+            them.
+        lost: array 'I', where the others were.
+    """
+
+    counters: Counters
+    lost: "array[int]"
+
+
+class SettledFlows(NamedTuple):
+    """Flows by final rows.
+
+    Attributes:
+        flows: name is still the id that was handed in.
+        lost: array 'I', two numbers for each point at the time of the one before it in its flow: the flow's name, the
+            final row.
+    """
+
+    flows: Flows
+    lost: "array[int]"
 
 
 class Renumbered(NamedTuple):
@@ -239,11 +292,30 @@ class Fed(NamedTuple):
     unusual: "array[int]"
 
 
+class PickedArgs(NamedTuple):
+    """Arguments that have been copied as they stand, and those that have not.
+
+    Attributes:
+        text: JSON objects, one behind the other.
+        rows: array 'I', the row of each.
+        ends: array 'q', where each ends in the text.
+        loose: array 'B', 1 if it holds null, or an empty array or object, which a trace spells otherwise.
+        rest: array 'q', three numbers for each that is to be parsed now, as `Fed.args` has them.
+    """
+
+    text: bytes
+    rows: "array[int]"
+    ends: "array[int]"
+    loose: "array[int]"
+    rest: "array[int]"
+
+
 class Scanned(NamedTuple):
     """The plain events of a Chrome JSON file, in the file's order.
 
     Attributes:
-        columns: ts in ns as the file counts, which may be below 0; name and cat are ids into texts, track into threads.
+        columns: ts in ns as the file counts, which may be below 0; name, cat and site are ids into texts, track into
+            threads. Arguments that begin with a row's site are not looked at further if they say nothing else.
         texts: id -> the inside of a JSON string, as it is written; texts[0] == b"".
         threads: id -> pid and tid as they are written.
     """

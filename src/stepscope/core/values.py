@@ -12,8 +12,10 @@ from types import FunctionType, MethodType
 from typing import Any
 
 __all__ = [
+    "CUT_KEY",
     "NO_NAME",
     "RESERVED_PREFIX",
+    "SITE_KEY",
     "freeze",
     "freeze_args",
     "freeze_call",
@@ -26,6 +28,7 @@ __all__ = [
 
 # Keys of our own marks in a slice's args; a user's key of that form is set apart by `freeze_args`.
 RESERVED_PREFIX = "stepscope:"
+CUT_KEY, SITE_KEY = RESERVED_PREFIX + "cut", RESERVED_PREFIX + "site"
 
 # Perfetto shows what has no name in two ways, one a format; with this one in one.
 NO_NAME = "[No name]"

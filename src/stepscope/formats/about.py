@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from stepscope.core import kernels
 from stepscope.model.trace import Trace
 
 __all__ = ["ABOUT", "about", "flow_names", "processes"]
@@ -39,7 +40,7 @@ def about(trace: Trace) -> dict[str, Any]:
 
 def flow_names(trace: Trace) -> list[int]:
     """The names of flows: string ids, each once, in the order of the flows."""
-    return list(dict.fromkeys(trace.flows.name))
+    return list(kernels.distinct_ids(trace.flows.name))
 
 
 def processes(trace: Trace) -> dict[int, str]:

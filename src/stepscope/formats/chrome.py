@@ -13,6 +13,7 @@ import orjson
 
 from stepscope.core import kernels
 from stepscope.formats.about import ABOUT, about, processes
+from stepscope.formats.chrome_reserved import is_reserved, of_device, spell_args, spell_name
 from stepscope.model.trace import Origin, Trace, Track
 
 __all__ = ["encode_chrome"]
@@ -55,9 +56,9 @@ def encode_chrome(trace: Trace) -> Iterator[bytes]:
     yield _names(trace)
     yield from kernels.chrome_rows(
         trace.columns,
-        [_json(text) for text in trace.strings],
+        [_json(spell_name(text)) for text in trace.strings],
         [b'"pid":%d,"tid":%d' % (track.pid, track.tid) for track in trace.tracks],
-        {row: _args(args)[1:-1] for row, args in trace.args.items()},
+        _all_args(trace),
         trace.flows,
     )
     yield from _counters(trace)
@@ -128,9 +129,19 @@ def _json(value: Any) -> bytes:
     return _safe(orjson.dumps(value))
 
 
-def _args(args: Mapping[str, Any]) -> bytes:
+def _all_args(trace: Trace) -> dict[int, bytes]:
+    """The inside of each row's object of arguments."""
+    device = [of_device(text) for text in trace.strings]
+    category = trace.columns.cat
+    return {row: _args(args, device=device[category[row]])[1:-1] for row, args in trace.args.items()}
+
+
+def _args(args: Mapping[str, Any], *, device: bool) -> bytes:
     """A row's arguments as a JSON object."""
     encoded = orjson.dumps(dict(args))
+    if is_reserved(encoded):
+        args = spell_args(args, device=device)
+        encoded = orjson.dumps(args)
     if b"0.00" in encoded and _MANY_DECIMALS.search(encoded):
         encoded = orjson.dumps(_respelled(args))
     return _safe(encoded)

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from stepscope.core.rows import CUT, INSTANT, SLICE, Columns
+from stepscope.core.rows import INSTANT, SLICE, Columns
 from stepscope.core.values import NO_NAME, legal_text
 from stepscope.formats.chrome_flows import FlowPoint, Flows
 from stepscope.formats.chrome_open import OpenSlices
@@ -25,7 +25,7 @@ from stepscope.formats.chrome_values import (
     id_of,
     number_of,
     plain_id,
-    take_cut,
+    take_marks,
     time_of,
     with_floats,
 )
@@ -52,6 +52,7 @@ class _Edge(NamedTuple):
     category: str
     args: dict[str, Any]
     cut: int
+    site: str
 
 
 class Events:
@@ -201,15 +202,16 @@ class Events:
         given = with_floats(event.get("args", {}))
         if not isinstance(given, dict):
             given = {"args": given}
-        args, cut = take_cut(given)
+        args, cut, site = take_marks(given)
         name, category = _text(event, "name"), _text(event, "cat")
-        return _Edge(time_of(event), phase, before, track, name, category, args, CUT if cut else 0)
+        return _Edge(time_of(event), phase, before, track, name, category, args, cut, site)
 
     def _row(self, edge: _Edge, kind: int, dur: int) -> int:
         row = len(self.columns.ts)
         name = self.strings.setdefault(legal_text(edge.name) or NO_NAME, len(self.strings))
         category = self.strings.setdefault(legal_text(edge.category) or NO_CATEGORY, len(self.strings))
-        values = (edge.ts, dur, name, category, 0, edge.track, kind | (edge.cut if kind == SLICE else 0))
+        site = self.strings.setdefault(edge.site, len(self.strings))
+        values = (edge.ts, dur, name, category, site, edge.track, kind | (edge.cut if kind == SLICE else 0))
         for column, value in zip(self.columns, values, strict=True):
             column.append(value)
         self.before.append(edge.before)

@@ -1,8 +1,8 @@
-"""Flows of Chrome JSON: which slice each point is in, and which points make one flow.
+"""Flows of Chrome's form: which slice each point is in, and which points make one flow.
 
 A point right behind a row of its own time and track is that row's: so write we and most others. Any other is of the
 innermost slice that is open then, or, for an end without "bp":"e", of the next one that begins. Points of one id,
-scope, category and name make a flow; a bind_id on slices makes one through those.
+scope, category and name make a flow, and one more for each further end; a bind_id on slices makes one through those.
 
 Where the innermost slice has just ended, trace processor v52 binds to it, though the one around it is still open.
 """
@@ -89,8 +89,13 @@ class Flows:
                 findings.note("unmatched", f"the flow {point.key[-1]!r} at {point.ts} ns {what}")
             elif row not in flows.setdefault(point.key, [])[-1:]:
                 flows[point.key].append(row)
+                if point.phase == "f":
+                    yield str(point.key[-1]), flows[point.key]
+                    # What comes behind an end goes on from where the end's own arrow came from.
+                    flows[point.key] = flows[point.key][-2:-1]
         for key, rows in flows.items():
-            yield str(key[-1]), rows
+            if len(rows) > 1:
+                yield str(key[-1]), rows
 
 
 class _Enclosing:

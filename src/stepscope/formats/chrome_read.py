@@ -8,24 +8,23 @@ pieces, and of a piece nothing stays but what is in the trace.
 
 import re
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import orjson
 
 from stepscope.core import kernels
 from stepscope.core.rows import CUT, Fed
-from stepscope.core.values import NO_NAME
+from stepscope.core.values import NO_NAME, RESERVED_PREFIX
 from stepscope.formats.chrome_events import Events
+from stepscope.formats.chrome_reserved import has_spelled
 from stepscope.formats.chrome_trace import Parts, assemble
-from stepscope.formats.chrome_values import MalformedError, parse, take_cut, with_floats
+from stepscope.formats.chrome_values import MalformedError, parse, take_marks, with_floats
 from stepscope.formats.findings import Findings
 from stepscope.formats.source import Source
 from stepscope.model.build import NO_CATEGORY
 from stepscope.model.errors import FormatError
+from stepscope.model.packed_args import ArgsPacker
 from stepscope.model.trace import Trace
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["read_chrome", "sniff_chrome"]
 
@@ -78,12 +77,14 @@ class _Reader:
         self.head: dict[str, Any] = {}
         self.scanner = kernels.ChromeScanner(orjson.dumps(NO_NAME)[1:-1], orjson.dumps(NO_CATEGORY)[1:-1])
         self.events = Events(self.findings)
-        self.args: dict[int, Mapping[str, Any]] = {}
+        self.args = ArgsPacker()
         self.metadata_byte = 0
         self.cut_rows: list[int] = []
+        self.sites: dict[int, str] = {}
         self.unusual = 0
+        self.spelled = False
         self.found_events = False
-        self._shared: dict[bytes, tuple[dict[str, Any], bool]] = {}
+        self._shared: dict[bytes, tuple[dict[str, Any], int, str]] = {}
 
     def read(self) -> Trace:
         """The whole file as a Trace."""
@@ -221,22 +222,27 @@ class _Reader:
     def _take(self, fed: Fed) -> None:
         """Take what the scanner did not: arguments, and events that are not plain."""
         before = fed.unusual[::3]
-        for row, start, end in zip(fed.args[::3], fed.args[1::3], fed.args[2::3], strict=True):
+        picked = kernels.pick_args(self.data, fed.args, RESERVED_PREFIX.encode())
+        self.args.extend(picked)
+        self.spelled = self.spelled or has_spelled(picked.text)
+        for row, start, end in zip(picked.rest[::3], picked.rest[1::3], picked.rest[2::3], strict=True):
             try:
-                args, cut = self._args_of(self.data[start:end])
+                args, cut, site = self._args_of(self.data[start:end])
             except MalformedError as error:
                 event = row + self.unusual + bisect_right(before, row)
                 self.findings.wrong("unreadable", self.base + start, f"in its arguments, {error}", event)
                 continue
             if args:
-                self.args[row] = args
+                self.args.others[row] = args
             if cut:
                 self.cut_rows.append(row)
+            if site:
+                self.sites[row] = site
         for rows, start, end in zip(before, fed.unusual[1::3], fed.unusual[2::3], strict=True):
             self._take_event(rows, start, end)
 
-    def _args_of(self, text: bytes) -> tuple[dict[str, Any], bool]:
-        """A plain event's arguments, and whether they say that it is cut; equal ones are one object."""
+    def _args_of(self, text: bytes) -> tuple[dict[str, Any], int, str]:
+        """A plain event's arguments, parsed, and what marks of ours they hold; equal ones are one object."""
         known = self._shared.get(text)
         if known is not None:
             return known
@@ -247,7 +253,8 @@ class _Reader:
             args = with_floats(args)
             if not clean:
                 self._note_encoding("an event")
-        taken = take_cut(args)
+        self.spelled = self.spelled or has_spelled(text)
+        taken = take_marks(args)
         if len(self._shared) < SHARED_ARGS:
             self._shared[text] = taken
         return taken
@@ -259,6 +266,7 @@ class _Reader:
         if end - start > MAX_PARSED_BYTES:
             self.findings.wrong("unreadable", byte, f"it is larger than {MAX_PARSED_BYTES} bytes", number)
             return
+        self.spelled = self.spelled or has_spelled(self.data[start:end])
         try:
             event, clean = parse(self.data[start:end])
         except MalformedError as error:
@@ -280,4 +288,4 @@ class _Reader:
         kinds = scanned.columns.kind
         for row in self.cut_rows:
             kinds[row] |= CUT
-        return Parts(scanned, self.args, self.events, self.head, self.metadata_byte)
+        return Parts(scanned, self.args, self.sites, self.events, self.head, self.metadata_byte, self.spelled)

@@ -23,10 +23,12 @@ from stepscope.core.values import INT64_MAX, INT64_MIN, legal_text
 from stepscope.formats.about import ABOUT
 from stepscope.formats.about_read import Told, read_about
 from stepscope.formats.chrome_events import Events, Identity
+from stepscope.formats.chrome_reserved import read_args, read_name
 from stepscope.formats.chrome_values import LAST_NS, legal_args
 from stepscope.formats.dialects import FORMATS_OWN, dialect_of, look_up
 from stepscope.formats.findings import Findings
 from stepscope.model.build import FIRST_MADE_UP_TID, LAST_TID, TraceBuilder
+from stepscope.model.packed_args import ArgsPacker, PackedArgs
 from stepscope.model.trace import Origin, Trace
 
 __all__ = ["Parts", "assemble"]
@@ -41,17 +43,20 @@ class Parts(NamedTuple):
 
     Attributes:
         scanned: the plain events.
-        args: their arguments, by row.
+        args, sites: their arguments, and where the function of each is, by row.
         events: all others.
         head: what stands beside the array of events, by key.
         metadata_byte: where the value of its "metadata" begins.
+        spelled: whether a key of `args` may be spelled otherwise than in the trace, if the file is ours.
     """
 
     scanned: Scanned
-    args: dict[int, Mapping[str, Any]]
+    args: ArgsPacker
+    sites: dict[int, str]
     events: Events
     head: Mapping[str, Any]
     metadata_byte: int
+    spelled: bool
 
 
 def assemble(parts: Parts, findings: Findings) -> Trace:
@@ -220,7 +225,7 @@ class _Assembly:
     # ---- rows ----------------------------------------------------------------------------------------------------
 
     def _texts(self) -> tuple[list[str], list[int]]:
-        """All texts, those of the events first; and where in them the scanner's are."""
+        """All texts, those of the events first; and where in them the scanner's are. Its sites are put there."""
         strings, where = dict(self.parts.events.strings), []
         for raw in self.parts.scanned.texts:
             try:
@@ -231,7 +236,13 @@ class _Assembly:
             if "\\" in text:
                 text = json.loads(f'"{text}"', strict=False)
             where.append(strings.setdefault(legal_text(text), len(strings)))
-        return list(strings), where
+        site = self.parts.scanned.columns.site
+        if site.tobytes().strip(b"\0"):  # a hundred times faster than any()
+            site[:] = _renumbered(site, where)
+        for row, text in self.parts.sites.items():
+            site[row] = strings.setdefault(text, len(strings))
+        # Each text is spelled in one way, so no two become one.
+        return [read_name(text) for text in strings] if self.told else list(strings), where
 
     def _merged(self, ids: tuple[list[int], list[int]], event_tracks: list[int]) -> Columns:
         """The scanner's rows and those of the other events, in the order of the file.
@@ -262,12 +273,10 @@ class _Assembly:
         """The merged row of one of the scanner's."""
         return row + bisect_right(self.insertions, row)
 
-    def _args(self) -> dict[int, Mapping[str, Any]]:
-        if not self.order:
-            return self.parts.args
-        args = {self._place(row): args for row, args in self.parts.args.items()}
-        args.update((self.places[row], given) for row, given in self.parts.events.args.items())
-        return args
+    def _args(self) -> PackedArgs:
+        given = self.parts.events.args
+        args = self.parts.args.pack(self.insertions, {self.places[row]: args for row, args in given.items()})
+        return args.mapped(read_args) if self.told and self.parts.spelled else args
 
     # ---- counters and flows --------------------------------------------------------------------------------------
 
@@ -286,7 +295,7 @@ class _Assembly:
             return self._place(behind) if behind >= 0 else self.places[-2 - behind] if behind < -1 else -1
 
         for name, rows in (*flows.bound(self.places), *flows.resolve(columns, place, event_tracks, self.findings)):
-            builder.flow(name, rows)
+            builder.flow(read_name(name) if self.told else name, rows)
 
 
 def _is_made_up(identity: Identity) -> bool:

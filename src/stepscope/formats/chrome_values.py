@@ -3,10 +3,11 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from stepscope.core.values import INT64_MAX, INT64_MIN, RESERVED_PREFIX, freeze_args, legal_text
+from stepscope.core.rows import CUT
+from stepscope.core.values import CUT_KEY, INT64_MAX, INT64_MIN, RESERVED_PREFIX, SITE_KEY, freeze_args, legal_text
 
 __all__ = [
     "LAST_NS",
@@ -18,15 +19,15 @@ __all__ = [
     "number_of",
     "parse",
     "plain_id",
-    "take_cut",
+    "take_marks",
     "time_of",
     "with_floats",
 ]
 
 # As far from 0 as a time may be in a file: times are counted anew from the first, and must fit then.
 LAST_NS = (1 << 62) - 1
-# What our encoder adds to a slice's arguments; a user's key of that form is spelled otherwise.
-CUT_KEY = RESERVED_PREFIX + "cut"
+# Containers around a value of an argument: as many as protobuf's own readers follow in a .pftrace.
+MAX_NESTING = 97
 # Digits that can matter to a time; more exponent than this is out of range, or 0.
 MAX_EXPONENT = 40
 
@@ -178,22 +179,32 @@ def plain_id(value: Any, key: str) -> int | str:
 
 
 def legal_args(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as a trace holds them; those that are so already are left as they are."""
+    """Arguments as a trace holds them; those that are so already are left as they are.
+
+    Of those that are nested deeper than MAX_NESTING, what is too deep for `freeze_args` becomes "...".
+    """
     for key, value in args.items():
         if not _is_legal(value) or legal_text(key) != key or key.startswith(RESERVED_PREFIX):
             return freeze_args(args)
     return dict(args)
 
 
-def take_cut(args: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """Legal arguments without our mark of a slice that the edge of the recording has cut, and whether it was there."""
-    cut = args.get(CUT_KEY) is True
+def take_marks(args: dict[str, Any]) -> tuple[dict[str, Any], int, str]:
+    """Legal arguments without our marks, and what those say.
+
+    Returns:
+        The arguments; CUT if the edge of the recording has cut the slice, else 0; its site as legal text, or "".
+    """
+    cut, site = args.get(CUT_KEY) is True, args.get(SITE_KEY)
     if cut:
         del args[CUT_KEY]
-    return legal_args(args), cut
+    if isinstance(site, str):
+        del args[SITE_KEY]
+    return legal_args(args), CUT if cut else 0, legal_text(site) if isinstance(site, str) else ""
 
 
-def _is_legal(value: Any) -> bool:
+def _is_legal(value: Any, depth: int = 0) -> bool:
+    """Whether a value inside so many containers is one that both formats can hold."""
     kind = type(value)
     if kind is str:
         return bool(legal_text(value) == value)
@@ -204,16 +215,21 @@ def _is_legal(value: Any) -> bool:
     if kind is float:
         return math.isfinite(value)
     if kind is dict:
-        return bool(value) and all(legal_text(key) == key and _is_legal(item) for key, item in value.items())
-    return kind is list and bool(value) and all(map(_is_legal, value))
+        return _are_legal(value.values(), depth) and all(legal_text(key) == key for key in value)
+    return kind is list and _are_legal(value, depth)
 
 
-def with_floats(value: Any) -> Any:
-    """A parsed value with floats for literals."""
+def _are_legal(values: Collection[Any], depth: int) -> bool:
+    """The same of a container's values."""
+    return len(values) > 0 and depth < MAX_NESTING and all(_is_legal(value, depth + 1) for value in values)
+
+
+def with_floats(value: Any, depth: int = 0) -> Any:
+    """A parsed value, inside so many containers, with floats for literals; what is too deep to be legal stays."""
     if type(value) is Literal:
         return float(value)
+    if not isinstance(value, (Mapping, list)) or depth > MAX_NESTING + 1:  # an event, and its arguments
+        return value
     if isinstance(value, Mapping):
-        return {key: with_floats(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [with_floats(item) for item in value]
-    return value
+        return {key: with_floats(item, depth + 1) for key, item in value.items()}
+    return [with_floats(item, depth + 1) for item in value]

@@ -13,7 +13,7 @@ from stepscope.model.trace import Problem, Trace
 if TYPE_CHECKING:
     from stepscope.formats.source import Source
 
-__all__ = ["FORMATS", "Format", "format_named", "format_of", "read", "read_from", "write", "write_as"]
+__all__ = ["FORMATS", "Format", "format_in", "format_named", "format_of", "read", "read_from", "write", "write_as"]
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,29 @@ def read_from(file: BinaryIO, name: str, *, strict: bool = True, max_bytes: int 
     from stepscope.formats.source import Source
 
     source = Source(file, name, max_bytes)
+    return _sniffed(source)[1](source, strict)
+
+
+def format_in(path: str | os.PathLike[str]) -> Format:
+    """The format that a file's first bytes show, whatever it is called.
+
+    Raises:
+        FormatError: they are those of no trace.
+        OSError: it cannot be read.
+    """
+    from stepscope.formats.source import Source
+
+    with Path(path).open("rb") as file:
+        return _sniffed(Source(file, os.fspath(path)))[0]
+
+
+def _sniffed(source: "Source") -> tuple[Format, Callable[["Source", bool], Trace]]:
+    """The format that a file begins like, and how it is read."""
     for candidate in FORMATS.values():
         if candidate.sniff and candidate.read and candidate.sniff(source.head):
-            return candidate.read(source, strict)
+            return candidate, candidate.read
     message = (
-        f"{name}: byte 0: {_shown(source.head)} is the beginning of no trace. "
+        f"{source.name}: byte 0: {_shown(source.head)} is the beginning of no trace. "
         f"Give a file of Chrome JSON or Perfetto protobuf, plain or compressed with gzip."
     )
     raise FormatError(message)

@@ -12,6 +12,7 @@ FIXES = {
     "damaged": "Pass strict=False to read what is before it.",
     "unreadable": "Pass strict=False to read the others.",
     "malformed": "Pass strict=False to read the others.",
+    "compressed": "pip install 'stepscope[zstd]' brings what reads them; pass strict=False to read the others.",
 }
 # Characters of a clause that quotes a file.
 MAX_CLAUSE = 300

@@ -17,8 +17,9 @@ from stepscope.core import kernels
 from stepscope.core.protobuf import Annotations, TrackSequence, field, varint
 from stepscope.core.rows import Columns, Counters, Flows
 from stepscope.core.stacks import CALL_STACK
+from stepscope.core.values import SITE_KEY
 from stepscope.formats.about import ABOUT, about, flow_names, processes
-from stepscope.formats.perfetto_stacks import StackTable, stack_reference, stack_value
+from stepscope.formats.perfetto_stacks import StackTable, stack_reference
 from stepscope.model.trace import Origin, Trace, Track
 
 __all__ = ["encode_perfetto"]
@@ -45,7 +46,8 @@ def encode_perfetto(trace: Trace) -> Iterator[bytes]:
     names = _AnnotationNames(stacks)
     args = {row: names.annotations(args) for row, args in trace.args.items()}
     sequences = _sequences(trace, stacks)
-    first_counter = len(sequences) - len(set(trace.counters.track))
+    site_name = names.id(SITE_KEY)  # which is in the file if a row uses it
+    first_counter = len(sequences) - len(kernels.distinct_ids(trace.counters.track))
     yield from kernels.perfetto_rows(
         trace.columns,
         [text.encode() for text in trace.strings],
@@ -53,14 +55,17 @@ def encode_perfetto(trace: Trace) -> Iterator[bytes]:
         args,
         names.texts,
         flows=_numbered_names(trace),
+        site_name=site_name,
     )
     yield from _counters(trace, sequences, first_counter)
 
 
 def _numbered_names(trace: Trace) -> Flows:
     """Flows whose names are places in the list of flow names that the file has: a flow's id tells its name."""
-    place = {name: number for number, name in enumerate(flow_names(trace))}
-    return trace.flows._replace(name=array("I", map(place.__getitem__, trace.flows.name)))
+    place = array("I", bytes(4 * len(trace.strings)))
+    for number, name in enumerate(flow_names(trace)):
+        place[name] = number
+    return trace.flows._replace(name=kernels.map_ids(trace.flows.name, place))
 
 
 def _counters(trace: Trace, sequences: list[TrackSequence], first: int) -> Iterator[bytes]:
@@ -206,15 +211,16 @@ class _AnnotationNames:
         """A row's arguments as DebugAnnotations; names at the top level are interned, and so is a call stack."""
         encoded, used = [], []
         for name, value in args.items():
-            iid = self._id(name)
+            iid = self.id(name)
             used.append(iid)
             stack = self._stacks.number(value) if name == CALL_STACK else 0
-            encoded.append(field(4, _uint(1, iid) + (stack_value(stack) if stack else _value(value))))
+            encoded.append(field(4, _uint(1, iid) + (self._stacks.value(stack) if stack else _value(value))))
             if stack:
                 encoded.append(stack_reference(stack))
         return Annotations(b"".join(encoded), tuple(used))
 
-    def _id(self, name: str) -> int:
+    def id(self, name: str) -> int:
+        """A name's id."""
         if name not in self._ids:
             self._ids[name] = len(self.texts)
             self.texts.append(name.encode())

@@ -4,13 +4,12 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from stepscope.core.values import RESERVED_PREFIX, freeze
+from stepscope.core.values import freeze
 from stepscope.formats.perfetto_messages import Note, as_text
 
-__all__ = ["ANNOTATION_NAMES", "CUT_MARK", "STRING_VALUES", "Texts", "decode_args"]
+__all__ = ["ANNOTATION_NAMES", "STRING_VALUES", "Texts", "decode_args"]
 
 ANNOTATION_NAMES, STRING_VALUES = 3, 29  # fields of InternedData
-CUT_MARK = RESERVED_PREFIX + "cut"
 
 
 class Texts(NamedTuple):

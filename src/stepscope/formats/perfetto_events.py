@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from stepscope.core import kernels
 from stepscope.core.events import BEGIN, COMPLETE, COUNT, END, POINT
+from stepscope.formats.chrome_flows import FlowPoint
 from stepscope.formats.perfetto_clocks import MONOTONIC
 from stepscope.formats.perfetto_messages import Note, as_bytes, as_text
 from stepscope.formats.perfetto_sequence import Sequence, Sequences
@@ -41,6 +42,7 @@ class EventReader:
 
     Attributes:
         durations: ns of the COMPLETE events.
+        arrows: points of flows that bind to slices by their times, which are the trace's clock's; `behind` is -1.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class EventReader:
         problem: Note,
     ) -> None:
         self.durations: dict[int, int] = {}
+        self.arrows: list[FlowPoint] = []
         self._scanner = scanner
         self._sequences = sequences
         self._tracks = tracks
@@ -75,9 +78,11 @@ class EventReader:
         elif phase == "M":
             self._name(event)
         elif phase in ARROWS:
-            self._problem("flow", f"an arrow of sequence {sequence.number} is of the old form, by slices' times")
+            self._arrow(event, ts, phase, track)
+        elif phase and not proto.type:
+            self._problem("ignored", f"phase {phase!r} has no place in a trace")
         else:
-            self._problem("unreadable", f"an event of sequence {sequence.number} is of type {proto.type} {phase!r}")
+            self._problem("unreadable", f"an event of sequence {sequence.number} is of type {proto.type}")
 
     def text(self, sequence: Sequence, table: int, iid: int) -> int:
         """The text id of an interned entry; 0, and a problem, where there is none."""
@@ -119,14 +124,21 @@ class EventReader:
 
     def _async_track(self, event: Event) -> OwnTrack:
         """The track of the events with one id: a local one is the process's."""
-        legacy, sequence = event.proto.legacy_event, event.sequence
+        legacy = event.proto.legacy_event
         kind = legacy.WhichOneof("id") or "unscoped_id"
-        pid = self._tracks.pid(sequence.track_uuid) if sequence.track_uuid is not None else None
-        if sequence.thread is not None:
-            pid = sequence.thread.pid
         scope = as_bytes(legacy.id_scope) or self._scanner.text_of(self._category(event))
-        name = self._scanner.text_of(self._event_name(event)).decode("utf-8", "backslashreplace")
-        return OwnTrack(pid, 0, name, (kind == "local_id", scope, getattr(legacy, kind)))
+        identity = (kind == "local_id", scope, getattr(legacy, kind))
+        return OwnTrack(self._pid(event.sequence), 0, self._shown_name(event), identity)
+
+    def _pid(self, sequence: Sequence) -> int | None:
+        """The process that a sequence is of."""
+        if sequence.thread is not None:
+            return sequence.thread.pid
+        return self._tracks.pid(sequence.track_uuid) if sequence.track_uuid is not None else None
+
+    def _shown_name(self, event: Event) -> str:
+        """An event's name as text."""
+        return self._scanner.text_of(self._event_name(event)).decode("utf-8", "backslashreplace")
 
     def _event_name(self, event: Event) -> int:
         """The text id of an event's name."""
@@ -158,6 +170,18 @@ class EventReader:
             scanner.flow(number, flow, True)
         if legacy.bind_id and legacy.flow_direction in (IN, OUT, INOUT):
             scanner.flow(number, legacy.bind_id ^ BOUND, legacy.flow_direction == IN)
+
+    def _arrow(self, event: Event, ts: int, phase: str, track: int) -> None:
+        """Keep a point of a flow of Chrome's form: of what slice it is, is known once all have been paired."""
+        legacy = event.proto.legacy_event
+        kind = legacy.WhichOneof("id")
+        if kind is None:
+            self._problem("unreadable", f"an arrow of sequence {event.sequence.number} has no id")
+            return
+        owner = self._pid(event.sequence) if kind == "local_id" else None
+        kinship = as_bytes(legacy.id_scope).hex(), self._scanner.text_of(self._category(event)).hex()
+        key = (getattr(legacy, kind), -1 if owner is None else owner, *kinship, self._shown_name(event))
+        self.arrows.append(FlowPoint(ts, phase, -1, track, key, phase == "f" and not legacy.bind_to_enclosing))
 
     def _count(self, event: Event, ts: int, track: int) -> None:
         """Add a counter's own value."""

@@ -7,7 +7,6 @@ Source: Perfetto's ProtoTraceReader, for what comes before what in a packet.
 """
 
 import mmap
-import zlib
 from typing import TYPE_CHECKING, Any
 
 from stepscope.core import kernels
@@ -16,10 +15,10 @@ from stepscope.core.protobuf import LENGTH, VARINT, MalformedError, fields
 from stepscope.formats.findings import Findings
 from stepscope.formats.perfetto_events import Event, EventReader
 from stepscope.formats.perfetto_messages import as_bytes, as_text, parse
+from stepscope.formats.perfetto_packed import DEFLATE, ZSTD, Packed
 from stepscope.formats.perfetto_sequence import Sequence, Sequences
 from stepscope.formats.perfetto_trace import Content, make_trace
 from stepscope.formats.perfetto_tracks import OwnTrack, Tracks
-from stepscope.model.errors import FormatError
 from stepscope.model.trace import Trace
 
 if TYPE_CHECKING:
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["decode_perfetto"]
 
-# What comes out of compressed packets: traces shrink by up to a hundred times.
-MAX_BYTES, MAX_RATIO, FREE_BYTES = 8 << 30, 400, 256 << 20
-MAX_COMPRESSED_DEPTH = 4
 STATE_CLEARED, NEEDS_STATE = 1, 2  # of sequence_flags
 INTERNED_TEXTS = {1: "event_categories", 2: "event_names", 3: "debug_annotation_names"}
 STRING_VALUES = 29  # debug_annotation_string_values, whose text is bytes
@@ -53,18 +49,17 @@ def decode_perfetto(
     Raises:
         FormatError: the file is damaged, or more comes out of compressed packets than max_bytes.
     """
-    if max_bytes is None:
-        max_bytes = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * len(data)))
-    return _File(source, strict, max_bytes).decode(bytes(data) if isinstance(data, memoryview) else data)
+    findings = Findings(source, strict=strict)
+    packed = Packed(findings, source, len(data), max_bytes)
+    return _File(findings, packed).decode(bytes(data) if isinstance(data, memoryview) else data)
 
 
 class _File:
     """One file while it is read."""
 
-    def __init__(self, source: str, strict: bool, max_bytes: int) -> None:
-        self._source = source
-        self._max_bytes = self._left = max_bytes
-        self._findings = Findings(source, strict=strict)
+    def __init__(self, findings: Findings, packed: Packed) -> None:
+        self._findings = findings
+        self._packed = packed
         self._scanner = kernels.TrackEventScanner()
         self._sequences = Sequences(self._scanner)
         self._tracks = Tracks(self._findings.note)
@@ -91,6 +86,7 @@ class _File:
             self._tracks,
             self._sequences,
             self._events.durations,
+            self._events.arrows,
             self._metadata,
             self._host,
             uuids=self._scanner.uuids(),
@@ -174,37 +170,9 @@ class _File:
 
     def _compressed(self, data: Any, parts: dict[int, tuple[int, int]], at: int, depth: int) -> None:
         """Read the packets in a compressed one."""
-        if 133 in parts:
-            self._findings.note("compressed", f"byte {at}: packets compressed with zstd are not read")
-        if 50 in parts:
-            self._packets(self._inflated(data[slice(*parts[50])], at, depth), depth + 1)
-
-    def _inflated(self, packed: bytes, at: int, depth: int) -> bytes:
-        """What comes out of a compressed packet, as far as it is whole.
-
-        Raises:
-            FormatError: it is more than the limit.
-            MalformedError: nothing comes out.
-        """
-        if depth == MAX_COMPRESSED_DEPTH:
-            message = "compressed packets are in each other"
-            raise MalformedError(message)
-        inflator = zlib.decompressobj()
-        try:
-            data = inflator.decompress(packed, self._left + 1)
-        except zlib.error as error:
-            message = f"its compressed packets ({error})"
-            raise MalformedError(message) from error
-        if len(data) > self._left:
-            message = (
-                f"{self._source}: byte {at}: more than {self._max_bytes} bytes come out of compressed packets. "
-                "If they are not made to fill your memory, pass a larger max_bytes."
-            )
-            raise FormatError(message)
-        self._left -= len(data)
-        if not inflator.eof:
-            self._findings.wrong("malformed", at, "compressed packets end early")
-        return data
+        for field in (DEFLATE, ZSTD):
+            if field in parts:
+                self._packets(self._packed.unpack(field, data[slice(*parts[field])], at, depth), depth + 1)
 
     # -- packets that are rare -------------------------------------------------------------------------------------
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from stepscope.core.protobuf import field, varint
 from stepscope.core.stacks import CALL_STACK
+from stepscope.model.packed_args import items_with
 from stepscope.model.trace import Trace
 
-__all__ = ["StackTable", "stack_reference", "stack_value"]
+__all__ = ["StackTable", "stack_reference"]
 
 # Fields of InternedData.
 FUNCTION_NAMES, FRAMES, CALLSTACKS, SOURCE_PATHS, STRING_VALUES = 5, 6, 7, 18, 29
@@ -23,10 +24,12 @@ class StackTable:
     """The stacks of a trace: which there are on each track, and their numbers in the whole file, from 1."""
 
     def __init__(self, trace: Trace) -> None:
+        # Below are the string values that are sites, by their ids in the trace.
+        self._first_value = len(trace.strings)
         self._numbers: dict[str, int] = {}
         self._of_track: dict[int, dict[str, int]] = {}
-        for row, args in trace.args.items():
-            text = args.get(CALL_STACK)
+        for row, args in items_with(trace.args, CALL_STACK):
+            text = args[CALL_STACK]
             if isinstance(text, str) and text:
                 number = self._numbers.setdefault(text, len(self._numbers) + 1)
                 self._of_track.setdefault(trace.columns.track[row], {})[text] = number
@@ -34,6 +37,10 @@ class StackTable:
     def number(self, text: Any) -> int:
         """The number of a stack; 0: it is none."""
         return self._numbers.get(text, 0) if isinstance(text, str) else 0
+
+    def value(self, number: int) -> bytes:
+        """The fields of a debug annotation that hold a stack's text."""
+        return _uint(STRING_VALUE_IID, self._first_value + number)
 
     def interned(self, track: int) -> bytes:
         """The InternedData of all stacks on a track; empty if there is none."""
@@ -47,15 +54,10 @@ class StackTable:
                 if call not in frames:
                     frames[call] = len(frames) + 1
                     entries.append(_frame(call, frames[call], functions, files))
-            entries.append(_entry(STRING_VALUES, number, field(2, text.encode())))
+            entries.append(_entry(STRING_VALUES, self._first_value + number, field(2, text.encode())))
             outermost_first = b"".join(_uint(2, frames[call]) for call in reversed(calls))
             entries.append(_entry(CALLSTACKS, number, outermost_first))
         return b"".join(entries)
-
-
-def stack_value(number: int) -> bytes:
-    """The fields of a debug annotation that hold a stack's text."""
-    return _uint(STRING_VALUE_IID, number)
 
 
 def stack_reference(number: int) -> bytes:

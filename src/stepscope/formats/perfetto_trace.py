@@ -10,12 +10,13 @@ from stepscope.core import kernels
 from stepscope.core.clock import Clocks
 from stepscope.core.events import NO_ROW, Faults, PairedEvents, Scanned
 from stepscope.core.rows import CUT
-from stepscope.core.values import NO_NAME, RESERVED_PREFIX, freeze_args, legal_text
+from stepscope.core.values import CUT_KEY, NO_NAME, RESERVED_PREFIX, SITE_KEY, freeze_args, legal_text
 from stepscope.formats.about import ABOUT
 from stepscope.formats.about_read import Told, read_about
+from stepscope.formats.chrome_flows import FlowPoint, Flows
 from stepscope.formats.chrome_values import legal_args
 from stepscope.formats.findings import Findings
-from stepscope.formats.perfetto_args import CUT_MARK, Texts, decode_args
+from stepscope.formats.perfetto_args import Texts, decode_args
 from stepscope.formats.perfetto_clocks import BOOTTIME, MONOTONIC, REALTIME
 from stepscope.formats.perfetto_messages import as_text
 from stepscope.formats.perfetto_sequence import Sequences
@@ -38,6 +39,7 @@ class Content(NamedTuple):
         buffers: the data that was scanned.
         tracks, sequences: what events refer to.
         durations: ns of the events that say their duration.
+        arrows: points of flows that bind to slices by their times.
         metadata: key -> value.
         host: the machine's name.
         uuids: uuid and number of each track that has one.
@@ -49,6 +51,7 @@ class Content(NamedTuple):
     tracks: Tracks
     sequences: Sequences
     durations: dict[int, int]
+    arrows: list[FlowPoint]
     metadata: dict[str, Any]
     host: str
     uuids: list[tuple[int, int]]
@@ -98,10 +101,12 @@ class _Assembly:
         strings: dict[str, int] = {"": 0}
         names = array("I", [strings.setdefault(text or NO_NAME, len(strings)) for text in self._texts])
         cats = array("I", [strings.setdefault(text or NO_CATEGORY, len(strings)) for text in self._texts])
-        paired = kernels.pair_events(
-            content.scanned.events, self._low, self._high, self._shift, (names, cats, self._placed_tracks())
-        )
-        args: dict[int, Mapping[str, Any]] = dict(self._args(paired))
+        sites = array("I", [strings.setdefault(text, len(strings)) for text in self._texts])
+        tracks = self._placed_tracks()
+        places = array("I", [tracks.get(number, 0) for number in range(max(tracks, default=-1) + 1)])
+        ids = names, cats, sites, places
+        paired = kernels.pair_events(content.scanned.events, self._low, self._high, self._shift, ids)
+        args: dict[int, Mapping[str, Any]] = dict(self._args(paired, strings))
         for event, dur in content.durations.items():
             if (row := paired.rows[event]) != NO_ROW:
                 paired.columns.dur[row] = min(dur, LAST_NS - paired.columns.ts[row])
@@ -109,6 +114,7 @@ class _Assembly:
         builder.adopt(paired.columns, strings, args)
         self._add_counters()
         self._add_flows(paired)
+        self._add_arrows(paired, tracks)
         self._findings.tell(builder)
         trace = builder.build()
         return self._told.complete(trace) if self._told else trace
@@ -136,14 +142,13 @@ class _Assembly:
         metadata = freeze_args(content.metadata)
         return base - to_realtime, Origin(base, clocks, tool="", host=legal_text(content.host), metadata=metadata)
 
-    def _placed_tracks(self) -> "array[int]":
+    def _placed_tracks(self) -> dict[int, int]:
         """The builder's track of each of the scanner's that has rows."""
         content = self._content
         uuids = {number: uuid for uuid, number in content.uuids}
-        numbers = dict.fromkeys(content.scanned.events.track)
-        placed = array("I", [0]) * (max(numbers, default=-1) + 1)
+        placed: dict[int, int] = {}
         kinds = self._told.kinds if self._told else {}
-        for number in numbers:
+        for number in dict.fromkeys(content.scanned.events.track):
             if number in uuids:
                 placed[number] = content.tracks.place(self._builder, uuids[number], kinds)
             else:
@@ -166,8 +171,8 @@ class _Assembly:
 
     # -- arguments -------------------------------------------------------------------------------------------------
 
-    def _args(self, paired: PairedEvents) -> dict[int, dict[str, Any]]:
-        """Row -> its arguments; a row that says it is cut is marked."""
+    def _args(self, paired: PairedEvents, strings: dict[str, int]) -> dict[int, dict[str, Any]]:
+        """Row -> its arguments; a row that says it is cut is marked, and one that says its site has it."""
         found: dict[int, dict[str, Any]] = {}
         for event, annotations, generation in self._annotated():
             row = paired.rows[event]
@@ -175,9 +180,11 @@ class _Assembly:
                 continue
             args = decode_args(annotations, Texts(partial(self._interned, generation), self._findings.note))
             for name in [name for name in args if name.startswith(RESERVED_PREFIX)]:
-                if name == CUT_MARK and self._told:
+                if name == CUT_KEY and self._told:
                     paired.columns.kind[row] |= CUT
                     del args[name]
+                elif name == SITE_KEY and isinstance(args[name], str):
+                    paired.columns.site[row] = strings.setdefault(args.pop(name), len(strings))
                 else:
                     args["user:" + name] = args.pop(name)
             if args:
@@ -241,6 +248,16 @@ class _Assembly:
                 self._add_flow(flow, running.pop(flow))
         for flow, rows in running.items():
             self._add_flow(flow, rows)
+
+    def _add_arrows(self, paired: PairedEvents, tracks: dict[int, int]) -> None:
+        """Connect the slices that the points of flows of Chrome's form are in."""
+        flows = Flows()
+        places: list[int] = []
+        for arrow in self._content.arrows:
+            flows.points.append(arrow._replace(ts=arrow.ts - self._shift, track=len(places)))
+            places.append(tracks.get(arrow.track, -1))
+        for name, rows in flows.resolve(paired.columns, int, places, self._findings):
+            self._builder.flow(legal_text(name), rows)
 
     def _add_flow(self, flow: int, rows: list[int]) -> None:
         if len(rows) < 2:

@@ -127,7 +127,7 @@ class Tracks:
             uuid: of a descriptor, or of none.
             kinds: pid and tid -> kind, of threads that are none.
         """
-        found = self._described.get(uuid, _Descriptor())
+        found = self._description(uuid)
         if found.thread is not None:
             kind = kinds.get(found.thread, "thread")
             return self._thread(builder, uuid, found.thread, kind, found.thread_name)
@@ -148,7 +148,7 @@ class Tracks:
         """The builder's track for the values of a uuid."""
         key = "counter", uuid
         if key not in self._made:
-            found = self._described.get(uuid, _Descriptor())
+            found = self._description(uuid)
             counter, pid = found.counter, self._owner(self.pid(uuid))
             unit = (as_text(counter.unit_name, self._note) or UNITS.get(counter.unit, "")) if counter else ""
             name = found.name or BUILTIN_COUNTERS.get(counter.type if counter else 0, "") or f"counter {uuid}"
@@ -157,6 +157,12 @@ class Tracks:
             self._series.add((pid, name, unit))
             self._made[key] = builder.counter_track(pid, name, unit, self._process(pid))
         return self._made[key]
+
+    def _description(self, uuid: int) -> _Descriptor:
+        """What is said of a uuid; 0, the root of all tracks, needs no words."""
+        if uuid and uuid not in self._described:
+            self._note("undescribed", f"track {uuid} has events and no descriptor that says what it is")
+        return self._described.get(uuid, _Descriptor())
 
     def _thread(self, builder: TraceBuilder, key: object, thread: tuple[int, int], kind: str, name: str = "") -> int:
         if key not in self._made:

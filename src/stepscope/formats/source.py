@@ -30,6 +30,7 @@ class Source:
 
     Attributes:
         max_bytes: as given.
+        inflating: whether the file is compressed.
         head: the first bytes, which `read` gives again.
         damage: what is wrong with the compression; "" as long as nothing is. All that came before it is read.
     """
@@ -42,12 +43,12 @@ class Source:
         self._given = 0
         first = _read_at_least(file, len(GZIP_MAGIC))
         # A gzip file cut within its first bytes is one too.
-        self._inflating = first[:2] == GZIP_MAGIC or first == GZIP_MAGIC[:1]
+        self.inflating = first[:2] == GZIP_MAGIC or first == GZIP_MAGIC[:1]
         self._inflator = zlib.decompressobj(GZIP_WINDOW)
-        self._compressed = first if self._inflating else b""
+        self._compressed = first if self.inflating else b""
         self._taken = len(first)
         self._ended = False
-        self._ahead = b"" if self._inflating else first
+        self._ahead = b"" if self.inflating else first
         while len(self._ahead) < HEAD_BYTES and (piece := self._next()):
             self._ahead += piece
         self.head = self._ahead[:HEAD_BYTES]
@@ -72,7 +73,7 @@ class Source:
         return b"".join(iter(self.read, b""))
 
     def _next(self) -> bytes:
-        if not self._inflating:
+        if not self.inflating:
             return self._file.read(PIECE_BYTES)
         piece = b""
         while not piece and not self._ended:

@@ -6,7 +6,7 @@ promises: order, nesting, ids by first appearance, legal text. What does not nes
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -23,9 +23,8 @@ from stepscope.core.rows import (
     PairedFlows,
 )
 from stepscope.core.values import NO_NAME, freeze_args, legal_text
-from stepscope.model.counters import settle_counters
 from stepscope.model.errors import TraceError
-from stepscope.model.flows import settle_flows
+from stepscope.model.packed_args import PackedArgs
 from stepscope.model.trace import Origin, Problem, Trace, Track
 
 __all__ = ["TraceBuilder"]
@@ -56,11 +55,17 @@ class TraceBuilder:
         self._made_up = FIRST_MADE_UP_TID
         self._columns = Columns.empty()
         self._args: dict[int, Mapping[str, Any]] = {}
+        self._packed: PackedArgs | None = None
         self._series: dict[tuple[int, str, str], int] = {}
         self._counters = Counters.empty()
-        self._flows: list[tuple[int, list[int]]] = []
+        self._flows = Flows.empty()
         self._problems: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
+
+    @property
+    def origin(self) -> Origin:
+        """Where the rows come from."""
+        return self._origin
 
     def thread(self, pid: int, tid: int, name: str, process: str = "", kind: str = "thread") -> int:
         """Add a track; returns its number, to pass to `slice` and `instant`.
@@ -79,6 +84,10 @@ class TraceBuilder:
         names = legal_text(name or f"thread {tid}"), legal_text(process or f"process {pid}")
         self._tracks.append(Track(kind, pid, tid, *names))
         return len(self._tracks) - 1
+
+    def has_tracks(self, kind: str) -> bool:
+        """Whether a track of that kind has been added."""
+        return any(track.kind == kind for track in self._tracks)
 
     def counter_track(self, pid: int, name: str, unit: str = "", process: str = "") -> int:
         """Add a counter of a process; returns its number, to pass to `count`. The same one twice is one track.
@@ -104,13 +113,17 @@ class TraceBuilder:
         cat: str = "user_annotation",
         args: Mapping[str, Any] | None = None,
         cut: bool = False,
+        site: str = "",
     ) -> int:
         """Add a slice of `dur` ns at `ts` ns since origin.base_ns; returns its number, to pass to `flow`.
+
+        Its site is where its function is, as "file:line".
 
         Raises:
             TraceError: there is no such track, or the time is out of range.
         """
         row = self._row(track, name, (ts, dur), cat, SLICE | CUT if cut else SLICE)
+        self._columns.site[row] = self._string(site) if site else 0
         return self._attach(row, args)
 
     def instant(
@@ -162,39 +175,54 @@ class TraceBuilder:
             if not 0 <= row < len(self._columns.ts):
                 message = f"flow {name!r} passes row {row}; there are {len(self._columns.ts)} rows."
                 raise TraceError(message)
-        self._flows.append((self._name_id(name), given))
+        self._flows.flow.extend([len(self._flows.name)] * len(given))
+        self._flows.row.extend(given)
+        self._flows.name.append(self._name_id(name))
+
+    def rows_by(self, argument: str, cat: str) -> dict[Any, int]:
+        """The number of the last row with each value of an argument, of the rows of a category so far."""
+        category, cats = self._strings.get(cat), self._columns.cat
+        return {
+            value: row
+            for row, args in self._args.items()
+            if cats[row] == category and isinstance(value := args.get(argument), (int, str))
+        }
+
+    def annotate(self, row: int, args: Mapping[str, Any]) -> None:
+        """Give a row more arguments."""
+        self._args[row] = {**self._args.get(row, {}), **freeze_args(args)}
 
     def problem(self, kind: str, count: int, example: str) -> None:
         """Count something that is not as it was; the first example of a kind is kept."""
         self._problems[kind] += count
         self._examples.setdefault(kind, legal_text(example))
 
-    def adopt(self, columns: Columns, strings: Iterable[str], args: dict[int, Any]) -> None:
+    def adopt(self, columns: Columns, strings: Iterable[str], args: dict[int, Any] | PackedArgs) -> None:
         """Take the rows that pairing has gathered; to be called before any other row is added.
 
         Args:
             columns: in opening order on each track; name, cat and site are ids into strings, track is a number of
                 `thread`. They are the caller's no more.
             strings: id -> legal text, each once; the first is "".
-            args: row -> arguments, frozen already.
+            args: row -> arguments, frozen already. To packed ones no row can be added.
         """
         self._columns = columns
         self._strings = {text: number for number, text in enumerate(strings)}
-        self._args = args
+        if isinstance(args, PackedArgs):
+            self._packed = args
+        else:
+            self._args = args
 
     def adopt_counters(self, counters: PairedCounters, pid: int, process: str = "") -> None:
         """Take the values that pairing has gathered, as counters of one process."""
         tracks = [self.counter_track(pid, name, unit, process) for name, unit in counters.names]
         self._counters.ts.extend(counters.ts)
         self._counters.value.extend(counters.value)
-        self._counters.track.extend(array("I", map(tracks.__getitem__, counters.series)))
+        self._counters.track.extend(kernels.map_ids(counters.series, array("I", tracks)))
 
     def adopt_flows(self, flows: PairedFlows) -> None:
-        """Take the flow points of rows and strings that have been adopted."""
-        rows_of: list[list[int]] = [[] for _ in flows.names]
-        for flow, row in zip(flows.flow, flows.row, strict=True):
-            rows_of[flow].append(row)
-        self._flows.extend(zip(flows.names, rows_of, strict=True))
+        """Take the flow points of rows and strings that have been adopted; before any other flow is added."""
+        self._flows = Flows(flows.flow, flows.row, array("I", flows.names))
 
     def build(self) -> Trace:
         """The Trace of all rows added; the builder is spent then."""
@@ -217,7 +245,7 @@ class TraceBuilder:
             strings,
             tuple(self._tracks[old] for old in tracks),
             columns,
-            args=MappingProxyType(self._settled_args(order)),
+            args=self._packed.placed(order) if self._packed else MappingProxyType(self._settled_args(order)),
             counters=counters,
             flows=flows,
             origin=self._origin,
@@ -232,13 +260,13 @@ class TraceBuilder:
             for row, args in self._args.items():  # in place: a second mapping of all rows takes 80 MB a million
                 self._args[row] = MappingProxyType(args)
             return self._args
-        places = _places(order, self._args)
+        places = kernels.invert_order(order)
         return {places[row]: MappingProxyType(args) for row, args in self._args.items() if args}
 
     def _settled_counters(self) -> Counters:
         """Values in their final order; those that no file can show are counted."""
         self._name_owners()
-        counters, lost = settle_counters(self._counters, self._tracks)
+        counters, lost = kernels.settle_counters(self._counters, _ranks(range(len(self._tracks)), self._tracks))
         if lost:
             ts, value, track = (column[lost[0]] for column in self._counters)
             name = self._tracks[int(track)].name
@@ -255,13 +283,14 @@ class TraceBuilder:
 
     def _settled_flows(self, columns: Columns, order: "array[int] | None", texts: list[str]) -> Flows:
         """Points by final row; those that have no direction are counted. Names are the builder's."""
-        if not self._flows:
+        if not self._flows.name:
             return Flows.empty()
-        places = _places(order, {row for _, rows in self._flows for row in rows})
-        flows, lost = settle_flows(self._flows, places, columns.ts, texts)
+        places = None if order is None else kernels.invert_order(order)
+        ranks = _ranks(kernels.distinct_ids(self._flows.name), texts)
+        flows, lost = kernels.settle_flows(self._flows, places, columns.ts, ranks)
         if lost:
-            name, row = texts[lost[0][0]], lost[0][1]
-            self.problem("flow", len(lost), f"{name!r} has two points at {columns.ts[row]} ns; one of them is left out")
+            name, ts = texts[lost[0]], columns.ts[lost[1]]
+            self.problem("flow", len(lost) // 2, f"{name!r} has two points at {ts} ns; one of them is left out")
         return flows
 
     def _row(self, track: int, name: str, time: tuple[int, int], cat: str, kind: int) -> int:
@@ -312,27 +341,28 @@ def _check_pid(pid: int, process: str) -> None:
         raise TraceError(message)
 
 
-def _places(order: "array[int] | None", rows: Collection[int]) -> Mapping[int, int] | Sequence[int]:
-    """Where some rows have gone: given row -> final row."""
-    if order is None or not rows:
-        return range(1 << 32)
-    return {row: at for at, row in enumerate(order) if row in rows}
+def _ranks(numbers: Iterable[int], what: Sequence[Any]) -> "array[int]":
+    """Number -> its place among these numbers, by what they stand for; shape (len(what),)."""
+    ranks = array("I", bytes(4 * len(what)))
+    for rank, number in enumerate(sorted(numbers, key=what.__getitem__)):
+        ranks[number] = rank
+    return ranks
 
 
 def _composed(first: "array[int] | None", then: "array[int] | None") -> "array[int] | None":
     """Two permutations as one; None: nothing has moved."""
     if first is None or then is None:
         return first or then
-    return array("I", map(first.__getitem__, then))
+    return kernels.map_ids(then, first)
 
 
 def _append_new(old_ids: "array[int]", ids: "array[int]") -> "array[int]":
     """The new numbers of some ids; those that have none yet count on."""
     if not ids:
         return ids
-    new = {old: number for number, old in enumerate(old_ids)}
-    for old in dict.fromkeys(ids):
-        if old not in new:
-            new[old] = len(new)
-            old_ids.append(old)
-    return array("I", map(new.__getitem__, ids))
+    known = set(old_ids)
+    old_ids.extend(old for old in kernels.distinct_ids(ids) if old not in known)
+    new = array("I", bytes(4 * (max(old_ids) + 1)))
+    for number, old in enumerate(old_ids):
+        new[old] = number
+    return kernels.map_ids(ids, new)

@@ -15,6 +15,7 @@ __all__ = [
     "StepscopeError",
     "StepscopeWarning",
     "TraceError",
+    "ViewError",
 ]
 
 
@@ -56,6 +57,10 @@ class BudgetError(StepscopeError, AssertionError):
 
 class CheckError(StepscopeError, RuntimeError):
     """The trace processor is not there, or refused a file."""
+
+
+class ViewError(StepscopeError, RuntimeError):
+    """A trace that cannot be shown in a browser; the message says what else to do."""
 
 
 class StepscopeWarning(UserWarning):

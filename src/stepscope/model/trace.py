@@ -25,12 +25,13 @@ class Track(NamedTuple):
     """A row on the timeline.
 
     Attributes:
-        kind: "thread", "lane" for slices of a thread that overlap the others on it, or "counter".
+        kind: "thread", "task" for spans of an asyncio task, or of tasks of one name that follow one another, "device"
+            for a stream of one, "lane" for slices of such a track that overlap the others on it, or "counter".
         pid: the process's id.
         tid: the thread's id, unlike any other of its process, above 0 and below 2**31. It is the native id
             unless that one is taken: by an earlier thread of the same id, or by the thread whose lane this is.
-            A counter has 0: it is the process's.
-        name: the thread's or the counter's name.
+            A task's and a device's are made up. A counter has 0: it is the process's.
+        name: the thread's, the task's, the stream's or the counter's name.
         process: the process's name.
         unit: what a counter counts, such as "bytes", "ns" or "count"; "" where nobody said.
     """

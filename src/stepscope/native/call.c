@@ -1,5 +1,5 @@
 /* The calls record_function(name, args=None, **kwargs), which makes spans, and instant(name, args=None, **kwargs); the
-   same for labels, span_of(label, args=None) and instant_of(label, args=None).
+   same for labels, span_of(label, args=None, frozen=False) and instant_of(label, args=None).
 
    A span without arguments is shared by every use of its name. It is found by the very str object that was passed, in a
    table by the object's address; where another name has taken its place there, by its text in a dict. */
@@ -61,6 +61,7 @@ static __attribute__((noinline)) PyObject *span_shared(PyObject *name) {
             return NULL;
         }
     }
+    look_for_asyncio(); /* a name that is new may be a coroutine's */
     cache_set(cache_entry(name), name, span);
     return (PyObject *)span;
 }
@@ -152,7 +153,7 @@ PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *args, Py
 static inline PyObject *mark(PyObject *made) {
     if (made == NULL) return NULL;
     span_t *span = (span_t *)made;
-    buffer_t *buffer = buffer_mine();
+    buffer_t *buffer = buffer_here();
     if (buffer != NULL && unlikely(recorder.besides)) {
         record_besides(buffer, EVENT_MARKS);
         buffer = buffer_mine(); /* Python code may have run */
@@ -174,9 +175,9 @@ static PyObject *instant(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
 
 /* The label and the arguments of span_of and instant_of; a new reference to a span, or NULL with an exception. */
 static PyObject *span_labelled(const char *function, PyObject *const *args, Py_ssize_t nargs) {
-    if (nargs < 1 || nargs > 2 || !PyTuple_Check(args[0]) || PyTuple_GET_SIZE(args[0]) != 3 ||
-        (nargs == 2 && args[1] != Py_None && !PyDict_Check(args[1]))) {
-        PyErr_Format(PyExc_TypeError, "%s() takes a Label, and a dict of arguments or None", function);
+    if (nargs < 1 || nargs > 3 || !PyTuple_Check(args[0]) || PyTuple_GET_SIZE(args[0]) != 3 ||
+        (nargs > 1 && args[1] != Py_None && !PyDict_Check(args[1]))) {
+        PyErr_Format(PyExc_TypeError, "%s() takes a Label, a dict of arguments or None, and if they are frozen", function);
         return NULL;
     }
     for (Py_ssize_t i = 0; i < 3; i++) {
@@ -185,8 +186,13 @@ static PyObject *span_labelled(const char *function, PyObject *const *args, Py_s
         return NULL;
     }
     PyObject *own = NULL;
-    if (nargs == 2 && args[1] != Py_None && (own = PyDict_Copy(args[1])) == NULL) return NULL;
-    return (PyObject *)span_new(Py_NewRef(args[0]), own, NULL);
+    if (nargs > 1 && args[1] != Py_None && (own = PyDict_Copy(args[1])) == NULL) return NULL;
+    span_t *span = span_new(Py_NewRef(args[0]), own, NULL);
+    if (span != NULL && own != NULL && nargs > 2 && args[2] == Py_True) {
+        PyObject_GC_UnTrack((PyObject *)span); /* frozen arguments refer to nothing that refers back */
+        span->plain = 1;
+    }
+    return (PyObject *)span;
 }
 
 static PyObject *span_of(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
@@ -205,7 +211,7 @@ static PyMethodDef functions[] = {
     {"instant", (PyCFunction)(void (*)(void))instant, METH_FASTCALL | METH_KEYWORDS,
      PyDoc_STR("instant($module, name, args=None, **kwargs)\n--\n\nMark a point in time on the calling thread.")},
     {"span_of", (PyCFunction)(void (*)(void))span_of, METH_FASTCALL,
-     PyDoc_STR("span_of($module, label, args=None, /)\n--\n\nA span of a Label.")},
+     PyDoc_STR("span_of($module, label, args=None, frozen=False, /)\n--\n\nA span of a Label.")},
     {"instant_of", (PyCFunction)(void (*)(void))instant_of, METH_FASTCALL,
      PyDoc_STR("instant_of($module, label, args=None, /)\n--\n\nMark a point in time with a Label.")},
     {NULL, NULL, 0, NULL},

@@ -26,7 +26,7 @@ static const struct {
     [FLOW_LAST] = {FLOW_LAST_HEAD, sizeof FLOW_LAST_HEAD - 1},
 };
 static const char FLOW_NAME[] = ",\"name\":", FLOW_CATEGORY[] = "\"flow\"";
-static const char CUT_MARK[] = "\"stepscope:cut\":true";
+static const char CUT_MARK[] = "\"stepscope:cut\":true", SITE_MARK[] = "\"stepscope:site\":";
 
 enum { SLICE_HEAD_LENGTH = sizeof SLICE_HEAD - 1, NAME_TAIL_LENGTH = sizeof NAME_TAIL - 1 };
 /* What a row takes beside its texts: keys and numbers are less than 200 bytes, and a paste may write beyond its end. */
@@ -59,19 +59,26 @@ typedef struct {
     int busy;           /* a thread is printing without the GIL */
 } rows_t;
 
-/* Print what stands in args besides the row's own columns. */
-static char *print_args(char *to, PyObject *args, int cut) {
+/* Print what stands in args: where the row's function is, unless site is NULL, then its arguments, then the mark. */
+static char *print_args(char *to, PyObject *args, int cut, const text_t *site) {
     size_t length = args ? (size_t)PyBytes_GET_SIZE(args) : 0;
-    if (!length && !cut)
+    if (!length && !cut && !site)
         return to;
     memcpy(to, ARGS_HEAD, sizeof ARGS_HEAD - 1);
     to += sizeof ARGS_HEAD - 1;
+    if (site) {
+        memcpy(to, SITE_MARK, sizeof SITE_MARK - 1);
+        to = paste(to + sizeof SITE_MARK - 1, site->at + SLICE_HEAD_LENGTH,
+                   site->length - SLICE_HEAD_LENGTH - NAME_TAIL_LENGTH);
+    }
     if (length) {
+        if (site)
+            *to++ = ',';
         memcpy(to, PyBytes_AS_STRING(args), length);
         to += length;
     }
     if (cut) {
-        if (length)
+        if (length || site)
             *to++ = ',';
         memcpy(to, CUT_MARK, sizeof CUT_MARK - 1);
         to += sizeof CUT_MARK - 1;
@@ -120,10 +127,11 @@ static char *print_rows(rows_t *self, Py_ssize_t stop, char *to, const char *end
     Py_ssize_t row;
     for (row = self->at; row < stop; row++) {
         uint32_t name = columns.name[row], cat = columns.cat[row], track = columns.track[row];
+        uint32_t site = columns.site[row];
         int64_t ts = columns.ts[row], dur = columns.dur[row];
         uint8_t kind = columns.kind[row];
         /* They were valid at the start; the columns are only held against being resized. */
-        if (unlikely(name >= name_count || cat >= name_count || track >= track_count)) {
+        if (unlikely(name >= name_count || cat >= name_count || track >= track_count || site >= name_count)) {
             self->invalid = row;
             break;
         }
@@ -132,6 +140,7 @@ static char *print_rows(rows_t *self, Py_ssize_t stop, char *to, const char *end
         PyObject *args = place ? self->args.objects[place - 1] : NULL;
         size_t needed = ROW_SLACK + piece.length + category.length + where.length;
         needed += args ? (size_t)PyBytes_GET_SIZE(args) : 0;
+        needed += site ? names[site].length : 0;
         if (unlikely((size_t)(end - to) < needed)) {
             self->needed = needed;
             break;
@@ -149,8 +158,8 @@ static char *print_rows(rows_t *self, Py_ssize_t stop, char *to, const char *end
             memcpy(to, DUR_HEAD, sizeof DUR_HEAD - 1);
             to = print_us(to + sizeof DUR_HEAD - 1, dur);
         }
-        if (unlikely(args || kind & ROW_CUT))
-            to = print_args(to, args, kind & ROW_CUT);
+        if (unlikely(args || kind & ROW_CUT || site))
+            to = print_args(to, args, kind & ROW_CUT, site ? &names[site] : NULL);
         *to++ = '}';
     }
     self->at = row;
@@ -289,6 +298,7 @@ static PyObject *chrome_rows(PyObject *module, PyObject *args, PyObject *kwargs)
         flows_get(flows, self->columns.rows, self->names.count, 0, &self->flows) < 0 ||
         columns_ids_below(&self->columns, self->columns.name, "name", self->names.count) < 0 ||
         columns_ids_below(&self->columns, self->columns.cat, "cat", self->names.count) < 0 ||
+        columns_ids_below(&self->columns, self->columns.site, "site", self->names.count) < 0 ||
         columns_ids_below(&self->columns, self->columns.track, "track", self->tracks.count) < 0)
         Py_CLEAR(self);
     else

@@ -78,6 +78,7 @@ static PyObject *rows_columns(scanner_t *self) {
         columns.dur[row] = self->rows[row].dur;
         columns.name[row] = self->rows[row].name;
         columns.cat[row] = self->rows[row].cat;
+        columns.site[row] = self->rows[row].site;
         columns.track[row] = self->rows[row].track;
         columns.kind[row] = (uint8_t)self->rows[row].kind;
     }
@@ -141,7 +142,7 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     scanner_t *self = (scanner_t *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
-    self->last_name = self->last_category = self->last_thread = -1;
+    self->last_name = self->last_category = self->last_site = self->last_thread = -1;
     int64_t empty = key_number(&self->texts, "", 0), no_name = -1, no_category = -1;
     if (empty == 0)
         no_name = key_number(&self->texts, name, (size_t)name_length);

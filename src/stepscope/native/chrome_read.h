@@ -2,7 +2,8 @@
 
        keys.c            numbers for byte strings, in order of first appearance
        chrome_scan.c     where values end; plain events -> rows      (twin/chrome_read.py)
-       chrome_read.c     what Python makes of it */
+       chrome_read.c     what Python makes of it
+       chrome_args.c     arguments that need no parsing yet          (twin/chrome_args.py) */
 
 #ifndef STEPSCOPE_CHROME_READ_H
 #define STEPSCOPE_CHROME_READ_H
@@ -40,7 +41,7 @@ typedef struct {
 
 typedef struct {
     int64_t ts, dur;
-    uint32_t name, cat, track;
+    uint32_t name, cat, site, track;
     uint32_t kind;
 } row_t;
 
@@ -50,7 +51,7 @@ typedef struct {
     row_t *rows;
     size_t count, room;
     uint32_t no_name, no_category;
-    int64_t last_name, last_category, last_thread; /* of the event before; -1: none */
+    int64_t last_name, last_category, last_site, last_thread; /* of the event before; -1: none */
     integers_t args, unusual;                      /* of the bytes that are being scanned */
     int busy;                                      /* a thread is scanning without the GIL, or it is spent */
 } scanner_t;

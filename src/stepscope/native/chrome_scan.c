@@ -271,6 +271,20 @@ static int rows_grow(scanner_t *self) {
 
 typedef enum { PLAIN, UNUSUAL, NO_MEMORY } outcome_t;
 
+/* Read where a row's function is, if the arguments say it first, as our own writer has them; whether they do. *alone:
+   they say nothing else. */
+static int read_site(const member_t *args, member_t *site, int *alone) {
+    static const char HEAD[] = "{\"stepscope:site\":\"";
+    const size_t head = sizeof HEAD - 1;
+    if (args->length <= head || memcmp(args->at, HEAD, head) != 0)
+        return 0;
+    Py_ssize_t behind = read_text(args->at, (Py_ssize_t)head - 1, (Py_ssize_t)args->length, site);
+    if (!behind || behind >= (Py_ssize_t)args->length || (args->at[behind] != ',' && args->at[behind] != '}'))
+        return 0;
+    *alone = args->at[behind] == '}';
+    return 1;
+}
+
 /* Append the row of an event whose members have been read. */
 static outcome_t append_event(scanner_t *self, const uint8_t *data, const member_t *members, unsigned found) {
     const unsigned needed = 1u << PH | 1u << PID | 1u << TID | 1u << TS;
@@ -302,7 +316,15 @@ static outcome_t append_event(scanner_t *self, const uint8_t *data, const member
     row.name = (uint32_t)name;
     row.cat = (uint32_t)cat;
     row.track = (uint32_t)thread;
-    if (found & 1u << ARGS && members[ARGS].length > 2) {
+    int has_args = found >> ARGS & 1 && members[ARGS].length > 2, alone = 0;
+    member_t text;
+    if (has_args && read_site(&members[ARGS], &text, &alone)) {
+        int64_t site = text_number(self, &text, 1, 0, &self->last_site);
+        if (site < 0)
+            return NO_MEMORY;
+        row.site = (uint32_t)site;
+    }
+    if (has_args && !alone) {
         int64_t start = members[ARGS].at - data;
         if (append3(&self->args, (int64_t)self->count, start, start + (int64_t)members[ARGS].length) < 0)
             return NO_MEMORY;

@@ -6,28 +6,35 @@
 
 #include "recorder.h"
 
-#include <time.h>
-
 ticks_kind_t ticks_kind = TICKS_BOOTTIME;
 static PyObject *stand_in;
 static tick_point_t first_point; /* when the time-stamp counter was chosen: the long base for short windows */
 
-static uint64_t system_ns(void) {
-    struct timespec now;
-#ifdef CLOCK_BOOTTIME
-    clock_gettime(CLOCK_BOOTTIME, &now);
+/* Let no trace or profile function see the stand-in: the record that it is asked for is not written yet. */
+static void tracing_suspend(void) {
+#if PY_VERSION_HEX >= 0x030B0000
+    PyThreadState_EnterTracing(PyThreadState_Get());
 #else
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    PyThreadState_Get()->tracing++;
 #endif
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void tracing_resume(void) {
+#if PY_VERSION_HEX >= 0x030B0000
+    PyThreadState_LeaveTracing(PyThreadState_Get());
+#else
+    PyThreadState_Get()->tracing--;
+#endif
 }
 
 /* Ask the stand-in; a clock that fails stands still, because a span must not raise. */
-static uint64_t stand_in_ticks(void) {
+uint64_t ticks_stand_in(void) {
     static uint64_t last;
     PyObject *kind, *error, *trace;
     PyErr_Fetch(&kind, &error, &trace);
+    tracing_suspend();
     PyObject *number = PyObject_CallNoArgs(stand_in);
+    tracing_resume();
     if (number != NULL) {
         uint64_t ticks = PyLong_AsUnsignedLongLong(number);
         Py_DECREF(number);
@@ -39,14 +46,10 @@ static uint64_t stand_in_ticks(void) {
 }
 
 uint64_t thread_ns(void) {
-    if (ticks_kind == TICKS_PYTHON) return stand_in_ticks();
+    if (ticks_kind == TICKS_PYTHON) return ticks_stand_in();
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-uint64_t ticks_slow(void) {
-    return unlikely(ticks_kind == TICKS_PYTHON) ? stand_in_ticks() : system_ns();
 }
 
 /* Both clocks at one instant: of several readings the one that took least time. */

@@ -11,7 +11,6 @@
 #include <string.h>
 
 static PyObject *columns_type; /* stepscope.core.rows.Columns */
-static PyObject *array_type;   /* array.array */
 
 static const struct {
     const char *name;
@@ -21,58 +20,6 @@ static const struct {
     {"ts", 'q', 8},   {"dur", 'q', 8},   {"name", 'I', 4}, {"cat", 'I', 4},
     {"site", 'I', 4}, {"track", 'I', 4}, {"kind", 'B', 1},
 };
-
-PyObject *imported(const char *module, const char *name) {
-    PyObject *from = PyImport_ImportModule(module);
-    PyObject *found = from ? PyObject_GetAttrString(from, name) : NULL;
-    Py_XDECREF(from);
-    return found;
-}
-
-PyObject *array_new(char typecode, Py_ssize_t length) {
-    PyObject *one = PyObject_CallFunction(array_type, "C[i]", typecode, 0);
-    PyObject *array = one ? PySequence_Repeat(one, length) : NULL;
-    Py_XDECREF(one);
-    return array;
-}
-
-PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held) {
-    PyObject *array = array_new(typecode, length);
-    if (array && PyObject_GetBuffer(array, held, PyBUF_WRITABLE) < 0)
-        Py_CLEAR(array);
-    return array;
-}
-
-int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held) {
-    int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
-    const char typecode[2] = {is.typecode, 0};
-    if (!PyObject_CheckBuffer(array)) {
-        PyErr_Format(PyExc_TypeError, "%s.%s: must be an array of typecode '%s', not %.100s", is.table, is.name,
-                     typecode, Py_TYPE(array)->tp_name);
-        return -1;
-    }
-    if (PyObject_GetBuffer(array, held, flags) < 0)
-        return -1;
-    const char *format = held->format ? held->format : "B";
-    if (held->ndim != 1 || strcmp(format, typecode)) {
-        PyErr_Format(PyExc_TypeError, "%s.%s: must be an array of typecode '%s', not '%.20s' of %d dimensions",
-                     is.table, is.name, typecode, format, held->ndim);
-        PyBuffer_Release(held);
-        return -1;
-    }
-    return 0;
-}
-
-int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held) {
-    if (array_get(array, is, 0, held) < 0)
-        return -1;
-    Py_ssize_t items = held->len / held->itemsize;
-    if (items == length)
-        return 0;
-    PyErr_Format(PyExc_ValueError, "%s.%s has %zd items: it must have %zd", is.table, is.name, items, length);
-    PyBuffer_Release(held);
-    return -1;
-}
 
 /* 0, or -1 with an exception set: two columns that are to be written share memory. */
 static int check_apart(const columns_t *columns) {
@@ -329,16 +276,13 @@ int row_objects_visit(const row_objects_t *objects, visitproc visit, void *arg) 
 int columns_add(PyObject *module) {
     (void)module;
     PyObject *columns = imported("stepscope.core.rows", "Columns");
-    PyObject *array = columns ? imported("array", "array") : NULL;
-    if (array && !(PyType_Check(columns) && PyType_IsSubtype((PyTypeObject *)columns, &PyTuple_Type))) {
+    if (!columns)
+        return -1;
+    if (!PyType_Check(columns) || !PyType_IsSubtype((PyTypeObject *)columns, &PyTuple_Type)) {
+        Py_DECREF(columns);
         PyErr_SetString(PyExc_TypeError, "stepscope.core.rows.Columns must be a named tuple");
-        Py_CLEAR(array);
-    }
-    if (!array) {
-        Py_XDECREF(columns);
         return -1;
     }
     Py_XSETREF(columns_type, columns);
-    Py_XSETREF(array_type, array);
     return 0;
 }

@@ -15,21 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static PyTypeObject *counters_type; /* stepscope.core.rows.Counters */
+PyTypeObject *counters_type;
 
 static const char VALUE_HEAD[] = ",\n{\"ph\":\"C\",", TIME_HEAD[] = "},\"ts\":";
 /* What a value takes beside its track's head, and what a packet takes. */
 enum { VALUE_SLACK = 128 + TEXT_SLACK, PACKET_SLACK = 64 };
-
-/* The columns of Counters, held. */
-typedef struct {
-    Py_ssize_t values;
-    const int64_t *ts;
-    const double *value;
-    const uint32_t *track;
-    Py_buffer held[3];
-    int count; /* how many of held are */
-} counters_t;
 
 /* How far a call has come. */
 typedef struct {
@@ -37,13 +27,12 @@ typedef struct {
     const char *refuse; /* why the value at `at` cannot be encoded, or NULL */
 } progress_t;
 
-static void counters_release(counters_t *counters) {
+void counters_release(counters_t *counters) {
     while (counters->count)
         PyBuffer_Release(&counters->held[--counters->count]);
 }
 
-/* Hold a Counters tuple; 0, or -1 with an exception set and nothing held. */
-static int counters_get(PyObject *tuple, counters_t *counters) {
+int counters_get(PyObject *tuple, counters_t *counters) {
     static const array_is_t IS[] = {{"counters", "ts", 'q'}, {"counters", "value", 'd'}, {"counters", "track", 'I'}};
     Py_buffer *held = counters->held;
     counters->count = 0;
@@ -56,6 +45,10 @@ static int counters_get(PyObject *tuple, counters_t *counters) {
         if (array_get(PyTuple_GET_ITEM(tuple, counters->count), IS[counters->count], 0, &held[counters->count]) < 0)
             goto failed;
     counters->values = held[0].len / 8;
+    if ((uint64_t)counters->values > UINT32_MAX) {
+        PyErr_Format(PyExc_ValueError, "counters has %zd values: at most 2**32 - 1 can be numbered", counters->values);
+        goto failed;
+    }
     if (held[1].len / 8 != counters->values || held[2].len / 4 != counters->values) {
         PyErr_Format(PyExc_ValueError, "counters has %zd ts, %zd value and %zd track: each must have one item a value",
                      counters->values, held[1].len / 8, held[2].len / 4);

@@ -7,7 +7,7 @@
 
 #include "native.h"
 
-static PyTypeObject *flows_type; /* stepscope.core.rows.Flows */
+PyTypeObject *flows_type;
 
 void flows_release(flows_t *flows) {
     PyMem_Free(flows->points);

@@ -12,14 +12,18 @@ static int refuse_subinterpreter(void) {
 
 static int module_exec(PyObject *module) {
     if (refuse_subinterpreter() < 0) return -1;
-    if (clock_add(module) < 0 || besides_add(module) < 0 || stacks_add(module) < 0 || ring_add(module) < 0 || threads_add(module) < 0) return -1;
+    if (clock_add(module) < 0 || besides_add(module) < 0 || stacks_add(module) < 0) return -1;
+    if (ring_add(module) < 0 || lanes_add(module) < 0 || threads_add(module) < 0) return -1;
     if (window_add(module) < 0 || points_add(module) < 0) return -1;
     if (span_add(module) < 0 || call_add(module) < 0 || decorated_add(module) < 0) return -1;
-    if (columns_add(module) < 0 || paired_add(module) < 0) return -1;
+    if (calls_add(module) < 0 || calls_monitoring_add(module) < 0 || calls_profile_add(module) < 0) return -1;
+    if (arrays_add(module) < 0 || columns_add(module) < 0 || paired_add(module) < 0) return -1;
+    if (ops_add(module) < 0) return -1;
     if (order_add(module) < 0 || settle_add(module) < 0 || renumber_add(module) < 0 || nest_add(module) < 0) return -1;
     if (fold_add(module) < 0 || group_add(module) < 0) return -1;
     if (flows_add(module) < 0 || chrome_add(module) < 0 || perfetto_add(module) < 0) return -1;
-    if (counters_add(module) < 0 || chrome_read_add(module) < 0) return -1;
+    if (settle_counters_add(module) < 0 || settle_flows_add(module) < 0 || ids_add(module) < 0) return -1;
+    if (counters_add(module) < 0 || chrome_read_add(module) < 0 || chrome_args_add(module) < 0) return -1;
     if (perfetto_read_add(module) < 0 || perfetto_take_add(module) < 0 || perfetto_pair_add(module) < 0) return -1;
     if (trees_add(module) < 0 || paths_add(module) < 0) return -1;
     return PyModule_AddStringConstant(module, "CLOCK", "boottime");

@@ -3,14 +3,16 @@
    stepscope._native is the twin of stepscope.core.twin: same calls, same bytes. One subject a file:
 
        module.c          the module and its parts
-       columns.c         array.array columns as C pointers, and new ones
+       arrays.c          array.array objects, made and held
+       columns.c         columns of them as C pointers, and new ones
 
    the recorder, which shares recorder.h; the hot path is in span.h:
 
        clock.c           ticks: CLOCK_BOOTTIME or the time-stamp counter, and their conversion
        ring.c            chunks of 16-byte records, arguments, and the budget of both
        recycle.c         the policy "ring": the oldest records make room        (twin/recycle.py)
-       threads.c         each thread's buffer, and the spans it has open
+       threads.c         each thread's buffer
+       lanes.c           which spans are open, in which task     (twin/lanes.py, turns.py)
        window.c          open, seal; the sealed window
        besides.c         what events say besides their time          (twin/besides.py)
        stacks.c          the calls around them
@@ -18,6 +20,10 @@
        call.c            record_function, instant, span_of: their arguments, the span of a name
        points.c          counters and flows
        decorated.c       a function with a span around each call
+       ops.c             operators of a framework                     (twin/ops.py)
+       calls.c           function tracing: what is traced, open frames (twin/calls.py)
+       calls_monitoring.c  its events by sys.monitoring, from Python 3.12 on (twin/calls_hooks.py)
+       calls_profile.c   the same by profile functions, before; all three share calls.h
        pair.c            a sealed window's records -> rows           (twin/pair.py)
        paired.c          rows -> Paired: what Python hands in and gets; both share pair.h
 
@@ -25,7 +31,10 @@
 
        order.c           rows by time, and ties by track             (twin/settle.py)
        settle.c          order, lanes                                (twin/settle.py)
+       settle_counters.c the order of counter values                 (twin/settle_counters.py)
+       settle_flows.c    the order of flow points                    (twin/settle_flows.py)
        renumber.c        ids by first appearance                     (twin/settle.py)
+       ids.c             which ids there are, and what they become   (twin/ids.py)
        nest.c            parents and own time                        (twin/nest.py)
        fold.c            rows as events, and what is inside what     (twin/fold.py)
        group.c           events by key, and their sums               (twin/group.py)
@@ -33,10 +42,12 @@
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
        chrome_scan.c     the same read again                         (twin/chrome_read.py)
        chrome_read.c     what Python makes of that
-       keys.c            numbers for its texts; all three share chrome_read.h
+       chrome_args.c     arguments that need no parsing yet          (twin/chrome_args.py)
+       keys.c            numbers for its texts; all four share chrome_read.h
        perfetto.c        packets of Perfetto protobuf                (twin/perfetto.py)
+       perfetto_intern.c the texts that they intern
        perfetto_input.c  the sequences, rows and annotations they are made from
-       perfetto_rows.c   the iterator that hands them out; all three share perfetto.h
+       perfetto_rows.c   the iterator that hands them out; all four share perfetto.h
        perfetto_read.c   the scanner of .pftrace packets, as Python sees it (twin/perfetto_read.py)
        perfetto_scan.c   packets -> columns of TrackEvents
        perfetto_take.c   the columns as Python gets them
@@ -65,6 +76,26 @@ enum { ROW_SLICE = 0, ROW_INSTANT = 1, ROW_CUT = 2 };
 /* An iterator of a file's rows hands out about this much at a time. */
 enum { CHUNK_BYTES = 1 << 20 };
 
+/* ---- arrays.c: array.array objects ---- */
+
+/* A new array.array of a typecode and length, zeroed; NULL with an exception. */
+PyObject *array_new(char typecode, Py_ssize_t length);
+/* The same with its buffer held for writing; NULL with an exception and nothing held. */
+PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
+/* A new array 'I' of these; NULL with an exception. */
+PyObject *array_from_ids(const uint32_t *ids, size_t count);
+/* What an array should be: the messages call it table.name. */
+typedef struct {
+    const char *table, *name;
+    char typecode;
+} array_is_t;
+/* Hold an array's buffer; 0, or -1 with an exception set and the buffer not held. */
+int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
+/* The same for reading, of that length. */
+int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held);
+/* An attribute of a module, imported; NULL with an exception. */
+PyObject *imported(const char *module, const char *name);
+
 /* ---- columns.c: what Python hands over, as C reads it ---- */
 
 enum { COLUMNS = 7 };
@@ -89,22 +120,6 @@ void columns_release(columns_t *columns);
 int columns_visit(const columns_t *columns, visitproc visit, void *arg);
 /* 0, or -1 with a ValueError that names the row whose id is not below count. */
 int columns_ids_below(const columns_t *columns, const uint32_t *ids, const char *name, Py_ssize_t count);
-/* A new array.array of a typecode and length, zeroed; NULL with an exception. */
-PyObject *array_new(char typecode, Py_ssize_t length);
-/* The same with its buffer held for writing; NULL with an exception and nothing held. */
-PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
-/* What an array should be: the messages call it table.name. */
-typedef struct {
-    const char *table, *name;
-    char typecode;
-} array_is_t;
-/* Hold an array's buffer; 0, or -1 with an exception set and the buffer not held. */
-int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held);
-/* The same for reading, of that length. */
-int array_of_length(PyObject *array, array_is_t is, Py_ssize_t length, Py_buffer *held);
-/* An attribute of a module, imported; NULL with an exception. */
-PyObject *imported(const char *module, const char *name);
-
 /* A sequence of bytes, copied. TEXT_SLACK bytes past any text's end may be read. */
 enum { TEXT_SLACK = 64 };
 typedef struct {
@@ -134,7 +149,27 @@ void row_objects_release(row_objects_t *objects);
 /* For tp_traverse. */
 int row_objects_visit(const row_objects_t *objects, visitproc visit, void *arg);
 
+/* ---- counters.c: counter values ---- */
+
+extern PyTypeObject *counters_type; /* stepscope.core.rows.Counters */
+
+/* The columns of Counters, held. */
+typedef struct {
+    Py_ssize_t values; /* less than 2**32 */
+    const int64_t *ts;
+    const double *value;
+    const uint32_t *track;
+    Py_buffer held[3];
+    int count; /* how many of held are */
+} counters_t;
+
+/* Hold a Counters tuple; 0, or -1 with an exception set and nothing held. */
+int counters_get(PyObject *tuple, counters_t *counters);
+void counters_release(counters_t *counters);
+
 /* ---- flows.c: arrows through rows ---- */
+
+extern PyTypeObject *flows_type; /* stepscope.core.rows.Flows */
 
 /* Where a point stands in its flow. */
 typedef enum { FLOW_FIRST, FLOW_STEP, FLOW_LAST } flow_stands_t;
@@ -231,15 +266,20 @@ int rows_are_sorted(const columns_t *columns);
 int sort_rows(columns_t *columns, uint32_t *order);
 
 /* Each part adds its types and functions to the module; 0, or -1 with an exception set. */
+int arrays_add(PyObject *module);
 int columns_add(PyObject *module);
 int order_add(PyObject *module);
 int settle_add(PyObject *module);
+int settle_counters_add(PyObject *module);
+int settle_flows_add(PyObject *module);
+int ids_add(PyObject *module);
 int renumber_add(PyObject *module);
 int nest_add(PyObject *module);
 int fold_add(PyObject *module);
 int group_add(PyObject *module);
 int chrome_add(PyObject *module);
 int chrome_read_add(PyObject *module);
+int chrome_args_add(PyObject *module);
 int perfetto_add(PyObject *module);
 int perfetto_read_add(PyObject *module);
 int perfetto_take_add(PyObject *module);

@@ -135,6 +135,24 @@ static int is_tie(const columns_t *columns, Py_ssize_t row) {
     return columns->ts[row - 1] == columns->ts[row] && tie_key(columns, row - 1) == tie_key(columns, row);
 }
 
+/* Whether all tracks are ids and no row has to move, whatever the order of tracks is: no memory is needed to see that. */
+static int ties_are_sorted(const columns_t *columns) {
+    if (columns->rows && columns->track[0] > MAX_ID)
+        return 0;
+    for (Py_ssize_t row = 1; row < columns->rows; row++) {
+        if (unlikely(columns->track[row] > MAX_ID))
+            return 0;
+        if (likely(columns->ts[row - 1] < columns->ts[row]))
+            continue;
+        if (columns->ts[row - 1] > columns->ts[row])
+            return 0;
+        uint64_t before = tie_key(columns, row - 1), key = tie_key(columns, row);
+        if (before > key || (before == key && columns->track[row - 1] != columns->track[row]))
+            return 0;
+    }
+    return 1;
+}
+
 /* Find each row's place in the order in which tracks first have a row. Returns whether ties are in that order; -1 when
    there is no memory or a track is no id, of the row at *failed. */
 static int rank_rows(const columns_t *columns, uint32_t *ranks, Py_ssize_t *failed) {
@@ -203,10 +221,17 @@ static PyObject *order_ties(PyObject *module, PyObject *args, PyObject *kwargs) 
     Py_buffer held = {0};
     Py_ssize_t failed;
     columns_t columns;
-    int outcome = -1;
+    int outcome = -1, sorted;
     (void)module;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:order_ties", names, &tuple) || columns_get(tuple, &columns, 1) < 0)
         return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    sorted = ties_are_sorted(&columns);
+    Py_END_ALLOW_THREADS
+    if (sorted) {
+        columns_release(&columns);
+        Py_RETURN_NONE;
+    }
     uint32_t *ranks = PyMem_Malloc(columns.rows ? (size_t)columns.rows * sizeof *ranks : 1);
     if (!ranks)
         PyErr_NoMemory();

@@ -1,14 +1,16 @@
 /* Pairing: from each thread's begins and ends to slices and instants, cut at the window.
 
-   The twin of twin/pair.py, with paired.c. Ends are matched to the innermost open begin of the same span. Rows are
-   written in opening order, thread after thread: steps, what began before the first record, records. No Python object is touched here, so that the GIL is not needed. */
+   The twin of twin/pair.py, with paired.c. What a task records stands on its lane. Ends are matched to the innermost
+   open begin of the same span, the own lane's first. Rows are written in opening order, thread after thread: steps, what
+   began before the first record, records. No Python object is touched here, so that the GIL is not needed. */
 
 #include "pair.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A begin that waits for its end. */
+/* A begin that waits for its end: of a span without arguments its label's id, of one with some SERIAL_KEY and its
+   serial, of a call CALL_KEY and its label's id. */
 typedef struct {
     uint64_t key;
     Py_ssize_t row;
@@ -37,7 +39,20 @@ static uint64_t clamped(const pairing_t *p, uint64_t ticks) {
 
 static int64_t ts_of(const pairing_t *p, uint64_t ticks) { return ticks_to_ns(&p->scale, ticks) + p->shift_ns; }
 
+/* Let what follows stand on a lane, or if that is 0 on the present thread's own track. */
+static inline void lane_set(pairing_t *p, uint32_t lane) {
+    p->here.lane = lane;
+    p->track = p->numbers[lane];
+}
+
+/* The first row of a track. */
+static __attribute__((noinline)) void track_open(pairing_t *p) {
+    p->tracks[p->track_count] = p->here;
+    p->track = p->numbers[p->here.lane] = p->track_count++;
+}
+
 static inline Py_ssize_t row_add(pairing_t *p, label_t label, uint64_t ticks, uint8_t kind) {
+    if (unlikely(p->track == NO_TRACK)) track_open(p);
     Py_ssize_t row = p->row++;
     p->columns.ts[row] = ts_of(p, ticks);
     p->columns.name[row] = label.name;
@@ -69,38 +84,108 @@ static int stack_add(pairing_t *p, Py_ssize_t row) {
 
 /* ---- records ---------------------------------------------------------------------------------------------- */
 
+/* What the thread has computed for a lane, after the present record's CPU time: for tasks without what it has computed
+   for others meanwhile. */
+static cpu_t own_cpu(const pairing_t *p, uint32_t lane) {
+    const lane_cpu_t *of = &p->cpu_of[lane];
+    uint64_t others = of->others;
+    if (lane != p->here.lane && of->left) others += p->cpu.ns - of->left;
+    return (cpu_t){p->cpu.ns - (lane ? others : 0), p->cpu.thread, p->cpu.known};
+}
+
+static void turn_read(pairing_t *p, uint32_t lane) {
+    if (unlikely(p->cpu.known)) {
+        lane_cpu_t *from = &p->cpu_of[p->here.lane], *to = &p->cpu_of[lane];
+        from->left = p->cpu.ns;
+        if (to->left) to->others += p->cpu.ns - to->left;
+        to->left = 0;
+    }
+    lane_set(p, lane);
+}
+
 static inline int waiting_push(pairing_t *p, uint64_t key, Py_ssize_t row) {
-    if (unlikely(list_grow(&p->waiting, 1, sizeof(waiting_t)) < 0)) return -1;
-    ((waiting_t *)p->waiting.items)[p->waiting.count++] = (waiting_t){key, row, p->cpu};
+    list_t *waiting = &p->waiting[p->here.lane];
+    if (unlikely(waiting->count == waiting->room) && list_grow(waiting, 1, sizeof(waiting_t)) < 0) return -1;
+    cpu_t cpu = unlikely(p->cpu.known) ? own_cpu(p, p->here.lane) : p->cpu;
+    ((waiting_t *)waiting->items)[waiting->count++] = (waiting_t){key, row, cpu};
     return 0;
 }
 
-/* Note what the thread of a waiting span has computed, if that is known and it is one thread. */
-static int cpu_add(pairing_t *p, const waiting_t *waiting) {
+/* Take out what waits at a place, where it is not the last; a call takes the calls inside it along, whose ends were not
+   seen: they are cut where it ends. */
+static __attribute__((noinline)) void waiting_remove(pairing_t *p, list_t *list, size_t place, uint64_t ticks) {
+    waiting_t *waiting = list->items;
+    uint64_t ends_calls = waiting[place].key & CALL_KEY;
+    size_t kept = place;
+    for (size_t i = place + 1; i < list->count; i++) {
+        if (ends_calls & waiting[i].key) {
+            row_end(p, waiting[i].row, ticks);
+            p->columns.kind[waiting[i].row] |= ROW_CUT;
+        } else {
+            waiting[kept++] = waiting[i];
+        }
+    }
+    list->count = kept;
+}
+
+/* Note what the thread of a waiting span has computed for it, if that is known and it is one thread. */
+static int cpu_add(pairing_t *p, const waiting_t *waiting, uint32_t lane) {
     if (!waiting->cpu.known || waiting->cpu.thread != p->cpu.thread) return 0;
     if (list_grow(&p->cpus, 1, sizeof(row_cpu_t)) < 0) return -1;
-    ((row_cpu_t *)p->cpus.items)[p->cpus.count++] = (row_cpu_t){waiting->row, p->cpu.ns - waiting->cpu.ns};
+    uint64_t ns = own_cpu(p, lane).ns - waiting->cpu.ns;
+    ((row_cpu_t *)p->cpus.items)[p->cpus.count++] = (row_cpu_t){waiting->row, ns};
     return 0;
 }
 
-/* End the innermost waiting span of that key; `ended` gets its row, or -1 if there is none. */
-static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks, Py_ssize_t *ended) {
-    waiting_t *waiting = p->waiting.items;
-    for (size_t place = p->waiting.count; place-- > 0;) {
+/* End the innermost span of that key that waits on a lane; 1, 0 if there is none, -1 without memory. */
+static inline int waiting_end_on(pairing_t *p, uint32_t lane, uint64_t key, uint64_t ticks, Py_ssize_t *ended) {
+    list_t *list = &p->waiting[lane];
+    waiting_t *waiting = list->items;
+    for (size_t place = list->count; place-- > 0;) {
         if (waiting[place].key != key) continue;
         *ended = waiting[place].row;
         row_end(p, *ended, ticks);
-        int result = unlikely(p->cpu.known) ? cpu_add(p, &waiting[place]) : 0;
-        p->waiting.count--;
-        memmove(&waiting[place], &waiting[place + 1], (p->waiting.count - place) * sizeof *waiting);
-        return result;
+        int result = unlikely(p->cpu.known) ? cpu_add(p, &waiting[place], lane) : 0;
+        if (likely(place + 1 == list->count))
+            list->count--;
+        else
+            waiting_remove(p, list, place, ticks);
+        return result < 0 ? -1 : 1;
     }
+    return 0;
+}
+
+/* End the innermost waiting span of that key on the present lane, else on the first that has one; `ended` gets its row,
+   or -1 if there is none. */
+static inline int waiting_end(pairing_t *p, uint64_t key, uint64_t ticks, Py_ssize_t *ended) {
+    int found = waiting_end_on(p, p->here.lane, key, ticks, ended);
+    for (uint32_t lane = 0; unlikely(found == 0) && lane < p->lane_end; lane++)
+        found = waiting_end_on(p, lane, key, ticks, ended);
+    if (likely(found)) return found < 0 ? -1 : 0;
     *ended = -1;
     p->orphans++;
     return 0;
 }
 
+/* A call begins or ends, on the thread's own track. */
+static inline int call_read(pairing_t *p, const record_t *record, uint64_t ticks, uint8_t kind) {
+    uint32_t lane = p->here.lane;
+    Py_ssize_t row;
+    int result;
+    lane_set(p, 0);
+    if (record->kind == REC_CALL) {
+        row = row_add(p, p->labels[record->id], ticks, kind);
+        result = waiting_push(p, CALL_KEY | record->id, row);
+    } else {
+        result = waiting_end_on(p, 0, CALL_KEY | record->id, ticks, &row);
+        p->orphans += result == 0;
+    }
+    if (unlikely(lane)) lane_set(p, lane);
+    return result < 0 ? -1 : 0;
+}
+
 static int begin_read(pairing_t *p, const sealed_thread_t *thread, const record_t *record, uint8_t kind) {
+    if (record->kind == REC_CALL) return call_read(p, record, clamped(p, record->ticks), kind);
     Py_ssize_t row = row_add(p, p->labels[record->id], clamped(p, record->ticks), kind);
     if (record->kind == REC_BEGIN) return waiting_push(p, record->id, row);
     if (args_add(p, row, payload_at(&thread->part.payloads, record[1].id)) < 0 || stack_add(p, row) < 0) return -1;
@@ -141,6 +226,9 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
         return stack_add(p, row) < 0 ? -1 : waiting_push(p, record->id, row);
     case REC_END:
         return waiting_end(p, record->id, ticks, &row);
+    case REC_CALL:
+    case REC_RETURN:
+        return call_read(p, record, ticks, ROW_SLICE);
     case REC_INSTANT:
         return stack_add(p, row_add(p, p->labels[record->id], ticks, ROW_INSTANT));
     case REC_END_SERIAL:
@@ -153,6 +241,9 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
         return 0;
     case REC_END_ARGS:
         return end_read(p, thread, record);
+    case REC_TURN:
+        turn_read(p, record->id);
+        return 0;
     case REC_BEGIN_ARGS:
         return begin_read(p, thread, record, ROW_SLICE);
     case REC_INSTANT_ARGS:
@@ -166,39 +257,113 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
     }
 }
 
+/* Records were written long ago, and a processor does not look beyond a page by itself: one KiB is asked for ahead. */
+enum { AHEAD = 64 };
+
 static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
     const part_t *part = &thread->part;
     for (uint32_t i = 0; i < part->begun.count; i++) {
         const begun_t *begun = &part->begun.of[i];
+        lane_set(p, begun->lane);
         if (begin_read(p, thread, begun->record, begun->cut ? ROW_SLICE | ROW_CUT : ROW_SLICE) < 0) return -1;
     }
+    lane_set(p, part->lane);
     for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) {
         const record_t *record = chunk->records, *end = record + chunk->used;
         while (record < end) {
+            __builtin_prefetch(record + AHEAD);
             if (unlikely(record_read(p, thread, record) < 0)) return -1;
             if (unlikely(p->cpu.known | p->stack) && record->kind != REC_CPU && record->kind != REC_STACK)
                 p->cpu.known = p->stack = 0; /* they are good for one record */
             record += record_length(record);
         }
     }
-    waiting_t *waiting = p->waiting.items;
-    for (size_t i = 0; i < p->waiting.count; i++) {
-        row_end(p, waiting[i].row, p->window->sealed.ticks);
-        p->columns.kind[waiting[i].row] |= ROW_CUT;
+    for (uint32_t lane = 0; lane < p->lane_end; lane++) {
+        const waiting_t *waiting = p->waiting[lane].items;
+        for (size_t i = 0; i < p->waiting[lane].count; i++) {
+            row_end(p, waiting[i].row, p->window->sealed.ticks);
+            p->columns.kind[waiting[i].row] |= ROW_CUT;
+        }
+        p->waiting[lane].count = 0;
     }
     return 0;
 }
 
 /* ---- steps, flows ----------------------------------------------------------------------------------------- */
 
-static void steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid) {
+/* A step in ns, on the own track of the thread that is being read. */
+typedef struct {
+    int64_t start, end;
+} step_ns_t;
+
+static int steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid) {
     for (size_t i = 0; i < count; i++) {
         if (steps[i].used || steps[i].tid != tid) continue;
+        lane_set(p, steps[i].lane);
         uint64_t start = clamped(p, steps[i].start), end = clamped(p, steps[i].end);
         int cut = start != steps[i].start || end != steps[i].end;
         Py_ssize_t row = row_add(p, (label_t){steps[i].name, ANNOTATION, 0}, start, cut ? ROW_SLICE | ROW_CUT : ROW_SLICE);
         row_end(p, row, end);
         steps[i].used = 1;
+        if (args_add(p, row, steps[i].args) < 0) return -1;
+        if (steps[i].lane) continue;
+        if (list_grow(&p->steps, 1, sizeof(step_ns_t)) < 0) return -1;
+        ((step_ns_t *)p->steps.items)[p->steps.count++] = (step_ns_t){ts_of(p, start), ts_of(p, end)};
+    }
+    return 0;
+}
+
+static int is_call(const pairing_t *p, Py_ssize_t row) {
+    return p->call_category && p->columns.cat[row] == p->call_category;
+}
+
+/* How many steps of the thread end no later than ts, or with starts, begin before it: they are in order of time. */
+static size_t steps_before(const pairing_t *p, int64_t ts, int starts) {
+    const step_ns_t *steps = p->steps.items;
+    size_t low = 0, high = p->steps.count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (starts ? steps[middle].start < ts : steps[middle].end <= ts)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Cut a row at ts; the row of what is behind. */
+static Py_ssize_t row_split(pairing_t *p, Py_ssize_t row, int64_t ts) {
+    columns_t *columns = &p->columns;
+    Py_ssize_t rest = p->row++;
+    columns->ts[rest] = ts;
+    columns->dur[rest] = columns->ts[row] + columns->dur[row] - ts;
+    columns->dur[row] = ts - columns->ts[row];
+    columns->name[rest] = columns->name[row];
+    columns->cat[rest] = columns->cat[row];
+    columns->site[rest] = columns->site[row];
+    columns->track[rest] = columns->track[row];
+    columns->kind[row] |= ROW_CUT;
+    columns->kind[rest] = columns->kind[row];
+    return rest;
+}
+
+/* Cut the thread's calls where a step ends that they began in, and where one begins that they end in: so calls and steps
+   nest. */
+static void calls_split(pairing_t *p, Py_ssize_t first) {
+    const step_ns_t *steps = p->steps.items;
+    if (p->call_category == 0 || p->steps.count == 0) return;
+    for (Py_ssize_t i = first, end = p->row; i < end; i++) {
+        Py_ssize_t row = i;
+        if (!is_call(p, row) || p->columns.rows - p->row < 2) continue;
+        int64_t ts = p->columns.ts[row], ends = ts + p->columns.dur[row];
+        size_t step = steps_before(p, ts, 0);
+        if (step < p->steps.count && steps[step].start < ts && steps[step].end < ends) {
+            ts = steps[step].end;
+            row = row_split(p, row, ts);
+        }
+        step = steps_before(p, ends, 1);
+        if (step > 0 && steps[step - 1].start > ts && steps[step - 1].end > ends)
+            row_split(p, row, steps[step - 1].start);
     }
 }
 
@@ -226,42 +391,41 @@ static void flows_name(pairing_t *p) {
 
 /* ---- a window --------------------------------------------------------------------------------------------- */
 
-static int makes_row(const record_t *record) {
-    static const char makes[] = {[REC_BEGIN] = 1, [REC_INSTANT] = 1, [REC_BEGIN_ARGS] = 1, [REC_INSTANT_ARGS] = 1,
-                                 [REC_FLOW] = 1, [REC_PAYLOAD] = 0};
-    return makes[record->kind];
-}
-
-size_t window_measure(const window_t *window, size_t step_count) {
-    size_t rows = step_count;
+size_t window_room(const window_t *window, const needs_t *needs) {
+    size_t rows = needs->step_count;
     for (size_t t = 0; t < window->thread_count; t++) {
         const part_t *part = &window->threads[t].part;
         rows += part->begun.count;
-        for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next)
-            for (const record_t *record = chunk->records, *end = record + chunk->used; record < end; record++)
-                rows += makes_row(record);
+        for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) rows += chunk->used;
     }
-    return rows;
+    return needs->call_category && needs->step_count ? 3 * rows : rows; /* a call may become three, see calls_split */
+}
+
+/* A thread of the window comes next, or of a step. */
+static void thread_set(pairing_t *p, const sealed_thread_t *thread, const step_t *step) {
+    p->here = (paired_track_t){0, thread, step};
+    p->numbers[0] = NO_TRACK;
+    p->steps.count = 0;
+    p->orphans = 0;
 }
 
 int window_read(pairing_t *p, needs_t *needs) {
     const window_t *window = p->window;
+    memset(p->numbers, 0xff, p->lane_end * sizeof *p->numbers); /* NO_TRACK */
     for (size_t t = 0; t < window->thread_count; t++) {
         const sealed_thread_t *thread = &window->threads[t];
-        Py_ssize_t before = p->row;
-        p->waiting.count = 0;
-        p->orphans = 0;
+        thread_set(p, thread, NULL);
         p->cpu.known = p->stack = 0;
-        steps_read(p, needs->steps, needs->step_count, thread->tid);
+        if (steps_read(p, needs->steps, needs->step_count, thread->tid) < 0) return -1;
+        Py_ssize_t first = p->row;
         if (thread_read(p, thread) < 0) return -1;
+        calls_split(p, first);
         needs->orphans[t] = p->orphans;
-        needs->recorded[t] = p->row > before;
-        p->track += needs->recorded[t];
     }
     for (size_t i = 0; i < needs->step_count; i++) { /* on threads that recorded nothing else */
         if (needs->steps[i].used) continue;
-        steps_read(p, needs->steps, needs->step_count, needs->steps[i].tid);
-        p->track++;
+        thread_set(p, NULL, &needs->steps[i]);
+        if (steps_read(p, needs->steps, needs->step_count, needs->steps[i].tid) < 0) return -1;
     }
     flows_name(p);
     return 0;

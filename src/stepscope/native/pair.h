@@ -5,6 +5,7 @@
 
 #include "recorder.h"
 
+#define CALL_KEY ((uint64_t)1 << 62)   /* a call, by its label */
 #define SERIAL_KEY ((uint64_t)1 << 63) /* a span with arguments is known by its serial, others by their label */
 
 /* A growing C array: items, how many, for how many there is room. */
@@ -42,19 +43,41 @@ typedef struct {
     uint64_t start, end;
     uint32_t name;
     unsigned long tid;
-    PyObject *thread; /* borrowed */
+    PyObject *thread, *args; /* borrowed; args may be NULL */
+    uint32_t lane;           /* as in paired_track_t */
     int used;
 } step_t;
+
+/* Of a lane, in ns of CPU time of its thread: when the thread went from it, 0 while it is there, and what the thread has
+   computed for others between the first time and the last that it came. */
+typedef struct {
+    uint64_t left, others;
+} lane_cpu_t;
+
+/* What rows stand on: the lane of a task, or if that is 0 a thread of the window, or of a step that has another. */
+typedef struct {
+    uint32_t lane;
+    const sealed_thread_t *thread;
+    const step_t *step;
+} paired_track_t;
 
 /* What the rows need of Python objects, made while the GIL is held. */
 typedef struct {
     label_t *labels;   /* of each of the window's label ids */
     uint32_t *series;  /* window's series id -> its place among the series */
-    char *recorded;    /* per thread: whether it has rows */
     uint64_t *orphans; /* per thread: ends whose begin was dropped */
     step_t *steps;
     size_t step_count;
+    PyObject *lanes;   /* dict: lane -> its id, those of the steps too */
+    uint32_t lane_end; /* ids are below */
+    uint32_t *numbers; /* per lane, and of the present thread at 0: its place among the tracks; or NO_TRACK */
+    list_t *waiting;   /* per lane, and of the present thread at 0: of waiting_t, see pair.c */
+    lane_cpu_t *cpu_of; /* per lane */
+    paired_track_t *tracks;
+    uint32_t call_category; /* string id of what function tracing records; 0: there is none */
 } needs_t;
+
+enum { NO_TRACK = UINT32_MAX };
 
 /* A string id. */
 enum { ANNOTATION = 1 };
@@ -79,18 +102,28 @@ typedef struct {
     int64_t shift_ns;
     columns_t columns;
     Py_ssize_t row;      /* the next one */
-    uint32_t track;      /* the present thread's */
+    paired_track_t here; /* where the records stand that are being read */
+    uint32_t track;      /* its place among the tracks; NO_TRACK: nothing stands on it yet */
+    uint32_t track_count;
     uint32_t flow_name;  /* the string id for points of flows whose first one is not in the window */
     uint64_t orphans;    /* the present thread's */
     cpu_t cpu;           /* of the present record */
     uint32_t stack;      /* string id of the calls around the present record; 0: not known */
     const label_t *labels; /* as in needs_t */
     const uint32_t *series;
-    list_t waiting, args, cpus, counts, flows; /* of waiting_t, see pair.c, row_args_t, row_cpu_t, count_t, paired_point_t */
+    uint32_t *numbers;
+    paired_track_t *tracks;
+    list_t *waiting;
+    uint32_t lane_end;
+    lane_cpu_t *cpu_of; /* per lane */
+    uint32_t call_category; /* as in needs_t */
+    list_t args, cpus, counts, flows; /* of row_args_t, row_cpu_t, count_t, paired_point_t */
+    list_t steps; /* of step_ns_t, see pair.c: the present thread's, in order of time */
 } pairing_t;
 
-/* How many rows a window can have at most. Needs no GIL. */
-size_t window_measure(const window_t *window, size_t step_count);
+/* How many rows a window can have at most: as if no record were the end of another. Memory that is not written to costs
+   nothing, but reading all records to count them would. */
+size_t window_room(const window_t *window, const needs_t *needs);
 /* Fill the columns, from their first row on, and the lists: 0; -1 without memory. Needs no GIL. */
 int window_read(pairing_t *p, needs_t *needs);
 

@@ -8,7 +8,8 @@
 
 #include <stdlib.h>
 
-static PyObject *paired_type, *counters_type, *flows_type; /* of stepscope.core.rows */
+static PyObject *paired_type, *track_type, *paired_counters_type, *paired_flows_type; /* of stepscope.core.rows */
+static PyObject *number_key;                               /* "External id" */
 
 /* ---- what the rows need ----------------------------------------------------------------------------------- */
 
@@ -52,20 +53,42 @@ static void series_places(const window_t *window, uint32_t *series) {
         series[PyLong_AsUnsignedLong(number)] = i;
 }
 
+/* The id of a step's lane, which is given one if it has none; 0, or -1 with an exception. */
+static int step_lane(needs_t *needs, PyObject *lane, uint32_t *id) {
+    if (!Py_IS_TYPE(lane, &Lane_Type)) {
+        PyErr_SetString(PyExc_TypeError, "a step's lane is what lane_here() returned");
+        return -1;
+    }
+    PyObject *known = PyDict_GetItemWithError(needs->lanes, lane);
+    if (known == NULL && PyErr_Occurred()) return -1;
+    PyObject *number = known == NULL ? PyLong_FromUnsignedLong(needs->lane_end) : Py_NewRef(known);
+    int failed = number == NULL || PyDict_SetItem(needs->lanes, lane, number) < 0;
+    if (!failed) *id = (uint32_t)PyLong_AsUnsignedLong(number);
+    if (!failed && known == NULL) needs->lane_end++;
+    Py_XDECREF(number);
+    return failed ? -1 : 0;
+}
+
 static int steps_prepare(PyObject *steps, PyObject *strings, needs_t *needs) {
     for (size_t i = 0; i < needs->step_count; i++) {
-        PyObject *name, *thread;
+        PyObject *name, *thread, *args, *lane;
         step_t *step = &needs->steps[i];
         unsigned long long start, end;
-        if (!PyArg_ParseTuple(PySequence_Fast_GET_ITEM(steps, (Py_ssize_t)i), "UKKkU", &name, &start, &end, &step->tid,
-                              &thread))
+        if (!PyArg_ParseTuple(PySequence_Fast_GET_ITEM(steps, (Py_ssize_t)i), "UKKkUOO", &name, &start, &end,
+                              &step->tid, &thread, &args, &lane))
             return -1;
+        if (args != Py_None && !PyDict_Check(args)) {
+            PyErr_SetString(PyExc_TypeError, "the arguments of a step must be a dict or None");
+            return -1;
+        }
+        if (lane != Py_None && step_lane(needs, lane, &step->lane) < 0) return -1;
         int64_t id = string_id(strings, name);
         if (id < 0) return -1;
         step->name = (uint32_t)id;
         step->start = start;
         step->end = end;
         step->thread = thread;
+        step->args = args == Py_None ? NULL : args;
         step->used = 0;
     }
     return 0;
@@ -76,45 +99,65 @@ static int needs_make(const window_t *window, size_t step_count, needs_t *needs)
     needs->step_count = step_count;
     needs->labels = calloc((size_t)window->labels.next + 1, sizeof *needs->labels);
     needs->series = calloc((size_t)window->series.next + 1, sizeof *needs->series);
-    needs->recorded = calloc(window->thread_count + 1, sizeof *needs->recorded);
     needs->orphans = calloc(window->thread_count + 1, sizeof *needs->orphans);
     needs->steps = calloc(step_count + 1, sizeof *needs->steps);
-    if (needs->labels && needs->series && needs->recorded && needs->orphans && needs->steps) return 0;
+    needs->lane_end = window->lanes.next;
+    size_t lanes = needs->lane_end + step_count; /* each step may be the only one on its lane */
+    needs->numbers = calloc(lanes, sizeof *needs->numbers);
+    needs->waiting = calloc(lanes, sizeof *needs->waiting);
+    needs->cpu_of = calloc(lanes, sizeof *needs->cpu_of);
+    needs->tracks = calloc(lanes + window->thread_count + step_count, sizeof *needs->tracks);
+    needs->lanes = PyDict_Copy(window->lanes.ids);
+    if (needs->lanes == NULL) return -1;
+    if (needs->labels && needs->series && needs->orphans && needs->steps && needs->numbers && needs->waiting &&
+        needs->cpu_of && needs->tracks)
+        return 0;
     PyErr_NoMemory();
     return -1;
 }
 
 static void needs_free(needs_t *needs) {
+    for (uint32_t lane = 0; needs->waiting != NULL && lane < needs->lane_end; lane++) free(needs->waiting[lane].items);
+    Py_XDECREF(needs->lanes);
+    free(needs->tracks);
+    free(needs->cpu_of);
+    free(needs->waiting);
+    free(needs->numbers);
     free(needs->steps);
     free(needs->orphans);
-    free(needs->recorded);
     free(needs->series);
     free(needs->labels);
 }
 
 /* ---- the result ------------------------------------------------------------------------------------------- */
 
-static int thread_append(PyObject *threads, unsigned long tid, PyObject *name) {
-    PyObject *thread = Py_BuildValue("(kO)", tid, name);
-    int failed = thread == NULL || PyList_Append(threads, thread) < 0;
-    Py_XDECREF(thread);
-    return failed ? -1 : 0;
-}
-
-/* [(tid, name)] of the threads with rows, in the order of their tracks. */
-static PyObject *threads_of(const window_t *window, const needs_t *needs) {
-    PyObject *threads = PyList_New(0);
-    for (size_t t = 0; threads != NULL && t < window->thread_count; t++)
-        if (needs->recorded[t] && thread_append(threads, window->threads[t].tid, window->threads[t].name) < 0)
-            Py_CLEAR(threads);
-    for (size_t i = 0; threads != NULL && i < needs->step_count; i++) {
-        const step_t *step = &needs->steps[i];
-        int known = 0;
-        for (size_t t = 0; t < window->thread_count; t++) known |= window->threads[t].tid == step->tid;
-        for (size_t earlier = 0; earlier < i; earlier++) known |= needs->steps[earlier].tid == step->tid;
-        if (!known && thread_append(threads, step->tid, step->thread) < 0) Py_CLEAR(threads);
+/* [PairedTrack] of what has rows; NULL with an exception. */
+static PyObject *tracks_of(const pairing_t *p, const needs_t *needs) {
+    PyObject *tracks = PyList_New(0), *names = PyList_New(needs->lane_end), *lane, *id;
+    Py_ssize_t place = 0;
+    if (tracks == NULL || names == NULL) goto fail;
+    while (PyDict_Next(needs->lanes, &place, &lane, &id)) {
+        PyObject *name = PyDict_GetItemWithError(p->window->lane_names, lane);
+        if (name == NULL) name = ((lane_t *)lane)->name; /* that a step stands on, and nothing else of the window */
+        PyList_SET_ITEM(names, (Py_ssize_t)PyLong_AsUnsignedLong(id), Py_NewRef(name));
     }
-    return threads;
+    for (uint32_t i = 0; i < p->track_count; i++) {
+        const paired_track_t *each = &p->tracks[i];
+        unsigned long tid = each->lane ? 0 : each->thread ? each->thread->tid : each->step->tid;
+        PyObject *name = each->lane     ? PyList_GET_ITEM(names, each->lane)
+                         : each->thread ? each->thread->name
+                                        : each->step->thread;
+        PyObject *track = PyObject_CallFunction(track_type, "skO", each->lane ? "task" : "thread", tid, name);
+        int failed = track == NULL || PyList_Append(tracks, track) < 0;
+        Py_XDECREF(track);
+        if (failed) goto fail;
+    }
+    Py_DECREF(names);
+    return tracks;
+fail:
+    Py_XDECREF(names);
+    Py_XDECREF(tracks);
+    return NULL;
 }
 
 #define THREAD_TIME "thread_time_ns" /* as core/rows.py */
@@ -136,9 +179,13 @@ static PyObject *args_of(const pairing_t *p, PyObject *texts) {
     const row_args_t *items = p->args.items;
     for (size_t i = 0; args != NULL && i < p->args.count; i++) {
         const row_args_t *item = &items[i];
-        if (item->args != NULL && PyDict_GET_SIZE(item->args) == 0) continue; /* of instant("x", {}) */
         PyObject *more = item->args == NULL ? Py_BuildValue("{sO}", CALL_STACK, PyList_GET_ITEM(texts, item->stack))
-                                            : Py_NewRef(item->args);
+                         : PyLong_Check(item->args) ? Py_BuildValue("{OO}", number_key, item->args)
+                                                    : Py_NewRef(item->args);
+        if (more != NULL && PyDict_GET_SIZE(more) == 0) { /* of instant("x", {}) */
+            Py_DECREF(more);
+            continue;
+        }
         PyObject *row = PyLong_FromSsize_t(item->row);
         if (row == NULL || more == NULL || row_args_add(args, row, more) < 0) Py_CLEAR(args);
         Py_XDECREF(more);
@@ -198,7 +245,7 @@ static PyObject *counters_of(const pairing_t *p) {
     if (arrays[1] != NULL) PyBuffer_Release(&value);
     if (arrays[2] != NULL) PyBuffer_Release(&series);
     if (arrays[2] != NULL)
-        counters = PyObject_CallFunctionObjArgs(counters_type, arrays[0], arrays[1], arrays[2], names, NULL);
+        counters = PyObject_CallFunctionObjArgs(paired_counters_type, arrays[0], arrays[1], arrays[2], names, NULL);
     for (int i = 0; i < 3; i++) Py_XDECREF(arrays[i]);
     Py_XDECREF(names);
     return counters;
@@ -225,7 +272,7 @@ static PyObject *flows_of(const pairing_t *p) {
     if (arrays[0] != NULL) PyBuffer_Release(&flow);
     if (arrays[1] != NULL) PyBuffer_Release(&row);
     if (arrays[1] != NULL && names != NULL)
-        flows = PyObject_CallFunctionObjArgs(flows_type, arrays[0], arrays[1], names, NULL);
+        flows = PyObject_CallFunctionObjArgs(paired_flows_type, arrays[0], arrays[1], names, NULL);
     for (int i = 0; i < 2; i++) Py_XDECREF(arrays[i]);
     Py_XDECREF(names);
     return flows;
@@ -240,11 +287,8 @@ static int columns_cut(PyObject *columns, Py_ssize_t rows, Py_ssize_t room) {
 
 /* The columns of all rows, and the lists of what is besides; NULL with an exception. */
 static PyObject *rows_of(pairing_t *p, needs_t *needs) {
-    size_t room;
+    size_t room = window_room(p->window, needs);
     int result;
-    Py_BEGIN_ALLOW_THREADS
-    room = window_measure(p->window, needs->step_count);
-    Py_END_ALLOW_THREADS
     PyObject *columns = columns_new((Py_ssize_t)room, &p->columns);
     if (columns == NULL) return NULL;
     Py_BEGIN_ALLOW_THREADS
@@ -261,13 +305,16 @@ static PyObject *rows_of(pairing_t *p, needs_t *needs) {
 
 /* The Paired of a window, whose needs have room; NULL with an exception. */
 static PyObject *paired_of(pairing_t *p, PyObject *steps, needs_t *needs) {
-    enum { COLUMNS_, TEXTS, THREADS, ARGS, DROPPED, COUNTERS, FLOWS, PARTS };
+    enum { COLUMNS_, TEXTS, TRACKS, ARGS, DROPPED, COUNTERS, FLOWS, PARTS };
     PyObject *parts[PARTS] = {NULL}, *paired = NULL;
     PyObject *strings = strings_of(p->window, needs->labels);
     if (strings == NULL || steps_prepare(steps, strings, needs) < 0) goto finish;
+    p->lane_end = needs->lane_end;
+    PyObject *calls = PyDict_GetItemString(strings, "python_function"); /* core/rows.py CALL */
+    p->call_category = needs->call_category = calls == NULL ? 0 : (uint32_t)PyLong_AsUnsignedLong(calls);
     if ((parts[COLUMNS_] = rows_of(p, needs)) == NULL) goto finish;
     if ((parts[TEXTS] = PyDict_Keys(strings)) == NULL) goto finish;
-    if ((parts[THREADS] = threads_of(p->window, needs)) == NULL) goto finish;
+    if ((parts[TRACKS] = tracks_of(p, needs)) == NULL) goto finish;
     if ((parts[ARGS] = args_of(p, parts[TEXTS])) == NULL) goto finish;
     if ((parts[DROPPED] = dropped_of(p->window, needs)) == NULL) goto finish;
     if ((parts[COUNTERS] = counters_of(p)) == NULL) goto finish;
@@ -298,15 +345,19 @@ static PyObject *pair(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
     if (needs_make(window, (size_t)PySequence_Fast_GET_SIZE(steps), &needs) == 0) {
         p.labels = needs.labels;
         p.series = needs.series;
+        p.numbers = needs.numbers;
+        p.waiting = needs.waiting;
+        p.cpu_of = needs.cpu_of;
+        p.tracks = needs.tracks;
         series_places(window, needs.series);
         paired = paired_of(&p, steps, &needs);
     }
     Py_DECREF(steps);
     free(p.args.items);
     free(p.cpus.items);
+    free(p.steps.items);
     free(p.counts.items);
     free(p.flows.items);
-    free(p.waiting.items);
     needs_free(&needs);
     return paired;
 }
@@ -319,9 +370,13 @@ static PyMethodDef functions[] = {
 int paired_add(PyObject *module) {
     Py_XSETREF(paired_type, imported("stepscope.core.rows", "Paired"));
     if (paired_type == NULL) return -1;
-    Py_XSETREF(counters_type, imported("stepscope.core.rows", "PairedCounters"));
-    if (counters_type == NULL) return -1;
-    Py_XSETREF(flows_type, imported("stepscope.core.rows", "PairedFlows"));
-    if (flows_type == NULL) return -1;
+    Py_XSETREF(track_type, imported("stepscope.core.rows", "PairedTrack"));
+    if (track_type == NULL) return -1;
+    Py_XSETREF(paired_counters_type, imported("stepscope.core.rows", "PairedCounters"));
+    if (paired_counters_type == NULL) return -1;
+    Py_XSETREF(paired_flows_type, imported("stepscope.core.rows", "PairedFlows"));
+    if (paired_flows_type == NULL) return -1;
+    Py_XSETREF(number_key, PyUnicode_InternFromString("External id"));
+    if (number_key == NULL) return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -7,6 +7,7 @@
        TrackEvent point  48 03 | as begin
        InternedData      table len | 08 iid | 12 len text
 
+   Where a row's function is, is its first annotation: 22 len | 08 name iid | 88 01 site iid.
    The last point of a flow ends it: 81 03 flow id. An end needs no sequence flags. Each track is walked with the stack of its open slices, without the GIL, straight
    into the bytes object that is handed out. The walk stops wherever the next packet may not fit, and goes on there for
    the next chunk. */
@@ -25,13 +26,6 @@ enum { FLOW_ID_LENGTH = 10 };
 static const char CUT_MARK[] = "\x22\x11\x52\x0dstepscope:cut\x10\x01";
 enum { CUT_MARK_LENGTH = sizeof CUT_MARK - 1 };
 
-/* A row as the columns have it. */
-typedef struct {
-    int64_t ts, dur;
-    uint32_t number, cat, name;
-    int kind;
-} row_t;
-
 /* ---- the wire ---- */
 
 /* put_varint of a number whose length is hard to foretell: up to four bytes are written at once. */
@@ -48,90 +42,22 @@ static inline uint8_t *put_delta(uint8_t *to, uint64_t value) {
     return to + length;
 }
 
-static size_t varint_length(uint64_t value) {
-    size_t length = 1;
-    for (; value >= 0x80; value >>= 7)
-        length++;
-    return length;
-}
+/* ---- packets ---- */
 
-static uint8_t *put_bytes(uint8_t *to, const void *from, size_t length) {
-    memcpy(to, from, length);
-    return to + length;
-}
+static size_t site_length(uint32_t site_name, uint32_t site) { return 3 + varint_length(site_name) + varint_length(site); }
 
-/* The length of an entry of InternedData, without its own field's tag and length. */
-static size_t entry_length(size_t iid, size_t text_length) {
-    return 1 + varint_length(iid) + 1 + varint_length(text_length) + text_length;
-}
-
-static uint8_t *put_entry(uint8_t *to, int table, size_t iid, const text_t *text) {
-    *to++ = (uint8_t)(table << 3 | 2);
-    to = put_varint(to, entry_length(iid, text->length));
-    *to++ = 0x08;
-    to = put_varint(to, iid);
-    *to++ = 0x12;
-    to = put_varint(to, text->length);
-    return put_bytes(to, text->at, text->length);
-}
-
-/* ---- interned texts ---- */
-
-/* Mark an id as interned on this sequence; returns whether it was not. */
-static int intern(perfetto_rows_t *self, int table, uint32_t iid) {
-    uint32_t now = (uint32_t)self->track + 1;
-    if (likely(self->seen[table][iid] == now))
-        return 0;
-    self->seen[table][iid] = now;
-    return 1;
-}
-
-/* What a packet interns: self->pending has the annotation names. */
-typedef struct {
-    const text_t *category, *name; /* NULL: the sequence has it */
-    size_t pending;
-    size_t length; /* of InternedData, 0: nothing */
-} interned_t;
-
-static size_t field_length(size_t iid, size_t text_length) {
-    size_t length = entry_length(iid, text_length);
-    return 1 + varint_length(length) + length;
-}
-
-/* Mark what a row's packet uses as interned. */
-static interned_t intern_row(perfetto_rows_t *self, const row_t *row, const annotations_t *annotations) {
-    interned_t interned = {0};
-    if (intern(self, CATEGORIES, row->cat)) {
-        interned.category = &self->texts.of[row->cat];
-        interned.length += field_length(row->cat, interned.category->length);
-    }
-    if (intern(self, NAMES, row->name)) {
-        interned.name = &self->texts.of[row->name];
-        interned.length += field_length(row->name, interned.name->length);
-    }
-    for (size_t i = 0; annotations && i < annotations->count; i++) {
-        uint32_t iid = self->used[annotations->first + i];
-        if (intern(self, ANNOTATION_NAMES, iid)) {
-            interned.length += field_length(iid, self->annotation_names.of[iid].length);
-            self->pending[interned.pending++] = iid;
-        }
-    }
-    return interned;
-}
-
-static uint8_t *put_interned(const perfetto_rows_t *self, uint8_t *to, const row_t *row, const interned_t *interned) {
-    *to++ = 0x62;
-    to = put_varint(to, interned->length);
-    if (interned->category)
-        to = put_entry(to, CATEGORIES, row->cat, interned->category);
-    if (interned->name)
-        to = put_entry(to, NAMES, row->name, interned->name);
-    for (size_t i = 0; i < interned->pending; i++)
-        to = put_entry(to, ANNOTATION_NAMES, self->pending[i], &self->annotation_names.of[self->pending[i]]);
+/* The annotation that says where the row's function is. */
+static inline uint8_t *put_site(uint8_t *to, uint32_t site_name, uint32_t site) {
+    uint8_t *body = to + 2;
+    to[0] = 0x22;
+    to[2] = 0x08;
+    to = put_varint(to + 3, site_name);
+    *to++ = 0x88;
+    *to++ = 0x01;
+    to = put_varint(to, site);
+    body[-1] = (uint8_t)(to - body);
     return to;
 }
-
-/* ---- packets ---- */
 
 static inline uint8_t *put_end(uint8_t *to, const sequence_t *sequence, uint64_t delta) {
     uint8_t *body = to + 2;
@@ -144,8 +70,9 @@ static inline uint8_t *put_end(uint8_t *to, const sequence_t *sequence, uint64_t
     return to;
 }
 
-/* A begin or a point without annotations whose texts are interned: all its lengths are one byte. */
-static inline uint8_t *put_plain(uint8_t *to, const sequence_t *sequence, uint64_t delta, const row_t *row) {
+/* A begin or a point without annotations but its site whose texts are interned: all its lengths are one byte. */
+static inline uint8_t *put_plain(uint8_t *to, const sequence_t *sequence, uint64_t delta, const row_t *row,
+                                 uint32_t site_name) {
     uint8_t *body = to + 2;
     to[0] = 0x0a;
     to[2] = 0x40;
@@ -159,6 +86,8 @@ static inline uint8_t *put_plain(uint8_t *to, const sequence_t *sequence, uint64
     to = put_varint(event + 3, row->cat);
     *to++ = 0x50;
     to = put_varint(to, row->name);
+    if (row->site)
+        to = put_site(to, site_name, row->site);
     event[-1] = (uint8_t)(to - event);
     body[-1] = (uint8_t)(to - body);
     return to;
@@ -186,6 +115,8 @@ static uint8_t *put_flow_id(const flows_t *flows, uint8_t *to, const flow_point_
 static size_t packet_room(const perfetto_rows_t *self, const row_t *row, const annotations_t *annotations) {
     size_t from, room = PACKET_SLACK + CUT_MARK_LENGTH + FLOW_ID_LENGTH * points_at(self, row->number, &from);
     room += self->texts.of[row->cat].length + self->texts.of[row->name].length;
+    if (row->site)
+        room += 3 * ENTRY_SLACK + self->texts.of[row->site].length + self->annotation_names.of[self->site_name].length;
     if (annotations) {
         room += annotations->length;
         for (size_t i = 0; i < annotations->count; i++)
@@ -202,6 +133,7 @@ static uint8_t *put_event(perfetto_rows_t *self, uint8_t *to, uint64_t delta, co
     size_t cut = row->kind & ROW_CUT ? CUT_MARK_LENGTH : 0, encoded = annotations ? annotations->length : 0;
     size_t from, points = points_at(self, row->number, &from);
     size_t event = 4 + varint_length(row->cat) + varint_length(row->name) + encoded + cut + FLOW_ID_LENGTH * points;
+    event += row->site ? 2 + site_length(self->site_name, row->site) : 0;
     size_t packet = 1 + varint_length(delta) + sequence->begin_length + varint_length(event) + event;
     if (interned.length)
         packet += 1 + varint_length(interned.length) + interned.length;
@@ -218,6 +150,8 @@ static uint8_t *put_event(perfetto_rows_t *self, uint8_t *to, uint64_t delta, co
     to = put_varint(to, row->cat);
     *to++ = 0x50;
     to = put_varint(to, row->name);
+    if (row->site)
+        to = put_site(to, self->site_name, row->site);
     if (encoded)
         to = put_bytes(to, annotations->encoded, encoded);
     to = put_bytes(to, CUT_MARK, cut);
@@ -234,14 +168,15 @@ static inline uint64_t end_of(const open_slice_t *slice) {
 }
 
 static inline row_t row_at(const columns_t *columns, uint32_t number) {
-    return (row_t){columns->ts[number],  columns->dur[number],  number,
-                   columns->cat[number], columns->name[number], columns->kind[number]};
+    return (row_t){columns->ts[number],   columns->dur[number],  number,
+                   columns->cat[number],  columns->name[number], columns->site[number],
+                   columns->kind[number]};
 }
 
-/* Why a row cannot be encoded, or WRITTEN. Its ids and dur were valid at the start, but the columns are only held
+/* Why a row cannot be encoded, or WRITTEN. texts, sites: how many ids there are. Its ids and dur were valid at the start, but the columns are only held
    against being resized. */
-static inline outcome_t row_fault(const row_t *row, uint32_t texts, int64_t before, int64_t start_ns) {
-    if (unlikely(row->cat >= texts || row->name >= texts || row->dur < 0))
+static inline outcome_t row_fault(const row_t *row, uint32_t texts, uint32_t sites, int64_t before, int64_t start_ns) {
+    if (unlikely(row->cat >= texts || row->name >= texts || row->site >= sites || row->dur < 0))
         return row->dur < 0 ? NEGATIVE : INVALID;
     if (unlikely(row->ts < before))
         return row->ts < start_ns ? BEFORE_START : BACKWARDS;
@@ -274,7 +209,8 @@ static outcome_t put_rows(perfetto_rows_t *self, uint8_t **out, const uint8_t *e
     const sequence_t sequence = self->sequences[self->track];
     const uint32_t *rows = self->rows, texts = (uint32_t)self->texts.count;
     const uint8_t *marked = self->marked;
-    const uint32_t *seen_names = self->seen[NAMES], *seen_categories = self->seen[CATEGORIES];
+    const uint32_t *seen_names = self->seen[SEEN_NAMES], *seen_categories = self->seen[SEEN_CATEGORIES];
+    const uint32_t *seen_sites = self->seen[SEEN_SITES], site_name = self->site_name;
     const uint32_t now = (uint32_t)self->track + 1;
     open_slice_t *slices = self->open.slices;
     size_t at = self->at, depth = self->open.depth;
@@ -284,7 +220,7 @@ static outcome_t put_rows(perfetto_rows_t *self, uint8_t **out, const uint8_t *e
     outcome_t outcome = WRITTEN;
     for (; at < sequence.rows_end; at++) {
         const row_t row = row_at(&columns, rows ? rows[at] : (uint32_t)at);
-        outcome = row_fault(&row, texts, before, sequence.start_ns);
+        outcome = row_fault(&row, texts, site_name ? texts : 1, before, sequence.start_ns);
         if (unlikely(outcome != WRITTEN))
             break;
         while (depth && end - to >= PACKET_SLACK && has_ended(&slices[depth - 1], row.ts, row.dur)) {
@@ -305,8 +241,8 @@ static outcome_t put_rows(perfetto_rows_t *self, uint8_t **out, const uint8_t *e
         uint64_t delta = (uint64_t)row.ts - last;
         uint8_t *next;
         if (likely(!(marked && marked[row.number]) && !(row.kind & ROW_CUT) && seen_names[row.name] == now &&
-                   seen_categories[row.cat] == now))
-            next = put_plain(to, &sequence, delta, &row);
+                   seen_categories[row.cat] == now && (!row.site || seen_sites[row.site] == now)))
+            next = put_plain(to, &sequence, delta, &row, site_name);
         else
             next = put_marked(self, to, end, row, delta);
         if (unlikely(next == NULL)) {

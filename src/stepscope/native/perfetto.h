@@ -6,7 +6,10 @@
 
 #include "native.h"
 
-enum { CATEGORIES = 1, NAMES = 2, ANNOTATION_NAMES = 3, TABLES = 4 }; /* fields of InternedData */
+#include <string.h>
+
+enum { CATEGORIES = 1, NAMES = 2, ANNOTATION_NAMES = 3, STRING_VALUES = 29 }; /* fields of InternedData */
+enum { SEEN_CATEGORIES, SEEN_NAMES, SEEN_ANNOTATION_NAMES, SEEN_SITES, TABLES };
 
 /* A track's sequence, and what its packets have in common. */
 typedef struct {
@@ -40,6 +43,7 @@ typedef struct {
     sequence_t *sequences;
     size_t tracks;
     uint32_t *rows;         /* row numbers, track after track; NULL: there is one track, and they count from 0 */
+    uint32_t site_name;     /* the annotation name that rows with a site use; 0: there are none */
     uint32_t *seen[TABLES]; /* by id: 1 + the track whose sequence has interned it last */
     open_slices_t open;
     size_t track, at;   /* the next row is rows[at] */
@@ -58,6 +62,39 @@ static inline uint8_t *put_varint(uint8_t *to, uint64_t value) {
     *to++ = (uint8_t)value;
     return to;
 }
+
+/* A row as the columns have it. */
+typedef struct {
+    int64_t ts, dur;
+    uint32_t number, cat, name, site;
+    int kind;
+} row_t;
+
+static inline size_t varint_length(uint64_t value) {
+    size_t length = 1;
+    for (; value >= 0x80; value >>= 7)
+        length++;
+    return length;
+}
+
+static inline uint8_t *put_bytes(uint8_t *to, const void *from, size_t length) {
+    memcpy(to, from, length);
+    return to + length;
+}
+
+/* ---- perfetto_intern.c ---- */
+
+/* What a packet interns: self->pending has the annotation names. */
+typedef struct {
+    const text_t *category, *name, *site, *site_name; /* NULL: the sequence has it */
+    size_t pending;
+    size_t length; /* of InternedData, 0: nothing */
+} interned_t;
+
+/* Mark what a row's packet uses as interned. */
+interned_t intern_row(perfetto_rows_t *self, const row_t *row, const annotations_t *annotations);
+/* The packet's InternedData; of something. */
+uint8_t *put_interned(const perfetto_rows_t *self, uint8_t *to, const row_t *row, const interned_t *interned);
 
 /* perfetto_input.c: take what perfetto_rows was handed; 0, or -1 with an exception set, and what was taken is the
    iterator's to give back. The columns and texts must be taken first, the sequences before the rows, args and

@@ -9,7 +9,7 @@
 
 /* How deep an end looks for the slice of its name: the twin says why. */
 enum { MAX_SEARCH = 512 };
-enum { FIELDS = 5, IDS = 3 };
+enum { FIELDS = 6, IDS = 4 };
 
 static PyObject *paired_type, *faults_type;
 
@@ -31,8 +31,8 @@ typedef struct {
     size_t count;
     const int64_t *ts;
     const uint8_t *kind;
-    const uint32_t *track, *name, *cat;
-    const uint32_t *ids[IDS]; /* name, category and track of a row */
+    const uint32_t *track, *name, *cat, *site;
+    const uint32_t *ids[IDS]; /* name, category, site and track of a row */
     size_t id_counts[IDS];
     int64_t low, high, shift;
     columns_t columns;
@@ -138,15 +138,16 @@ static void end_innermost(pairing_t *pairing, open_events_t *open, uint32_t even
 
 /* Add the row of an event; 0 or CHANGED. */
 static int add_row(pairing_t *pairing, uint32_t event, uint32_t track, uint8_t kind) {
-    uint32_t name = pairing->name[event], cat = pairing->cat[event];
+    uint32_t name = pairing->name[event], cat = pairing->cat[event], site = pairing->site[event];
     size_t row = pairing->made;
     if (unlikely(row == (size_t)pairing->columns.rows || name >= pairing->id_counts[0] ||
-                 cat >= pairing->id_counts[1]))
+                 cat >= pairing->id_counts[1] || site >= pairing->id_counts[2]))
         return CHANGED;
     pairing->columns.ts[row] = (int64_t)((uint64_t)pairing->ts[event] - (uint64_t)pairing->shift);
     pairing->columns.name[row] = pairing->ids[0][name];
     pairing->columns.cat[row] = pairing->ids[1][cat];
-    pairing->columns.track[row] = pairing->ids[2][track];
+    pairing->columns.site[row] = pairing->ids[2][site];
+    pairing->columns.track[row] = pairing->ids[3][track];
     pairing->columns.kind[row] = kind == EVENT_POINT ? ROW_INSTANT : ROW_SLICE;
     pairing->rows[event] = (uint32_t)row;
     pairing->made++;
@@ -249,8 +250,8 @@ static Py_ssize_t check_events(const pairing_t *pairing) {
     for (size_t event = 0; event < pairing->count; event++) {
         int64_t ts = pairing->ts[event];
         if (pairing->name[event] >= pairing->id_counts[0] || pairing->cat[event] >= pairing->id_counts[1] ||
-            pairing->track[event] >= pairing->id_counts[2])
-            return PyErr_Format(PyExc_ValueError, "event %zu: its name, category or track has no id", event), -1;
+            pairing->site[event] >= pairing->id_counts[2] || pairing->track[event] >= pairing->id_counts[3])
+            return PyErr_Format(PyExc_ValueError, "event %zu: its name, category, site or track has no id", event), -1;
         rows += pairing->kind[event] != EVENT_END && ts >= pairing->low && ts <= pairing->high;
     }
     return rows;
@@ -318,8 +319,9 @@ PyDoc_STRVAR(pair_events_doc, "pair_events(events, low, high, shift, ids)\n--\n\
 
 static PyObject *pair_events(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"events", "low", "high", "shift", "ids", NULL};
-    static const char *const event_codes[FIELDS] = {"q", "B", "I", "I", "I"}, *const id_codes[IDS] = {"I", "I", "I"};
-    static const Py_ssize_t event_sizes[FIELDS] = {8, 1, 4, 4, 4}, id_sizes[IDS] = {4, 4, 4};
+    static const char *const event_codes[FIELDS] = {"q", "B", "I", "I", "I", "I"};
+    static const char *const id_codes[IDS] = {"I", "I", "I", "I"};
+    static const Py_ssize_t event_sizes[FIELDS] = {8, 1, 4, 4, 4, 4}, id_sizes[IDS] = {4, 4, 4, 4};
     PyObject *events, *ids, *result = NULL;
     long long low, high, shift;
     Py_buffer held[FIELDS], held_ids[IDS];
@@ -341,11 +343,12 @@ static PyObject *pair_events(PyObject *module, PyObject *args, PyObject *kwargs)
     pairing.track = held[2].buf;
     pairing.name = held[3].buf;
     pairing.cat = held[4].buf;
+    pairing.site = held[5].buf;
     for (int i = 0; i < IDS; i++) {
         pairing.ids[i] = held_ids[i].buf;
         pairing.id_counts[i] = (size_t)held_ids[i].len / 4;
     }
-    pairing.tracks = pairing.id_counts[2];
+    pairing.tracks = pairing.id_counts[3];
     result = pair_held(&pairing);
 
 done:

@@ -179,7 +179,7 @@ static PyObject *put_event(scanner_t *self, PyObject *args) {
     unsigned int track, name, cat;
     if (!PyArg_ParseTuple(args, "LbIII:event", &ts, &kind, &track, &name, &cat) || check_idle(self) < 0)
         return NULL;
-    if (add_event(&self->events, ts, kind, track, name, cat) < 0)
+    if (add_event(&self->events, ts, kind, track, (event_texts_t){name, cat, 0}) < 0)
         return PyErr_NoMemory();
     return PyLong_FromSize_t(self->events.count - 1);
 }
@@ -258,7 +258,7 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":TrackEventScanner", names))
         return NULL;
     scanner_t *self = (scanner_t *)type->tp_alloc(type, 0);
-    if (self && text_id(&self->texts, "", 0) < 0) {
+    if (self && (text_id(&self->texts, "", 0) < 0 || text_id(&self->texts, SITE_KEY, sizeof SITE_KEY - 1) < 0)) {
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -272,6 +272,7 @@ static void scanner_dealloc(scanner_t *self) {
     PyMem_RawFree(self->events.track);
     PyMem_RawFree(self->events.name);
     PyMem_RawFree(self->events.cat);
+    PyMem_RawFree(self->events.site);
     PyMem_RawFree(self->details.of);
     PyMem_RawFree(self->flows.of);
     PyMem_RawFree(self->counts.of);

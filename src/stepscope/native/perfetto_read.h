@@ -51,7 +51,7 @@ typedef struct {
 typedef struct {
     int64_t *ts;
     uint8_t *kind;
-    uint32_t *track, *name, *cat;
+    uint32_t *track, *name, *cat, *site;
     size_t count, room;
 } events_t;
 
@@ -106,6 +106,10 @@ typedef struct {
     int busy; /* a thread is scanning without the GIL */
 } scanner_t;
 
+/* What says where a row's function is, and its text id, which every scanner knows it by; core/values.py SITE_KEY. */
+#define SITE_KEY "stepscope:site"
+enum { SITE_TEXT = 1 };
+
 /* The packet at which a scan stopped, in bytes. */
 typedef struct {
     size_t at, start, stop;
@@ -133,8 +137,12 @@ int64_t track_number(scanner_t *self, uint64_t uuid);
 int intern_text(scanner_t *self, uint32_t generation, uint32_t table, uint64_t iid, const char *at, size_t length);
 /* A text id, or -1. */
 int64_t interned_text(const scanner_t *self, uint32_t generation, uint32_t table, uint64_t iid);
+/* What an event is called. */
+typedef struct {
+    uint32_t name, cat, site;
+} event_texts_t;
 /* Add to the columns; 0, or -1 when there is no memory. */
-int add_event(events_t *events, int64_t ts, uint8_t kind, uint32_t track, uint32_t name, uint32_t cat);
+int add_event(events_t *events, int64_t ts, uint8_t kind, uint32_t track, event_texts_t texts);
 int add_detail(details_t *details, detail_t detail);
 int add_flow(flow_ids_t *flows, flow_id_t point);
 int add_count(counts_t *counts, count_t count);

@@ -140,35 +140,57 @@ static PyType_Spec SPEC = {
 /* Make the tables of what each sequence has interned. */
 static int make_seen(perfetto_rows_t *self) {
     size_t texts = (size_t)self->texts.count, names = (size_t)self->annotation_names.count;
-    self->seen[CATEGORIES] = PyMem_Calloc(texts ? texts : 1, sizeof(uint32_t));
-    self->seen[NAMES] = PyMem_Calloc(texts ? texts : 1, sizeof(uint32_t));
-    self->seen[ANNOTATION_NAMES] = PyMem_Calloc(names ? names : 1, sizeof(uint32_t));
-    if (self->seen[CATEGORIES] && self->seen[NAMES] && self->seen[ANNOTATION_NAMES])
-        return 0;
-    PyErr_NoMemory();
-    return -1;
+    for (int table = 0; table < TABLES; table++) {
+        size_t ids = table == SEEN_ANNOTATION_NAMES ? names : texts;
+        self->seen[table] = PyMem_Calloc(ids ? ids : 1, sizeof(uint32_t));
+        if (!self->seen[table]) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    return 0;
 }
 
-PyDoc_STRVAR(perfetto_rows_doc, "perfetto_rows(columns, texts, sequences, args, annotation_names, *, flows=None)\n--\n\n"
+/* 0, or -1 with an exception set: the name for sites is none, or rows have sites and there is no name for them. */
+static int check_sites(const perfetto_rows_t *self) {
+    if (self->site_name && self->site_name >= (size_t)self->annotation_names.count) {
+        PyErr_Format(PyExc_ValueError, "site_name: %u is no annotation name, there are %zd", self->site_name,
+                     self->annotation_names.count);
+        return -1;
+    }
+    if (self->site_name)
+        return columns_ids_below(&self->columns, self->columns.site, "site", self->texts.count);
+    for (Py_ssize_t row = 0; row < self->columns.rows; row++)
+        if (self->columns.site[row]) {
+            PyErr_Format(PyExc_ValueError, "row %zd has a site, and site_name is 0", row);
+            return -1;
+        }
+    return 0;
+}
+
+PyDoc_STRVAR(perfetto_rows_doc, "perfetto_rows(columns, texts, sequences, args, annotation_names, *, flows=None, "
+                                "site_name=0)\n--\n\n"
                                 "Encode rows, one track after the other: an iterator of bytes, whole packets each.");
 
 static PyObject *perfetto_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"columns", "texts", "sequences", "args", "annotation_names", "flows", NULL};
+    static char *names[] = {"columns", "texts", "sequences", "args", "annotation_names", "flows", "site_name", NULL};
     PyObject *columns, *texts, *sequences, *row_args, *annotation_names, *flows = Py_None;
+    unsigned int site_name = 0;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO|$O:perfetto_rows", names, &columns, &texts, &sequences,
-                                     &row_args, &annotation_names, &flows))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO|$OI:perfetto_rows", names, &columns, &texts, &sequences,
+                                     &row_args, &annotation_names, &flows, &site_name))
         return NULL;
     perfetto_rows_t *self = (perfetto_rows_t *)rows_type->tp_alloc(rows_type, 0);
     if (!self)
         return NULL;
     /* Nobody is to find it before it is complete. */
     PyObject_GC_UnTrack(self);
+    self->site_name = site_name;
     if (columns_get(columns, &self->columns, 0) < 0 || texts_get(texts, "texts", "", "", &self->texts) < 0 ||
         texts_get(annotation_names, "annotation_names", "", "", &self->annotation_names) < 0 ||
         columns_ids_below(&self->columns, self->columns.name, "name", self->texts.count) < 0 ||
         columns_ids_below(&self->columns, self->columns.cat, "cat", self->texts.count) < 0 ||
-        perfetto_get_sequences(self, sequences) < 0 || perfetto_get_rows(self) < 0 || make_seen(self) < 0 ||
+        check_sites(self) < 0 || perfetto_get_sequences(self, sequences) < 0 || perfetto_get_rows(self) < 0 || make_seen(self) < 0 ||
         perfetto_get_annotations(self, row_args) < 0 ||
         flows_get(flows, self->columns.rows, MAX_FLOW_NAMES, 1, &self->flows) < 0 ||
         perfetto_get_marks(self) < 0)

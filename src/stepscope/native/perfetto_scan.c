@@ -29,7 +29,7 @@ typedef struct {
 /* A TrackEvent as it is parsed. */
 typedef struct {
     uint64_t kind;
-    int64_t name, cat, track;
+    int64_t name, cat, track, site;
     int cats, annotated, has_value;
     double value;
     size_t first_flow; /* in self->flows, without their event as yet */
@@ -179,6 +179,29 @@ static void add_category(event_t *event, int64_t id) {
     event->cat = event->cat < 0 || id < 0 ? -1 : id;
 }
 
+/* The text id of the site that an annotation is: 08 name iid | 88 01 site iid; -1: it is another one. */
+static int64_t site_of(const scanner_t *self, uint32_t generation, span_t in) {
+    enum { MAX_SITE_BYTES = 16 };
+    uint64_t name, site;
+    if (in.end - in.at < 5 || in.end - in.at > MAX_SITE_BYTES || *in.at++ != 0x08 || !get_varint(&in, &name))
+        return -1;
+    if (in.end - in.at < 2 || in.at[0] != 0x88 || in.at[1] != 0x01)
+        return -1;
+    in.at += 2;
+    if (!get_varint(&in, &site) || in.at != in.end)
+        return -1;
+    if (interned_text(self, generation, ANNOTATION_NAMES, name) != SITE_TEXT)
+        return -1;
+    return interned_text(self, generation, STRING_VALUES, site);
+}
+
+/* Take an annotation: what is no site is read by the caller. */
+static void take_annotation(const scanner_t *self, uint32_t generation, span_t in, event_t *event) {
+    int64_t site = site_of(self, generation, in);
+    event->annotated |= site < 0;
+    event->site = site > event->site ? site : event->site;
+}
+
 /* Take a field of a TrackEvent that has a meaning; 0, or -1 when there is no memory. */
 static int take_field(scanner_t *self, uint32_t generation, const field_t *field, event_t *event, int64_t *inlined) {
     int64_t id = 0;
@@ -203,7 +226,7 @@ static int take_field(scanner_t *self, uint32_t generation, const field_t *field
         id = event->track = track_number(self, field->value);
         break;
     case 4:
-        event->annotated = 1;
+        take_annotation(self, generation, field->payload, event);
         break;
     case 47:
     case 48:
@@ -257,7 +280,8 @@ static int put_event(scanner_t *self, int64_t ts, const event_t *event, const se
         self->flows.of[i].event = at.event;
     if (event->annotated && add_detail(&self->details, at) < 0)
         return -1;
-    return add_event(&self->events, ts, (uint8_t)event->kind, track, (uint32_t)event->name, (uint32_t)event->cat);
+    event_texts_t texts = {(uint32_t)event->name, (uint32_t)event->cat, (uint32_t)event->site};
+    return add_event(&self->events, ts, (uint8_t)event->kind, track, texts);
 }
 
 /* ---- packets ---- */

@@ -204,18 +204,22 @@ static int events_grow(events_t *events) {
     room = events->room;
     if (make_room(&events->cat, sizeof *events->cat, events->count, &room) < 0)
         return -1;
+    room = events->room;
+    if (make_room(&events->site, sizeof *events->site, events->count, &room) < 0)
+        return -1;
     return make_room(&events->ts, sizeof *events->ts, events->count, &events->room);
 }
 
-int add_event(events_t *events, int64_t ts, uint8_t kind, uint32_t track, uint32_t name, uint32_t cat) {
+int add_event(events_t *events, int64_t ts, uint8_t kind, uint32_t track, event_texts_t texts) {
     if (unlikely(events->count == events->room) && events_grow(events) < 0)
         return -1;
     size_t at = events->count++;
     events->ts[at] = ts;
     events->kind[at] = kind;
     events->track[at] = track;
-    events->name[at] = name;
-    events->cat[at] = cat;
+    events->name[at] = texts.name;
+    events->cat[at] = texts.cat;
+    events->site[at] = texts.site;
     return 0;
 }
 

@@ -29,12 +29,12 @@ static PyObject *new_columns(int type, const char *typecodes, size_t length, Py_
 }
 
 static PyObject *take_events(const events_t *events) {
-    Py_buffer held[5];
+    Py_buffer held[6];
     size_t count = events->count;
-    PyObject *columns = new_columns(EVENTS, "qBIII", count, held);
-    const void *const from[5] = {events->ts, events->kind, events->track, events->name, events->cat};
-    static const size_t sizes[5] = {8, 1, 4, 4, 4};
-    for (int i = 0; columns && i < 5; i++) {
+    PyObject *columns = new_columns(EVENTS, "qBIIII", count, held);
+    const void *const from[6] = {events->ts, events->kind, events->track, events->name, events->cat, events->site};
+    static const size_t sizes[6] = {8, 1, 4, 4, 4, 4};
+    for (int i = 0; columns && i < 6; i++) {
         if (count)
             memcpy(held[i].buf, from[i], count * sizes[i]);
         PyBuffer_Release(&held[i]);

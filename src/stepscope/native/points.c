@@ -139,7 +139,7 @@ static PyObject *counter(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
 
 /* A point of a flow, named by the span of its name if this is the first. */
 static void flow_point(uint64_t flow, span_t *named) {
-    buffer_t *buffer = buffer_mine();
+    buffer_t *buffer = buffer_here();
     if (buffer == NULL || !recorder.recording) return;
     if (named != NULL && named->registry != recorder.registry && span_register(named) < 0) {
         buffer->part.dropped++;

@@ -3,7 +3,10 @@
    A record is 16 bytes, in the order in which the thread did things:
 
        u64 ticks  | u32 id      | u16 kind       | u16 0   begin, end, instant: id is a label of the open window
+       u64 ticks  | u32 id      | u16 CALL       | u16 0   begin of a traced call; RETURN: its end. They stand on the
+                                                           thread's own track, whichever task's turn it is
        u64 ticks  | u32 serial  | u16 END_SERIAL | u16 0   the end of a span with arguments
+       u64 ticks  | u32 lane    | u16 TURN       | u16 0   what follows is of another task, or of none: 0
 
        u64 CPU ns | u32 thread  | u16 CPU        | u16 0   what the thread that makes the next record has computed
        u64 0      | u32 label   | u16 STACK      | u16 0   the calls around the next record
@@ -24,6 +27,8 @@
 
 #include "native.h"
 
+#include <time.h>
+
 /* ---- clock.c ------------------------------------------------------------------------------------------------- */
 
 typedef enum { TICKS_BOOTTIME, TICKS_TSC, TICKS_PYTHON } ticks_kind_t;
@@ -41,7 +46,7 @@ typedef struct {
 
 extern ticks_kind_t ticks_kind;
 uint64_t thread_ns(void);  /* what the calling thread has computed; the stand-in for ticks, where there is one */
-uint64_t ticks_slow(void); /* any clock but the time-stamp counter */
+uint64_t ticks_stand_in(void); /* what the Python callable says */
 tick_point_t ticks_point(void);
 tick_scale_t ticks_scale(tick_point_t opened, tick_point_t sealed);
 
@@ -49,11 +54,22 @@ tick_scale_t ticks_scale(tick_point_t opened, tick_point_t sealed);
 #define HAVE_TSC 1
 #endif
 
+/* The system's clock since its boot, in ns; here, because one more call is what a thirtieth of a span takes. */
+static inline uint64_t system_ns(void) {
+    struct timespec now;
+#ifdef CLOCK_BOOTTIME
+    clock_gettime(CLOCK_BOOTTIME, &now);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 static inline uint64_t ticks_now(void) {
 #ifdef HAVE_TSC
     if (likely(ticks_kind == TICKS_TSC)) return __builtin_ia32_rdtsc();
 #endif
-    return ticks_slow();
+    return likely(ticks_kind == TICKS_BOOTTIME) ? system_ns() : ticks_stand_in();
 }
 
 static inline int64_t ticks_to_ns(const tick_scale_t *scale, uint64_t ticks) {
@@ -68,7 +84,7 @@ static inline int64_t ticks_to_ns(const tick_scale_t *scale, uint64_t ticks) {
 
 /* ---- ring.c -------------------------------------------------------------------------------------------------- */
 
-enum { REC_BEGIN, REC_END, REC_INSTANT, REC_END_SERIAL, REC_CPU, REC_STACK, REC_BEGIN_ARGS, REC_INSTANT_ARGS,
+enum { REC_BEGIN, REC_END, REC_CALL, REC_RETURN, REC_INSTANT, REC_END_SERIAL, REC_TURN, REC_CPU, REC_STACK, REC_BEGIN_ARGS, REC_INSTANT_ARGS,
        REC_END_ARGS, REC_COUNTER, REC_FLOW, REC_PAYLOAD };
 
 typedef struct {
@@ -88,6 +104,22 @@ typedef struct chunk {
 
 typedef struct span span_t;
 
+/* Spans that are open, innermost last; borrowed: each knows how often it is in such lists. */
+typedef struct {
+    span_t **of;
+    size_t count, room;
+} open_t;
+
+/* One task on the thread whose buffer has it. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *task; /* a weak reference: nothing here keeps a task alive */
+    PyObject *name; /* what it was called when its thread last came to it */
+    PyObject *said; /* the same as the task said it, which is one object until the name is another; or NULL */
+    uint32_t id, registry; /* id is the lane's in that registry */
+    open_t open;
+} lane_t;
+
 /* The frozen arguments that a thread's records refer to; strong references. */
 typedef struct {
     PyObject **args; /* a free place holds the next one: 2 * place + 1 */
@@ -100,7 +132,8 @@ enum { NO_PAYLOAD = UINT32_MAX };
 /* A span that began before the first record there is: its begin, with its payload. */
 typedef struct {
     record_t record[2];
-    int cut; /* it began before the window, at whose edge it is cut */
+    uint32_t lane; /* 0: none */
+    int cut;       /* it began before the window, at whose edge it is cut */
 } begun_t;
 
 typedef struct {
@@ -116,6 +149,7 @@ typedef struct {
     int full;         /* there was no chunk for a record: with policy "stop" none follows */
     payloads_t payloads;
     begun_list_t begun;
+    uint32_t lane, next_lane; /* whose the first of its records are, and the next one; 0: no task's */
 } part_t;
 
 /* Whether a thread has ended: its thread state says so as it goes. */
@@ -127,12 +161,19 @@ typedef struct {
 typedef struct buffer {
     record_t *pos, *end;
     part_t part;
-    span_t **open; /* the spans it has open, innermost last; borrowed: each knows how often it is in such lists */
-    size_t open_count, open_room;
+    open_t open;         /* the spans it has open in no task */
+    PyObject *lanes;     /* dict: id of a task -> its lane_t; NULL: the thread was in no task yet */
+    Py_ssize_t many_lanes;
+    lane_t *lane;        /* of the task that its last event was in; NULL: none */
+    lane_t *entered;     /* of the task that enter_task has named */
+    int asks;            /* whether its next event has to ask where it is, even if no loop is in a task */
     PyObject *thread; /* threading.Thread; NULL: the module does not know the thread */
     unsigned long tid;
     life_t *life;
     struct buffer *next;
+    uint32_t calls_window; /* the last window in which calls of the thread were traced */
+    int32_t call_depth;    /* how many traced calls it is in; followed if there is a limit */
+    int muted;             /* its calls are never traced */
 } buffer_t;
 
 /* Ids of what records name by them. */
@@ -151,11 +192,13 @@ typedef struct {
     uint64_t epoch;     /* of the buffers: a thread whose own is older adopts a new one */
     registry_t labels;  /* label -> id, of the open window */
     registry_t series;  /* (counter's name, unit) -> id, of the open window */
+    registry_t lanes;   /* lane -> id from 1 on, of the open window */
     size_t text_bytes;  /* what labels and series take */
     size_t sealed_text_bytes; /* what those of sealed windows take */
     buffer_t *buffers;  /* of the present epoch, the latest first */
     uint64_t lost;      /* spans and threads there was no memory to follow, since the last window */
     uint64_t interrupts; /* how often one came while the program's values were read */
+    PyObject *running;  /* dict: loop -> task, of the loops that are in a step of one; asyncio's, or empty */
     int walkers;        /* who goes through the buffers while Python code may run: none is dropped */
 } recorder_t;
 
@@ -173,6 +216,8 @@ static inline size_t series_bytes(PyObject *series) {
     return 256 + text_bytes(PyTuple_GET_ITEM(series, 0)) + text_bytes(PyTuple_GET_ITEM(series, 1));
 }
 
+enum { LANE_BYTES = 512 }; /* about what a lane takes */
+
 int recorder_has_room(size_t bytes); /* whether the budget allows that many more */
 int recorder_recycles(void);         /* whether the oldest records make room for new ones */
 record_t *buffer_grow(buffer_t *buffer); /* room for two records, or NULL, counted as dropped */
@@ -184,20 +229,21 @@ void payload_free(payloads_t *payloads, uint32_t place);
 void part_clear(part_t *part, int ours);
 void budget_reset(void); /* in a forked child: nothing is used, and no window is open */
 void chunk_free(chunk_t *chunk);
-/* The id of a label, or of a series, in the open window; -1 if there is no room for it. */
+/* The id of a label, a series or a lane in the open window; -1 if there is no room for it. */
 __attribute__((noinline)) int64_t label_id(PyObject *label);
 __attribute__((noinline)) int64_t series_id(PyObject *series);
+int64_t lane_id(PyObject *lane);
 /* Clear an exception of the program's that a span must not raise; an interrupt comes again. */
 void program_error_clear(void);
 
 /* ---- recycle.c ----------------------------------------------------------------------------------------------- */
 
 /* Note a begin before those of the buffer's records: 0, or -1 without memory. */
-int begun_add(begun_list_t *begun, const record_t *record, int cut);
+int begun_add(begun_list_t *begun, const record_t *record, uint32_t lane, int cut);
 /* The oldest chunk there is, emptied but for the spans that begin in it and have not ended, which are noted as begun;
    NULL: there is none. */
 chunk_t *chunk_recycle(void);
-/* Forget the labels and series that no record has any more. */
+/* Forget the labels, series and lanes that no record has any more. */
 void registries_compact(void);
 
 /* ---- threads.c ----------------------------------------------------------------------------------------------- */
@@ -216,6 +262,12 @@ typedef struct {
 extern _Thread_local thread_slot_t thread_slot TLS_MODEL;
 
 buffer_t *buffer_adopt(void);         /* NULL: no memory; nothing raised */
+/* The buffer of a thread; NULL: it has none. */
+buffer_t *buffer_of(PyThreadState *state);
+/* A buffer for what is known of another thread, which goes with the window; NULL: no memory. */
+buffer_t *buffer_for_other(PyObject *thread, unsigned long tid);
+/* The Thread object of an ident, borrowed; NULL: there is none. */
+PyObject *thread_of(unsigned long ident);
 void buffer_clear(buffer_t *buffer);  /* forget what the window holds; the open spans stay */
 /* Hand what a buffer holds of the window over. */
 part_t buffer_hand_over(buffer_t *buffer);
@@ -226,6 +278,31 @@ void buffers_reset(void); /* drop all buffers, and record nothing any more */
 static inline buffer_t *buffer_mine(void) {
     thread_slot_t *slot = &thread_slot;
     return likely(slot->epoch == recorder.epoch) ? slot->buffer : buffer_adopt();
+}
+
+/* ---- lanes.c ------------------------------------------------------------------------------------------------- */
+
+extern PyTypeObject Lane_Type;
+
+/* Let what the calling thread records next stand where it is now, in a task or in none, which may run Python code; and
+   the spans that are open there, one of which is about to end or not. NULL: the thread has no buffer; `buffer` is its
+   own, and may be another one then. */
+__attribute__((noinline)) open_t *turn(buffer_t **buffer, int ends);
+void look_for_asyncio(void);         /* learn of asyncio once the program has imported it */
+void lane_ask_name(lane_t *lane);    /* learn what its task is called now; may run Python code */
+int lanes_hold_open(const buffer_t *buffer); /* whether a span is open in one of a buffer's lanes */
+void lanes_forget(buffer_t *buffer); /* a buffer's thread has ended: forget its lanes, and what is open in them */
+
+/* Whether an event of a thread has to ask where it is: its last one was in a task, or some loop is in one now. */
+static inline int asks(const buffer_t *buffer) {
+    return buffer->asks | (((const PyDictObject *)recorder.running)->ma_used != 0);
+}
+
+/* The calling thread's buffer, for what stands where the thread is now; NULL: there is none. */
+static inline buffer_t *buffer_here(void) {
+    buffer_t *buffer = buffer_mine();
+    if (likely(buffer != NULL) && unlikely(asks(buffer)) && turn(&buffer, 0) == NULL) return NULL;
+    return buffer;
 }
 
 /* ---- window.c ------------------------------------------------------------------------------------------------ */
@@ -241,7 +318,8 @@ typedef struct {
     PyObject_HEAD
     tick_point_t opened, sealed;
     uint64_t epoch;
-    registry_t labels, series; /* as the recorder's */
+    registry_t labels, series, lanes; /* as the recorder's */
+    PyObject *lane_names; /* dict: lane -> its task's name */
     size_t text_bytes;
     uint64_t lost;
     sealed_thread_t *threads;
@@ -257,11 +335,16 @@ int besides_add(PyObject *module);
 int stacks_add(PyObject *module);
 int ring_add(PyObject *module);
 int threads_add(PyObject *module);
+int lanes_add(PyObject *module);
 int window_add(PyObject *module);
 int span_add(PyObject *module);
 int call_add(PyObject *module);
 int points_add(PyObject *module);
 int decorated_add(PyObject *module);
+int ops_add(PyObject *module);
 int paired_add(PyObject *module);
+int calls_add(PyObject *module);
+int calls_monitoring_add(PyObject *module);
+int calls_profile_add(PyObject *module);
 
 #endif

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int begun_add(begun_list_t *begun, const record_t *record, int cut) {
+int begun_add(begun_list_t *begun, const record_t *record, uint32_t lane, int cut) {
     if (begun->count == begun->room) {
         uint32_t room = begun->room ? 2 * begun->room : 16;
         begun_t *of = realloc(begun->of, room * sizeof *of);
@@ -19,36 +19,54 @@ int begun_add(begun_list_t *begun, const record_t *record, int cut) {
     begun_t *item = &begun->of[begun->count++];
     item->record[0] = record[0];
     if (record_length(record) == 2) item->record[1] = record[1];
+    item->lane = lane;
     item->cut = cut;
     return 0;
 }
 
 /* Whether a record ends what has begun. */
 static int ends(const record_t *record, const record_t *begun) {
+    if (record->kind == REC_RETURN) return begun->kind == REC_CALL && begun->id == record->id;
     if (record->kind == REC_END) return begun->kind == REC_BEGIN && begun->id == record->id;
     return begun->kind == REC_BEGIN_ARGS && (uint32_t)begun[1].ticks == record->id;
+}
+
+/* The place of the innermost span that a record ends, in its own lane, else in the first that has it; -1: nowhere. */
+static int64_t begun_find(const part_t *part, const record_t *record) {
+    const begun_list_t *begun = &part->begun;
+    int64_t found = -1;
+    for (uint32_t place = begun->count; place-- > 0;) {
+        if (!ends(record, begun->of[place].record)) continue;
+        if (begun->of[place].lane == part->lane) return place;
+        if (found < 0 || begun->of[place].lane < begun->of[found].lane) found = place;
+    }
+    return found;
 }
 
 /* Forget the innermost span that a record ends; how many records that drops. */
 static uint64_t begun_end(part_t *part, const record_t *record) {
     begun_list_t *begun = &part->begun;
-    for (uint32_t place = begun->count; place-- > 0;) {
-        begun_t *item = &begun->of[place];
-        if (!ends(record, item->record)) continue;
-        if (item->record->kind == REC_BEGIN_ARGS) payload_free(&part->payloads, item->record[1].id);
-        begun->count--;
-        memmove(item, item + 1, (begun->count - place) * sizeof *item);
-        return 2;
-    }
-    return 1;
+    int64_t place = begun_find(part, record);
+    if (place < 0) return 1;
+    begun_t *item = &begun->of[place];
+    if (item->record->kind == REC_BEGIN_ARGS) payload_free(&part->payloads, item->record[1].id);
+    begun->count--;
+    memmove(item, item + 1, (begun->count - (size_t)place) * sizeof *item);
+    return 2;
 }
 
 static uint64_t record_drop(part_t *part, const record_t *record) {
     switch (record->kind) {
     case REC_BEGIN:
     case REC_BEGIN_ARGS:
-        return begun_add(&part->begun, record, 0) < 0;
+        return begun_add(&part->begun, record, part->lane, 0) < 0;
+    case REC_CALL:
+        return begun_add(&part->begun, record, 0, 0) < 0;
+    case REC_TURN:
+        part->lane = record->id;
+        return 0; /* it is no event */
     case REC_END:
+    case REC_RETURN:
     case REC_END_SERIAL:
         return begun_end(part, record);
     case REC_END_ARGS:
@@ -100,24 +118,44 @@ chunk_t *chunk_recycle(void) {
 
 /* ---- labels ------------------------------------------------------------------------------------------------ */
 
-static void mark(const record_t *record, char *labels, char *series) {
-    int labelled = record->kind != REC_END_SERIAL && record->kind != REC_END_ARGS && record->kind != REC_CPU &&
-                   (record->kind != REC_FLOW || record[1].id);
-    if (record->kind == REC_COUNTER)
-        series[record->id] = 1;
-    else if (labelled)
-        labels[record->id] = 1;
+/* Per id, whether some record has it. */
+typedef struct {
+    char *labels, *series, *lanes;
+} marks_t;
+
+static void mark(marks_t marks, const record_t *record) {
+    switch (record->kind) {
+    case REC_TURN:
+        marks.lanes[record->id] = 1;
+        return;
+    case REC_COUNTER:
+        marks.series[record->id] = 1;
+        return;
+    case REC_END_SERIAL:
+    case REC_END_ARGS:
+    case REC_CPU:
+        return;
+    case REC_FLOW:
+        if (record[1].id) marks.labels[record->id] = 1;
+        return;
+    default:
+        marks.labels[record->id] = 1;
+    }
 }
 
 /* Mark the ids that records have. */
-static void mark_all(char *labels, char *series) {
+static void mark_all(marks_t marks) {
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
         const part_t *part = &buffer->part;
-        for (uint32_t i = 0; i < part->begun.count; i++) mark(part->begun.of[i].record, labels, series);
+        marks.lanes[part->lane] = marks.lanes[part->next_lane] = 1;
+        for (uint32_t i = 0; i < part->begun.count; i++) {
+            marks.lanes[part->begun.of[i].lane] = 1;
+            mark(marks, part->begun.of[i].record);
+        }
         for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) {
             const record_t *end = chunk == part->last ? buffer->pos : chunk->records + chunk->used;
             for (const record_t *record = chunk->records; record < end; record += record_length(record))
-                mark(record, labels, series);
+                mark(marks, record);
         }
     }
 }
@@ -142,14 +180,19 @@ static size_t registry_keep(registry_t *registry, const char *marked, size_t (*b
     return bytes;
 }
 
+static size_t lane_bytes(PyObject *Py_UNUSED(lane)) { return LANE_BYTES; }
+
 void registries_compact(void) {
-    char *labels = calloc(recorder.labels.next + 1, 1), *series = calloc(recorder.series.next + 1, 1);
-    if (labels != NULL && series != NULL) {
-        mark_all(labels, series);
-        recorder.text_bytes = registry_keep(&recorder.labels, labels, label_bytes);
-        recorder.text_bytes += registry_keep(&recorder.series, series, series_bytes);
-        recorder.registry++; /* spans ask again for their ids */
+    marks_t marks = {calloc(recorder.labels.next + 1, 1), calloc(recorder.series.next + 1, 1),
+                     calloc(recorder.lanes.next + 1, 1)};
+    if (marks.labels != NULL && marks.series != NULL && marks.lanes != NULL) {
+        mark_all(marks);
+        recorder.text_bytes = registry_keep(&recorder.labels, marks.labels, label_bytes);
+        recorder.text_bytes += registry_keep(&recorder.series, marks.series, series_bytes);
+        recorder.text_bytes += registry_keep(&recorder.lanes, marks.lanes, lane_bytes);
+        recorder.registry++; /* spans and lanes ask again for their ids */
     }
-    free(labels);
-    free(series);
+    free(marks.labels);
+    free(marks.series);
+    free(marks.lanes);
 }

@@ -89,18 +89,6 @@ static void numbering_error(const uint32_t *column, const char *name, Py_ssize_t
         PyErr_NoMemory();
 }
 
-/* array 'I', the old id of each new one; NULL with an exception. */
-static PyObject *old_ids(const numbering_t *numbering) {
-    Py_buffer held;
-    PyObject *array = array_new_held('I', (Py_ssize_t)numbering->count, &held);
-    if (!array)
-        return NULL;
-    if (numbering->count)
-        memcpy(held.buf, numbering->old_id, numbering->count * sizeof *numbering->old_id);
-    PyBuffer_Release(&held);
-    return array;
-}
-
 PyDoc_STRVAR(renumber_rows_doc, "renumber_rows(columns)\n--\n\n"
                                 "Number strings and tracks by first appearance, so that equal content has equal ids.");
 
@@ -138,8 +126,8 @@ static PyObject *renumber_rows(PyObject *module, PyObject *args, PyObject *kwarg
             goto done;
         }
     }
-    used = old_ids(&strings_numbering);
-    tracks = used ? old_ids(&tracks_numbering) : NULL;
+    used = array_from_ids(strings_numbering.old_id, strings_numbering.count);
+    tracks = used ? array_from_ids(tracks_numbering.old_id, tracks_numbering.count) : NULL;
     if (tracks)
         result = PyObject_CallFunctionObjArgs(renumbered_type, tuple, used, tracks, NULL);
 

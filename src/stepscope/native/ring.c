@@ -165,7 +165,7 @@ void payload_free(payloads_t *payloads, uint32_t place) {
     Py_DECREF(args); /* plain values: no code of the program's runs */
 }
 
-/* ---- labels and series ------------------------------------------------------------------------------------- */
+/* ---- labels, series, lanes ---------------------------------------------------------------------------------- */
 
 /* The id of a key, which is given one if there is room; -1 if not. Leaves an exception that is on its way alone: a
    decorated call ends its span with one. */
@@ -191,6 +191,8 @@ static int64_t key_id(registry_t *registry, PyObject *key, size_t bytes) {
 int64_t label_id(PyObject *label) { return key_id(&recorder.labels, label, label_bytes(label)); }
 
 int64_t series_id(PyObject *series) { return key_id(&recorder.series, series, series_bytes(series)); }
+
+int64_t lane_id(PyObject *lane) { return key_id(&recorder.lanes, lane, LANE_BYTES); }
 
 void program_error_clear(void) {
     if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
@@ -228,6 +230,7 @@ void budget_reset(void) {
     recorder.text_bytes = recorder.sealed_text_bytes = 0;
     Py_CLEAR(recorder.labels.ids);
     Py_CLEAR(recorder.series.ids);
+    Py_CLEAR(recorder.lanes.ids);
 }
 
 /* ---- the module's part ------------------------------------------------------------------------------------ */

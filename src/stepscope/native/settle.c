@@ -9,6 +9,8 @@
 
 /* The trace processor's limit: deeper slices are dropped there, and counted as errors. */
 enum { MAX_DEPTH = 512 };
+/* Rows that far ahead are asked for: one KiB of a column. */
+enum { AHEAD = 128 };
 
 static PyObject *settled_type, *lane_type; /* stepscope.core.rows */
 static PyObject *reasons[2];               /* by reason_t */
@@ -157,6 +159,8 @@ static Py_ssize_t lay_out(columns_t *columns, uint64_t tick, layout_t *layout, o
     uint32_t open_track = 0;
     Py_ssize_t place = 0;
     for (Py_ssize_t row = 0; row < columns->rows; row++) {
+        __builtin_prefetch(columns->ts + row + AHEAD); /* a processor does not look beyond a page by itself */
+        __builtin_prefetch(columns->dur + row + AHEAD);
         int64_t start = columns->ts[row], dur = columns->dur[row];
         uint32_t track = columns->track[row];
         if (unlikely(!open || track != open_track)) {

@@ -153,6 +153,7 @@ static void span_dealloc(span_t *self) {
 
 /* A span like this one that is told apart from every other, so that calls that overlap are not mixed up. */
 static PyObject *span_alone(span_t *self, PyObject *Py_UNUSED(ignored)) {
+    look_for_asyncio(); /* a coroutine is about to run */
     PyObject *args = self->args == NULL ? PyDict_New() : Py_NewRef(self->args);
     return args == NULL ? NULL : (PyObject *)span_new(Py_NewRef(self->label), args, Py_XNewRef(self->positional));
 }
@@ -170,9 +171,9 @@ static PyObject *span_finish(span_t *self, PyObject *more) {
         if (args == NULL) program_error_clear();
     }
     buffer_t *buffer = buffer_mine();
+    open_t *open = buffer == NULL ? NULL : turn(&buffer, 1);
     uint32_t payload = NO_PAYLOAD;
-    if (args != NULL && recorder.recording && buffer != NULL && buffer->open_count > 0 &&
-        buffer->open[buffer->open_count - 1] == self)
+    if (args != NULL && recorder.recording && open != NULL && open->count > 0 && open->of[open->count - 1] == self)
         payload = payload_add(buffer, args);
     else
         Py_XDECREF(args);
@@ -180,7 +181,7 @@ static PyObject *span_finish(span_t *self, PyObject *more) {
         span_end(self);
         Py_RETURN_NONE;
     }
-    buffer->open_count--;
+    open->count--;
     self->entries--;
     if (recorder.besides) record_besides(buffer, EVENT_ENDS);
     record_t *record = record_room(buffer, self);
@@ -271,6 +272,13 @@ static int span_type_ready(void) {
     itself->vectorcall = itself_vectorcall;
     int result = PyDict_SetItemString(Span_Type.tp_dict, "__enter__", (PyObject *)itself);
     if (result == 0) result = PyDict_SetItemString(Span_Type.tp_dict, "__exit__", (PyObject *)itself);
+    PyObject *enter = imported("stepscope.core.decorate", "enter_awaited");
+    PyObject *leave = imported("stepscope.core.decorate", "exit_awaited");
+    if (enter == NULL || leave == NULL) result = -1;
+    if (result == 0) result = PyDict_SetItemString(Span_Type.tp_dict, "__aenter__", enter);
+    if (result == 0) result = PyDict_SetItemString(Span_Type.tp_dict, "__aexit__", leave);
+    Py_XDECREF(enter);
+    Py_XDECREF(leave);
     Py_DECREF(itself);
     PyType_Modified(&Span_Type);
     return result;

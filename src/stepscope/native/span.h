@@ -14,7 +14,7 @@ struct span {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyObject *label;      /* a str, legal text: the name of a span of the program; or a Label */
-    PyObject *args;       /* dict, or NULL: it has no arguments, and is the same span as others of its label */
+    PyObject *args;       /* dict; int: an operator's number; NULL: none, and it is the same span as others of its label */
     PyObject *positional; /* the second argument, whose items come before those of args; or NULL */
     uint64_t serial;
     uint32_t id, registry; /* id is the label's in that registry */
@@ -46,11 +46,13 @@ __attribute__((noinline)) int span_register(span_t *span);
 /* Record an event of a span with arguments, which stand behind the record: as they are now. */
 __attribute__((noinline)) void record_put_args(buffer_t *buffer, span_t *span, uint16_t kind);
 /* Room for more open spans; -1: no memory. */
-__attribute__((noinline)) int open_grow(buffer_t *buffer);
+__attribute__((noinline)) int open_grow(open_t *open);
+/* Forget all of a list. */
+void open_clear(open_t *open);
 /* Forget a span that is open and will never end: nobody holds it any more. */
 void open_forget(span_t *span);
-/* Forget a span that is not the thread's innermost one: it ends before one it contains, as tasks that take turns on a
-   thread do, or on another thread than it began on. The buffer of the thread that had it open; NULL: nobody. */
+/* Forget a span that is not the innermost one where the thread is: it ends before one it contains, or in another task
+   or on another thread than it began. The buffer of the thread that had it open; NULL: nobody. */
 __attribute__((noinline)) buffer_t *open_take(buffer_t *mine, span_t *span);
 
 /* ---- records ---------------------------------------------------------------------------------------------- */
@@ -97,12 +99,13 @@ static inline void record_end_args(buffer_t *buffer, span_t *span) {
 
 static inline void span_begin(span_t *span) {
     buffer_t *buffer = buffer_mine();
+    open_t *open = unlikely(buffer == NULL) ? NULL : unlikely(asks(buffer)) ? turn(&buffer, 0) : &buffer->open;
     /* Without memory to follow it, it is not recorded either: nobody would know that it ends. */
-    if (unlikely(buffer == NULL) || (unlikely(buffer->open_count == buffer->open_room) && open_grow(buffer) < 0)) {
+    if (unlikely(open == NULL) || (unlikely(open->count == open->room) && open_grow(open) < 0)) {
         recorder.lost++;
         return;
     }
-    buffer->open[buffer->open_count++] = span;
+    open->of[open->count++] = span;
     span->entries++;
     if (!recorder.recording) return;
     if (unlikely(recorder.besides)) {
@@ -118,10 +121,11 @@ static inline void span_begin(span_t *span) {
 
 static inline void span_end(span_t *span) {
     buffer_t *buffer = buffer_mine();
-    if (unlikely(buffer == NULL)) return;
-    size_t count = buffer->open_count;
-    if (likely(count > 0 && buffer->open[count - 1] == span)) {
-        buffer->open_count = count - 1;
+    open_t *open = unlikely(buffer == NULL) ? NULL : unlikely(asks(buffer)) ? turn(&buffer, 1) : &buffer->open;
+    if (unlikely(open == NULL)) return;
+    size_t count = open->count;
+    if (likely(count > 0 && open->of[count - 1] == span)) {
+        open->count = count - 1;
         span->entries--;
     } else {
         buffer = open_take(buffer, span);

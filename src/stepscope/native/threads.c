@@ -1,7 +1,4 @@
-/* Threads: each one's buffer, from its first event on, and the spans that it has open.
-
-   Open spans are followed all the time, not only while a window is open: what is open when one opens would be missing
-   from it otherwise. */
+/* Threads: each one's buffer, from its first event on. */
 
 #include "recorder.h"
 
@@ -18,44 +15,6 @@ _Thread_local thread_slot_t thread_slot TLS_MODEL = {NULL, UINT64_MAX};
 static buffer_t *spare;
 static size_t buffer_count, many_buffers = MANY_BUFFERS;
 static PyObject *active_threads, *native_id; /* of module threading: Thread by ident, and a function */
-
-/* ---- open spans ------------------------------------------------------------------------------------------- */
-
-int open_grow(buffer_t *buffer) {
-    size_t room = buffer->open_room ? 2 * buffer->open_room : 64;
-    span_t **open = realloc(buffer->open, room * sizeof *open);
-    if (open == NULL) return -1;
-    buffer->open = open;
-    buffer->open_room = room;
-    return 0;
-}
-
-static int open_remove(buffer_t *buffer, span_t *span) {
-    for (size_t place = buffer->open_count; place-- > 0;) {
-        if (buffer->open[place] != span) continue;
-        buffer->open_count--;
-        memmove(&buffer->open[place], &buffer->open[place + 1], (buffer->open_count - place) * sizeof(span_t *));
-        span->entries--;
-        return 1;
-    }
-    return 0;
-}
-
-buffer_t *open_take(buffer_t *mine, span_t *span) {
-    if (span->entries && open_remove(mine, span)) return mine;
-    buffer_t *first = NULL; /* of the threads that have it open; the list has the latest first */
-    if (span->entries)
-        for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next)
-            for (size_t place = 0; place < buffer->open_count; place++)
-                if (buffer->open[place] == span) first = buffer;
-    if (first != NULL) open_remove(first, span);
-    return first;
-}
-
-void open_forget(span_t *span) {
-    for (buffer_t *buffer = recorder.buffers; buffer != NULL && span->entries; buffer = buffer->next)
-        while (span->entries && open_remove(buffer, span)) continue;
-}
 
 /* ---- a thread's buffer ------------------------------------------------------------------------------------ */
 
@@ -107,7 +66,8 @@ static life_t *life_new(void) {
 
 static void buffer_retire(buffer_t *buffer) {
     buffer_clear(buffer);
-    while (buffer->open_count) buffer->open[--buffer->open_count]->entries--;
+    open_clear(&buffer->open);
+    lanes_forget(buffer);
     life_leave(buffer->life);
     buffer->life = NULL;
     PyObject *thread = buffer->thread;
@@ -117,15 +77,16 @@ static void buffer_retire(buffer_t *buffer) {
     Py_XDECREF(thread); /* may run Python code as it goes */
 }
 
-/* A buffer for the calling thread, whose Thread object and native id these are; NULL with an exception. */
-static buffer_t *buffer_new(PyObject *thread, unsigned long tid) {
-    life_t *life = life_new();
+/* A buffer for the thread of that life, whose Thread object and native id these are; takes over the life. NULL with an
+   exception. */
+static buffer_t *buffer_new(life_t *life, PyObject *thread, unsigned long tid) {
     buffer_t *buffer = spare;
     if (life == NULL) return NULL;
     if (buffer != NULL) {
         spare = buffer->next;
         buffer_clear(buffer); /* its thread may have ended spans after all */
-        while (buffer->open_count) buffer->open[--buffer->open_count]->entries--;
+        open_clear(&buffer->open);
+        lanes_forget(buffer);
     } else if ((buffer = calloc(1, sizeof *buffer)) == NULL) {
         life_leave(life);
         PyErr_NoMemory();
@@ -134,36 +95,55 @@ static buffer_t *buffer_new(PyObject *thread, unsigned long tid) {
     buffer->life = life;
     buffer->thread = Py_XNewRef(thread);
     buffer->tid = tid;
+    buffer->calls_window = 0;
+    buffer->muted = 0;
     buffer->next = recorder.buffers;
     recorder.buffers = buffer;
     buffer_count++;
     return buffer;
 }
 
-/* The calling thread's Thread object, borrowed; NULL: there is none, and asking module threading would make one that
-   stays for ever. */
-static PyObject *thread_known(void) {
-    PyObject *ident = PyLong_FromUnsignedLong(PyThread_get_thread_ident());
-    PyObject *thread = ident == NULL ? NULL : PyDict_GetItemWithError(active_threads, ident);
-    Py_XDECREF(ident);
+/* Asking module threading would make one that stays for ever. */
+PyObject *thread_of(unsigned long ident) {
+    PyObject *number = PyLong_FromUnsignedLong(ident);
+    PyObject *thread = number == NULL ? NULL : PyDict_GetItemWithError(active_threads, number);
+    Py_XDECREF(number);
     return thread;
 }
 
 buffer_t *buffer_adopt(void) {
     PyObject *kind, *error, *trace;
     PyErr_Fetch(&kind, &error, &trace);
+    look_for_asyncio();
     if (buffer_count >= many_buffers && !recorder.recording) {
         buffers_prune();
         many_buffers = 2 * buffer_count + MANY_BUFFERS;
     }
-    PyObject *thread = thread_known();
+    PyObject *thread = thread_of(PyThread_get_thread_ident());
     PyObject *number = PyErr_Occurred() ? NULL : PyObject_CallNoArgs(native_id);
     unsigned long tid = number == NULL ? 0 : PyLong_AsUnsignedLong(number);
-    buffer_t *buffer = PyErr_Occurred() ? NULL : buffer_new(thread, tid);
+    buffer_t *buffer = PyErr_Occurred() ? NULL : buffer_new(life_new(), thread, tid);
     if (buffer != NULL) thread_slot = (thread_slot_t){buffer, recorder.epoch};
     Py_XDECREF(number);
     PyErr_Clear();
     PyErr_Restore(kind, error, trace);
+    return buffer;
+}
+
+buffer_t *buffer_of(PyThreadState *state) {
+    PyObject *capsule = state->dict == NULL ? NULL : PyDict_GetItemString(state->dict, "stepscope");
+    life_t *life = capsule == NULL ? NULL : PyCapsule_GetPointer(capsule, NULL);
+    for (buffer_t *buffer = recorder.buffers; life != NULL && buffer != NULL; buffer = buffer->next)
+        if (buffer->life == life) return buffer;
+    return NULL;
+}
+
+buffer_t *buffer_for_other(PyObject *thread, unsigned long tid) {
+    life_t *life = PyMem_RawMalloc(sizeof *life);
+    if (life == NULL) return NULL;
+    *life = (life_t){1, 1}; /* as if it had ended: the thread itself will make another one */
+    buffer_t *buffer = buffer_new(life, thread, tid);
+    if (buffer == NULL) PyErr_Clear();
     return buffer;
 }
 
@@ -174,7 +154,7 @@ void buffers_prune(void) {
     if (recorder.walkers) return;
     for (buffer_t **link = &recorder.buffers; *link != NULL;) {
         buffer_t *buffer = *link;
-        if (!buffer->life->ended || buffer->open_count) { /* another thread may end what it has open */
+        if (!buffer->life->ended || buffer->open.count || lanes_hold_open(buffer)) { /* another thread may end what it has open */
             link = &buffer->next;
         } else {
             *link = buffer->next;

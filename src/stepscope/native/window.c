@@ -24,6 +24,8 @@ static void window_dealloc(window_t *window) {
     free(window->threads);
     Py_XDECREF(window->labels.ids);
     Py_XDECREF(window->series.ids);
+    Py_XDECREF(window->lanes.ids);
+    Py_XDECREF(window->lane_names);
     if (ours) recorder.sealed_text_bytes -= window->text_bytes;
     PyObject_Free(window);
 }
@@ -66,12 +68,14 @@ static window_t *window_new(void) {
     window->sealed = ticks_point();
     window->labels = recorder.labels;
     window->series = recorder.series;
+    window->lanes = recorder.lanes;
+    window->lane_names = NULL;
     window->threads = threads;
     window->thread_count = count;
     window->text_bytes = recorder.text_bytes;
     window->lost = recorder.lost;
     window->epoch = recorder.epoch;
-    recorder.labels = recorder.series = (registry_t){NULL, 0};
+    recorder.labels = recorder.series = recorder.lanes = (registry_t){NULL, 0};
     recorder.sealed_text_bytes += recorder.text_bytes;
     recorder.text_bytes = 0;
     recorder.lost = 0;
@@ -82,8 +86,22 @@ static window_t *window_new(void) {
     return window;
 }
 
-/* Replace the threads by their names; 0, or -1 with an exception. */
+/* {lane: its task's name now, or when it ended}; NULL with an exception. */
+static PyObject *lane_names(PyObject *lanes) {
+    PyObject *list = PyDict_Keys(lanes), *names = list == NULL ? NULL : PyDict_New();
+    for (Py_ssize_t i = 0; names != NULL && i < PyList_GET_SIZE(list); i++) {
+        lane_t *lane = (lane_t *)PyList_GET_ITEM(list, i);
+        lane_ask_name(lane);
+        if (PyDict_SetItem(names, (PyObject *)lane, lane->name) < 0) Py_CLEAR(names);
+    }
+    Py_XDECREF(list);
+    return names;
+}
+
+/* Replace the threads by their names, and ask the tasks for theirs; 0, or -1 with an exception. */
 static int window_ask_names(window_t *window) {
+    window->lane_names = lane_names(window->lanes.ids);
+    if (window->lane_names == NULL) return -1;
     for (size_t i = 0; i < window->thread_count; i++) {
         sealed_thread_t *thread = &window->threads[i];
         Py_SETREF(thread->name, thread_name(thread->name));
@@ -109,37 +127,61 @@ typedef struct {
     uint32_t place;
 } noted_t;
 
-/* Note the spans that the buffers' threads have open, without their arguments. `with_args` gets those that have some,
-   and `noted`, which grows, where each is; 0, or -1 with an exception. Runs no Python code: no thread records in
-   between. */
-static int open_spans_note(PyObject *with_args, noted_t **noted) {
+/* The spans that the buffers' threads have open when a window opens. */
+typedef struct {
+    PyObject *with_args; /* list: those that have arguments */
+    noted_t *of;         /* where each of them is */
+} open_spans_t;
+
+/* Note where the last span with arguments is; 0, or -1 with an exception. */
+static int noted_add(open_spans_t *spans, span_t *span, noted_t noted) {
+    size_t count = (size_t)PyList_GET_SIZE(spans->with_args);
+    if ((count & (count - 1)) == 0) { /* it is full at each power of two */
+        noted_t *grown = realloc(spans->of, (count ? 2 * count : 1) * sizeof *grown);
+        if (grown == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        spans->of = grown;
+    }
+    spans->of[count] = noted;
+    return PyList_Append(spans->with_args, (PyObject *)span);
+}
+
+/* Note a thread's spans that are open on one lane, without their arguments; 0, or -1 with an exception. */
+static int open_note(open_spans_t *spans, buffer_t *buffer, const open_t *open, uint32_t lane) {
+    begun_list_t *begun = &buffer->part.begun;
+    for (size_t i = 0; i < open->count; i++) {
+        span_t *span = open->of[i];
+        record_t begin[2] = {{opened.ticks, 0, REC_BEGIN, 0}, {span->serial, NO_PAYLOAD, REC_PAYLOAD, 0}};
+        if (span->args != NULL) begin->kind = REC_BEGIN_ARGS;
+        if (span->registry != recorder.registry && span_register(span) < 0) {
+            buffer->part.dropped++;
+            continue;
+        }
+        begin->id = span->id;
+        if (begun_add(begun, begin, lane, 1) < 0) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        if (span->args != NULL && noted_add(spans, span, (noted_t){buffer, begun->count - 1}) < 0) return -1;
+    }
+    return 0;
+}
+
+/* Note the spans that are open; 0, or -1 with an exception. Runs no Python code: no thread records in between. */
+static int open_spans_note(open_spans_t *spans) {
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
-        begun_list_t *begun = &buffer->part.begun;
-        for (size_t i = 0; i < buffer->open_count; i++) {
-            span_t *span = buffer->open[i];
-            record_t begin[2] = {{opened.ticks, 0, REC_BEGIN, 0}, {span->serial, NO_PAYLOAD, REC_PAYLOAD, 0}};
-            if (span->args != NULL) begin->kind = REC_BEGIN_ARGS;
-            if (span->registry != recorder.registry && span_register(span) < 0) {
-                buffer->part.dropped++;
-                continue;
-            }
-            begin->id = span->id;
-            if (begun_add(begun, begin, 1) < 0) {
-                PyErr_NoMemory();
+        PyObject *key, *value;
+        Py_ssize_t at = 0;
+        if (open_note(spans, buffer, &buffer->open, 0) < 0) return -1;
+        while (buffer->lanes != NULL && PyDict_Next(buffer->lanes, &at, &key, &value)) {
+            const open_t *open = &((lane_t *)value)->open;
+            int64_t lane = open->count ? lane_id(value) : 0;
+            if (lane < 0)
+                buffer->part.dropped += open->count;
+            else if (open->count && open_note(spans, buffer, open, (uint32_t)lane) < 0)
                 return -1;
-            }
-            if (span->args == NULL) continue;
-            size_t count = (size_t)PyList_GET_SIZE(with_args);
-            if ((count & (count - 1)) == 0) { /* it is full at each power of two */
-                noted_t *grown = realloc(*noted, (count ? 2 * count : 1) * sizeof *grown);
-                if (grown == NULL) {
-                    PyErr_NoMemory();
-                    return -1;
-                }
-                *noted = grown;
-            }
-            (*noted)[count] = (noted_t){buffer, begun->count - 1};
-            if (PyList_Append(with_args, (PyObject *)span) < 0) return -1;
         }
     }
     return 0;
@@ -165,14 +207,17 @@ static void open_span_give(noted_t noted, uint64_t serial, PyObject *args) {
 
 static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
     if (busy_enter() < 0) return NULL;
-    PyObject *labels = PyDict_New(), *series = PyDict_New(), *with_args = PyList_New(0), *tick = NULL;
-    noted_t *noted = NULL;
+    look_for_asyncio();
+    PyObject *labels = PyDict_New(), *series = PyDict_New(), *lanes = PyDict_New(), *tick = NULL;
+    open_spans_t spans = {PyList_New(0), NULL};
     recorder.walkers++;
     recorder.recording = recorder.besides = 0;
-    if (labels == NULL || series == NULL || with_args == NULL) goto finish;
+    if (labels == NULL || series == NULL || lanes == NULL || spans.with_args == NULL) goto finish;
     Py_XSETREF(recorder.labels.ids, Py_NewRef(labels));
     Py_XSETREF(recorder.series.ids, Py_NewRef(series));
+    Py_XSETREF(recorder.lanes.ids, Py_NewRef(lanes));
     recorder.labels.next = recorder.series.next = 0;
+    recorder.lanes.next = 1;
     recorder.text_bytes = 0;
     recorder.window++;
     recorder.registry++;
@@ -180,20 +225,21 @@ static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ig
     opened = ticks_point();
     tick = PyLong_FromUnsignedLongLong(opened.ticks);
     if (tick == NULL) goto finish;
-    if (open_spans_note(with_args, &noted) < 0) {
+    if (open_spans_note(&spans) < 0) {
         Py_CLEAR(tick);
         goto finish;
     }
     recorder.recording = 1;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(with_args); i++) {
-        span_t *span = (span_t *)PyList_GET_ITEM(with_args, i);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(spans.with_args); i++) {
+        span_t *span = (span_t *)PyList_GET_ITEM(spans.with_args, i);
         PyObject *args = span_frozen_args(span); /* may run Python code */
-        if (recorder.recording && args != NULL) open_span_give(noted[i], span->serial, args);
+        if (recorder.recording && args != NULL) open_span_give(spans.of[i], span->serial, args);
         Py_XDECREF(args);
     }
 finish:
-    free(noted);
-    Py_XDECREF(with_args);
+    free(spans.of);
+    Py_XDECREF(spans.with_args);
+    Py_XDECREF(lanes);
     Py_XDECREF(series);
     Py_XDECREF(labels);
     recorder.walkers--;

@@ -6,6 +6,7 @@ from stepscope.core import kernels
 from stepscope.core.rows import StepMark
 from stepscope.model.build import TraceBuilder
 from stepscope.model.trace import Origin, Trace
+from stepscope.record.lanes import share_lanes
 from stepscope.record.sources import Harvest
 
 __all__ = ["drain"]
@@ -24,10 +25,10 @@ def drain(
     """
     clocks = origin.clocks
     ticked = clocks.boottime_ns if kernels.CLOCK == "boottime" else clocks.monotonic_ns
-    paired = kernels.pair(window, steps, clocks.realtime_ns - ticked - origin.base_ns)
+    paired = share_lanes(kernels.pair(window, steps, clocks.realtime_ns - ticked - origin.base_ns))
     builder = TraceBuilder(origin)
-    for tid, name in paired.threads:
-        builder.thread(origin.pid, tid, name, origin.process)
+    for track in paired.tracks:
+        builder.thread(origin.pid, track.tid, track.name, origin.process, track.kind)
     for name, count in paired.dropped.items():
         builder.problem("dropped", count, f"on thread {name!r} the memory for records was spent")
     if origin.session.get("partial"):

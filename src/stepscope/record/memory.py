@@ -60,6 +60,7 @@ class MemorySampler:
         return Harvest(self._problems)
 
     def _run(self) -> None:
+        kernels.mute_thread()
         while not self._done.wait(INTERVAL_S):
             self.sample()
 

@@ -5,6 +5,7 @@ has opened and stops before it is sealed: what it records in between goes throug
 `counter`), as the program's own spans do, or is handed over when it stops.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -14,7 +15,7 @@ from stepscope.model.trace import Problem
 if TYPE_CHECKING:
     from stepscope.model.build import TraceBuilder
 
-__all__ = ["SOURCES", "Harvest", "Source", "SourceRow", "start_sources", "stop_sources"]
+__all__ = ["SOURCES", "Harvest", "Source", "SourceRow", "import_sources", "start_sources", "stop_sources"]
 
 
 class Harvest(NamedTuple):
@@ -62,12 +63,37 @@ class SourceRow(NamedTuple):
     wanted: Callable[[Mapping[str, Any]], bool]
 
 
+def _wants_steps(options: Mapping[str, Any]) -> bool:
+    """What a task has computed can be told only by who knows when it ran."""
+    return bool(options["record_tasks"] or options["with_cpu_time"])
+
+
+def _is_installed(integration: str) -> bool:
+    """Whether the program has imported an integration and asked for it."""
+    module = sys.modules.get(f"stepscope.integrations.{integration}")
+    return module is not None and bool(module.is_installed())
+
+
+TORCH = "torch"
+
 SOURCES: tuple[SourceRow, ...] = (
+    # Always: a framework may be imported, and run its first operator, in the middle of a window.
+    SourceRow("operators", "stepscope.record.operators", "Operators", lambda _: True),
+    SourceRow(TORCH, "stepscope.integrations.torch", "TorchOperators", lambda _: _is_installed(TORCH)),
     SourceRow("memory", "stepscope.record.memory", "MemorySampler", lambda options: bool(options["profile_memory"])),
     SourceRow("cpu time", "stepscope.record.besides", "CpuTime", lambda options: bool(options["with_cpu_time"])),
     SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),
+    SourceRow("steps", "stepscope.record.steps", "TaskSteps", _wants_steps),
     SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
+    SourceRow("calls", "stepscope.record.calls", "CallSource", lambda options: bool(options["with_stack"])),
 )
+
+
+def import_sources(options: Mapping[str, Any]) -> None:
+    """Import what the options ask for now: later on the program may fork, and in a fork an import may never end."""
+    for row in SOURCES:
+        if row.wanted(options):
+            import_module(row.module)
 
 
 def start_sources(options: Mapping[str, Any]) -> list[Source]:

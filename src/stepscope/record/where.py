@@ -10,7 +10,7 @@ from stepscope.core.clock import read_clocks
 from stepscope.core.values import legal_text
 from stepscope.model.trace import Origin
 
-__all__ = ["origin_here", "rank_here"]
+__all__ = ["child_name", "origin_here", "rank_here"]
 
 # All ranks of a run need one base, and a double holds a microsecond count exactly only below 2**43: torch counts
 # from the last multiple of a quarter of a year, and so do we, so that its traces and ours line up.
@@ -56,7 +56,17 @@ def origin_here(trace_id: str, session: Mapping[str, int | bool], user_metadata:
     )
 
 
+def child_name() -> str:
+    """What multiprocessing calls this process, such as "ForkPoolWorker-2"; "" if it has not started it."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or process.parent_process() is None:
+        return ""
+    return legal_text(str(process.current_process().name))
+
+
 def _process() -> str:
+    if name := child_name():
+        return name
     script = str(sys.argv[0] if sys.argv else "").replace("\\", "/").removesuffix("/__main__.py")
     return legal_text(script.rpartition("/")[2] or "python")
 

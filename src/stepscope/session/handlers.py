@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from stepscope.core.values import legal_text
 from stepscope.formats.files import Format, format_named, write_as
@@ -15,7 +16,7 @@ from stepscope.session.recording import Recording
 from stepscope.session.session import Session
 from stepscope.session.writer import WRITER, Writing, write_now
 
-__all__ = ["TraceHandler", "tensorboard_trace_handler", "trace_handler"]
+__all__ = ["TraceHandler", "for_child", "tensorboard_trace_handler", "trace_handler"]
 
 # What a worker's name may not bring into a file's: separators, and what file systems and shells stumble over.
 _NOT_IN_A_NAME = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
@@ -31,6 +32,7 @@ class TraceHandler:
         dir_name: the folder; made when the first cycle is written.
         worker_name: None for the host's name and the pid of the process that writes.
         background: cycles of a profile that is started are written by the writer thread.
+        open_browser: the first cycle is shown in the browser once it is written, in the process of rank 0.
     """
 
     def __init__(
@@ -38,18 +40,22 @@ class TraceHandler:
         dir_name: str | os.PathLike[str],
         worker_name: str | None,
         endings: Iterable[tuple[Format, str]],
-        stem: Callable[[str, Session], str],
+        stem: str,
         *,
         background: bool,
+        open_browser: bool = False,
     ) -> None:
         self.dir_name = Path(dir_name)
         self.worker_name = worker_name
         self.background = background
+        self.open_browser = open_browser
         self._endings = tuple(endings)
         self._stem = stem
         self._writings: list[Writing] = []
         for form, ending in self._endings:
             _import_encoder(form, ending)
+        if open_browser:
+            import stepscope.viewer.view  # noqa: F401 - now, for the reason that encoders are
 
     @property
     def paths(self) -> list[Path]:
@@ -70,16 +76,37 @@ class TraceHandler:
             raise LifecycleError(message)
         # Asked for now, not when the handler was made: a forked child has a pid of its own.
         worker = _safe_name(self.worker_name or f"{session.origin.host}_{os.getpid()}")
-        stem = self.dir_name / self._stem(worker, session)
+        stem = self.dir_name / STEMS[self._stem](worker, session)
         trace = session.as_of_now()
         now = time.time_ns()
         files = [_File(trace, stem, (form, ending), now) for form, ending in self._endings]
+        if self.open_browser and session.origin.rank == 0 and not self._writings:
+            files[-1].show = True
         writing = Writing(session, ((file.path, file.write) for file in files))
         self._writings.append(writing)
         if self.background:
             prof.hand_over(writing)
         else:
             write_now(writing)
+
+    def described(self) -> dict[str, Any]:
+        """What `for_child` needs, as JSON-able values: a child process may stand in another folder."""
+        return {
+            "folder": str(self.dir_name.absolute()),
+            "worker": self.worker_name,
+            "endings": [(form.name, ending) for form, ending in self._endings],
+            "stem": self._stem,
+        }
+
+
+def for_child(described: dict[str, Any]) -> TraceHandler:
+    """The handler of a child process, which writes to the same folder; it needs a worker's name of its own.
+
+    Args:
+        described: as the parent's handler gives it.
+    """
+    endings = [(format_named(name), ending) for name, ending in described["endings"]]
+    return TraceHandler(described["folder"], described["worker"], endings, described["stem"], background=True)
 
 
 def trace_handler(
@@ -89,6 +116,7 @@ def trace_handler(
     *,
     formats: Iterable[str] = ("chrome", "perfetto"),
     background: bool = True,
+    open_browser: bool = False,
 ) -> TraceHandler:
     """A handler for on_trace_ready that writes each cycle to a folder.
 
@@ -105,6 +133,9 @@ def trace_handler(
         use_gzip: compress, and add .gz to the names.
         formats: which files to write.
         background: write while the program goes on; False writes in step() and raises there what goes wrong.
+        open_browser: show the first cycle in Perfetto's UI as soon as it is written, while the program goes on; its
+            end waits until the UI has fetched it, for at most five minutes. Later cycles, and ranks above 0, would
+            fill the browser: `stepscope open` shows them.
 
     Raises:
         ValueError: no format is called that, or none is asked for.
@@ -116,7 +147,7 @@ def trace_handler(
     if not endings:
         message = 'formats is empty: no file would be written. Use formats=("chrome", "perfetto").'
         raise ValueError(message)
-    return TraceHandler(dir_name, worker_name, endings, _stem, background=background)
+    return TraceHandler(dir_name, worker_name, endings, "cycle", background=background, open_browser=open_browser)
 
 
 def tensorboard_trace_handler(
@@ -128,12 +159,19 @@ def tensorboard_trace_handler(
     """
     form = format_named("chrome")
     ending = form.suffix + (".gz" if use_gzip else "")
-    return TraceHandler(dir_name, worker_name, [(form, ending)], lambda worker, _: worker, background=background)
+    return TraceHandler(dir_name, worker_name, [(form, ending)], "worker", background=background)
 
 
-def _stem(worker: str, session: Session) -> str:
+def _cycle_stem(worker: str, session: Session) -> str:
     steps = f"{session.first_step}-{session.last_step}"
     return f"{worker}_rank{session.origin.rank}_cycle{session.cycle}_steps{steps}"
+
+
+def _worker_stem(worker: str, _: Session) -> str:
+    return worker
+
+
+STEMS: dict[str, Callable[[str, Session], str]] = {"cycle": _cycle_stem, "worker": _worker_stem}
 
 
 class _File:
@@ -141,7 +179,10 @@ class _File:
 
     Attributes:
         path: the name; its time is that of the cycle, the same in every format.
+        show: whether to open it in the browser once it is written.
     """
+
+    show = False
 
     def __init__(self, trace: Callable[[], Trace], stem: Path, ending: tuple[Format, str], now: int) -> None:
         self._trace, self._stem = trace, stem
@@ -158,9 +199,13 @@ class _File:
         make_folder(self._stem.parent)
         for _ in range(MAX_TRIES):
             try:
-                return write_as(trace, self.path, self._form, exclusive=True)
-            except FileExistsError:  # noqa: PERF203 - it is what the loop is for
+                written = write_as(trace, self.path, self._form, exclusive=True)
+            except FileExistsError:
                 self.path = self._name(time.time_ns())
+                continue
+            if self.show:
+                _show(written)
+            return written
         message = f"{self._stem}: {MAX_TRIES} names in a row were taken. Use a folder of its own for each run."
         raise ExportError(message)
 
@@ -173,6 +218,12 @@ def _import_encoder(form: Format, ending: str) -> None:
     form.encode(Trace())
     if ending.endswith(".gz"):
         import isal.igzip  # noqa: F401
+
+
+def _show(written: Path) -> None:
+    from stepscope.viewer.view import show_meanwhile
+
+    show_meanwhile(written)
 
 
 def _safe_name(worker: str) -> str:

@@ -2,13 +2,14 @@
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypedDict, cast
 
 from stepscope.model.errors import StepscopeWarning
+from stepscope.record.call_options import CallOptions
 from stepscope.session.activities import ProfilerActivity, parse_activities, supported_activities
 
-__all__ = ["Observer", "Options", "checked_options"]
+__all__ = ["Observer", "Options", "checked_options", "warn_unfilled"]
 
 
 class Observer(Protocol):
@@ -31,9 +32,10 @@ class Options(TypedDict, total=False):
     record_shapes: bool
     profile_memory: bool
     record_gc: bool
+    record_tasks: bool
     record_stacks: bool
     with_cpu_time: bool
-    with_stack: bool
+    with_stack: bool | CallOptions
     with_flops: bool
     with_modules: bool
     experimental_config: Any
@@ -51,6 +53,7 @@ DEFAULTS = Options(
     record_shapes=False,
     profile_memory=False,
     record_gc=False,
+    record_tasks=False,
     record_stacks=False,
     with_cpu_time=False,
     with_stack=False,
@@ -68,9 +71,6 @@ DEFAULTS = Options(
 
 # torch's options for what stepscope records no source of yet: accepted, so that a port runs, and said.
 UNFILLED = {
-    "record_shapes": "there are no operators to record the shapes of",
-    "with_stack": "function calls are not traced",
-    "with_flops": "there are no operators to count the FLOPS of",
     "with_modules": "module hierarchies are not recorded",
     "experimental_config": "it configures kineto, which is not used",
     "post_processing_timeout_s": "what is recorded is processed in the background, to the end",
@@ -78,7 +78,7 @@ UNFILLED = {
 
 
 def checked_options(options: Options) -> Options:
-    """All options, those left out by default; what has no effect is said in one warning.
+    """All options, those left out by default.
 
     Raises:
         TypeError: there is no such option, or one has a value of another type.
@@ -89,15 +89,22 @@ def checked_options(options: Options) -> Options:
             message = f"profile() got an unexpected keyword argument {name!r}. It takes {', '.join(DEFAULTS)}."
             raise TypeError(message)
     chosen = cast("Options", {**DEFAULTS, **options})
+    _check_stack(chosen["with_stack"])
     activities = parse_activities(chosen["activities"])
-    chosen["activities"] = activities
+    if chosen["activities"] is not None:  # without a choice everything is recorded, whatever is registered later
+        chosen["activities"] = activities
     chosen["keep_sessions"] = _checked_keep(chosen["keep_sessions"], chosen["acc_events"])
     chosen["buffer_bytes"] = _checked_bytes(chosen["buffer_bytes"])
     if chosen["buffer_policy"] not in ("stop", "ring"):
         message = f'buffer_policy must be "stop" or "ring", got {chosen["buffer_policy"]!r}.'
         raise ValueError(message)
-    _warn_unfilled(chosen, activities)
     return chosen
+
+
+def _check_stack(with_stack: Any) -> None:
+    if not isinstance(with_stack, (bool, CallOptions)):
+        message = f"with_stack must be True, False or a CallOptions, got {with_stack!r}."
+        raise TypeError(message)
 
 
 def _checked_keep(keep_sessions: int | None, acc_events: bool) -> int | None:
@@ -116,11 +123,16 @@ def _checked_bytes(size_bytes: int) -> int:
     return min(size_bytes, sys.maxsize)
 
 
-def _warn_unfilled(options: Mapping[str, Any], activities: set[ProfilerActivity]) -> None:
-    """Say which of the options asked for have no effect, in one warning."""
+def warn_unfilled(options: Options) -> None:
+    """Say which of the options asked for have no effect, in one warning.
+
+    Args:
+        options: as `checked_options` gives them.
+    """
+    activities: set[ProfilerActivity] = set(options["activities"] or ())
     reasons = [f"{name}= ({reason})" for name, reason in UNFILLED.items() if options.get(name)]
     reasons += [
-        f"ProfilerActivity.{activity.name} (no source records it)"
+        f"ProfilerActivity.{activity.name} (nothing registered it with stepscope.ops.register_device)"
         for activity in sorted(activities - supported_activities(), key=lambda item: item.value)
     ]
     if reasons:

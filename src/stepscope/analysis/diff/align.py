@@ -22,6 +22,8 @@ IN_ONE_PLACE = 1
 MAX_CELLS = 10_000
 # The longest edit script that is looked for; its cost grows with the square.
 MAX_EDITS = 400
+# And it is looked for only if so much of both is common to them: one of so many members.
+MIN_COMMON = 8
 
 Pairs = list[tuple[int, int]]
 
@@ -83,6 +85,10 @@ def _trim(base: Tiers, head: Tiers, piece: _Piece, pairs: Pairs) -> _Piece:
 def _align_exactly(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
     """The pairs of a piece that are worth most together."""
     i0, i_end, j0, j_end = piece
+    if {*base.name[i0:i_end]}.isdisjoint(head.name[j0:j_end]):
+        return []
+    if base.shape[i0:i_end] == head.shape[j0:j_end] and {*base.full[i0:i_end]}.isdisjoint(head.full[j0:j_end]):
+        return [*zip(range(i0, i_end), range(j0, j_end), strict=True)]  # no other pairs are as many
     others = list(zip(head.full[j0:j_end], head.shape[j0:j_end], head.name[j0:j_end], strict=True))
     best = [[0] * (len(others) + 1)]
     for full, shape, name in zip(base.full[i0:i_end], base.shape[i0:i_end], base.name[i0:i_end], strict=True):
@@ -114,9 +120,17 @@ def _anchors(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
         if anchors := _unique(base[tier], head[tier], piece):
             return anchors
     for tier in (0, 2):
-        if anchors := _common(base[tier], head[tier], piece):
+        if _are_alike(base[tier], head[tier], piece) and (anchors := _common(base[tier], head[tier], piece)):
             return anchors
     return []
+
+
+def _are_alike(left: Sequence[int], right: Sequence[int], piece: _Piece) -> bool:
+    """Whether few edits may lead from one to the other: what they have in common tells how many there are at least."""
+    i0, i_end, j0, j_end = piece
+    members = i_end - i0 + j_end - j0
+    common = sum((Counter(left[i0:i_end]) & Counter(right[j0:j_end])).values())
+    return members - 2 * common <= MAX_EDITS and members <= MIN_COMMON * common
 
 
 def _unique(left: Sequence[int], right: Sequence[int], piece: _Piece) -> Pairs:
@@ -149,8 +163,6 @@ def _common(left: Sequence[int], right: Sequence[int], piece: _Piece) -> Pairs:
     """The longest common subsequence of a piece, if few edits lead from one to the other."""
     i0, i_end, j0, j_end = piece
     n, m = i_end - i0, j_end - j0
-    if 2 * sum((Counter(left[i0:i_end]) & Counter(right[j0:j_end])).values()) < n + m - MAX_EDITS:
-        return []  # what they have in common tells how many edits there are at least
     reach = {1: 0}
     trail: list[dict[int, int]] = []
     for edits in range(min(n + m, MAX_EDITS) + 1):

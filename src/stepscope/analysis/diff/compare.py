@@ -1,21 +1,26 @@
 """The comparison, from traces to a Diff: who is who, which step is which, then structure, values and times."""
 
+import gc
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from stepscope.analysis.diff.finding import KINDS, Finding, Where
 from stepscope.analysis.diff.gather import gather
 from stepscope.analysis.diff.identity import Group, Naming, identify
+from stepscope.analysis.diff.loose import Loose, compare_loose_flows, compare_loosely
 from stepscope.analysis.diff.loss import limits_of
 from stepscope.analysis.diff.outliers import find_outliers
+from stepscope.analysis.diff.pace import free_runners
+from stepscope.analysis.diff.places import Places
 from stepscope.analysis.diff.ranktest import median
 from stepscope.analysis.diff.result import Around, Diff
 from stepscope.analysis.diff.rules import Rules
 from stepscope.analysis.diff.run import OUTSIDE, Run
 from stepscope.analysis.diff.samples import Samples, sample_times
 from stepscope.analysis.diff.steps import StepPairs, align_steps
-from stepscope.analysis.diff.structure import Change, Structure, compare_trees
+from stepscope.analysis.diff.structure import Change, Structure, Threads, compare_trees
 from stepscope.analysis.diff.timing import Unsure, compare_times
 from stepscope.analysis.diff.values import compare_counters, compare_flows
 from stepscope.analysis.diff.words import Words
@@ -42,23 +47,53 @@ def compare(base: Sequence[Trace], head: Sequence[Trace], rules: Rules) -> Diff:
         if not traces:
             message = f"{side} has no trace. A side is one trace, or a list of traces of repeated runs."
             raise DiffError(message)
+    with _no_collection():
+        return _compare(base, head, rules)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let Python look for no garbage meanwhile: among a million tuples and no cycles it takes half of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _compare(base: Sequence[Trace], head: Sequence[Trace], rules: Rules) -> Diff:
     words = Words(rules)
     naming = identify(base, head, words)
     sides: _Sides = (
         [Run(trace, groups, words) for trace, groups in zip(base, naming.tracks[0], strict=True)],
         [Run(trace, groups, words) for trace, groups in zip(head, naming.tracks[1], strict=True)],
     )
+    unpaced = free_runners(sides)
+    free = unpaced if rules.free_threads == "loosely" else frozenset()
+    for run in (*sides[0], *sides[1]):
+        run.release(free)
     processes = [{group.process for run in side for group in run.groups} for side in sides]
     common = sorted(processes[0] & processes[1])
     steps = {process: align_steps(process, *sides) for process in common}
     findings = [*_processes(processes), *_threads(sides, common, naming)]
     for process, pairs in steps.items():
         findings += _steps(process, pairs)
-    changes, flows = _structure(sides, steps, naming)
-    findings += gather(changes)
+    changes, flows = _structure(sides, steps, (naming.free, unpaced), free)
+    loosely: list[Loose] = []
+    for group in sorted(free):
+        if all(any(group in run.roots for run in side) for side in sides):
+            loose_changes, loose = compare_loosely(sides, group)
+            changes += loose_changes
+            loosely.append(loose)
+    places = Places()
+    findings += gather(changes, places)
     findings += flows
+    for process in common:
+        findings += compare_loose_flows(process, sides, free)
     findings += compare_counters(*sides)
-    samples = sample_times(sides, {process: pairs.pairs for process, pairs in steps.items()}, changes)
+    samples = sample_times(sides, {process: pairs.pairs for process, pairs in steps.items()}, changes, (free, places))
     unsure: list[Unsure] = []
     judged = 0
     if rules.timings:
@@ -75,6 +110,7 @@ def compare(base: Sequence[Trace], head: Sequence[Trace], rules: Rules) -> Diff:
         runs=(len(base), len(head)),
         steps=sum(len(pairs.pairs) for pairs in steps.values()),
         judged=judged,
+        loosely=tuple(loosely),
         around=_surroundings(chosen, samples, words, timings=rules.timings),
     )
 
@@ -105,24 +141,30 @@ def _steps(process: str, pairs: StepPairs) -> Iterator[Finding]:
 
 
 def _structure(
-    sides: _Sides, steps: dict[str, StepPairs], naming: Naming
+    sides: _Sides, steps: dict[str, StepPairs], ways: tuple[frozenset[Group], frozenset[Group]], free: frozenset[Group]
 ) -> tuple[list[tuple[Run, Run, list[Change]]], list[Finding]]:
     """The changes of each run of head, and flows that come more or less often.
 
     A run of head is compared with the run of base that it differs least from: what base does in any of its runs is
     known.
+
+    Args:
+        sides: all runs.
+        steps: of each process.
+        ways: threads whose order is free, and those that run free of the steps.
+        free: threads that are compared elsewhere.
     """
     found: list[tuple[Run, Run, list[Change]]] = []
     flows: dict[Finding, int] = {}
     for process, pairs in steps.items():
         runs = [[run for run in side if any(group.process == process for group in run.groups)] for side in sides]
-        groups = _common_groups(runs, process)
+        threads = Threads([group for group in _common_groups(runs, process) if group not in free], *ways)
         for head in runs[1]:
             for known, shared in _shared(process, pairs.pairs, runs[0], head):
                 candidates: list[tuple[Run, Structure, list[Finding]]] = []
                 for base in known:
-                    structure = compare_trees(base, head, groups, shared, naming.free)
-                    counted = compare_flows(process, (base, head), structure.gone, shared)
+                    structure = compare_trees(base, head, threads, shared)
+                    counted = compare_flows(process, (base, head), structure.gone, shared, free)
                     candidates.append((base, structure, counted))
                     if not structure.changes and not counted:
                         break

@@ -86,6 +86,7 @@ class Finding:
         name: of what is different; normalised.
         base, head: what it is in each: calls, us, a name, a path, arguments or values, as `unit` says.
         count: how many times it was found.
+        per_step: how many times in each step of each run that has it; 0 if that varies or is not known.
         unit: "calls", "us", "name", "path", "order", "args", "category", "values" or "".
         where_base: in base, if it is elsewhere or called otherwise there.
         evidence: for times.
@@ -103,6 +104,7 @@ class Finding:
     where_base: Where | None = None
     evidence: Evidence | None = field(default=None, compare=False)
     note: str = field(default="", compare=False)
+    per_step: int = field(default=0, compare=False)
 
     def mirrored(self) -> "Finding":
         """The same difference, seen from head to base."""

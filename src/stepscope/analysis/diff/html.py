@@ -13,32 +13,21 @@ from stepscope.analysis.diff.view import (
     build_view,
     describe,
     headline,
+    labelled,
     notes,
     shown,
+    told,
     told_times,
 )
+from stepscope.analysis.page import PAGE_END, page_begin
 
 __all__ = ["render_html"]
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1c2024; --faint: #5f6873; --page: #fff; --rule: #d9dee4; --card: #f5f7f9;
-  --worse: #b3261e; --better: #1b7340; --other: #8a5a00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --faint: #9aa4b0; --page: #14171a; --rule: #333a42;
-  --card: #1c2126; --worse: #ff8a80; --better: #6fd08c; --other: #f0b849; } }
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; background: var(--page); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
-p { margin: .3rem 0; } .faint { color: var(--faint); }
 .worse { color: var(--worse); } .better { color: var(--better); } .other { color: var(--other); }
 ul { list-style: none; margin: 0; padding-left: 1.2rem; border-left: 1px solid var(--rule); }
 ul.root { padding-left: 0; border: 0; }
-li { margin: .15rem 0; } code { font: 13px/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
-summary { cursor: pointer; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: .3rem .6rem;
-  border-bottom: 1px solid var(--rule); } th { color: var(--faint); font-weight: 600; }
-aside { background: var(--card); border: 1px solid var(--rule); border-radius: 6px;
-  padding: .5rem .8rem; margin: 1rem 0; }
+li { margin: .15rem 0; } summary { cursor: pointer; }
 """
 
 
@@ -47,10 +36,7 @@ def render_html(diff: Diff) -> str:
     verdict, found, compared = headline(diff)
     tone = "worse" if diff else "better"
     parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Trace diff: {verdict}</title><style>{STYLE}</style></head><body>",
+        page_begin(f"Trace diff: {verdict}", STYLE).rstrip(),
         f'<h1>Trace diff: <span class="{tone}">{verdict}</span>{escape(found)}</h1>',
         f'<p class="faint">{escape(compared)}</p>',
     ]
@@ -60,13 +46,13 @@ def render_html(diff: Diff) -> str:
     if diff.findings:
         parts += ["<h2>In their places</h2>", '<ul class="root">', *_items(build_view(diff), diff.steps), "</ul>"]
         parts += ['<h2>All findings</h2><div class="scroll"><table><thead><tr>']
-        parts += [f"<th>{title}</th>" for title in ("kind", "where", "name", "what")]
+        parts += [f"<th>{title}</th>" for title in ("kind", "name", "base -&gt; head", "where")]
         parts += [
             "</tr></thead><tbody>",
             *(_row(finding, diff.steps) for finding in diff.findings[:MAX_FINDINGS]),
             "</tbody></table></div>",
         ]
-    return "\n".join([*parts, "</body></html>"]) + "\n"
+    return "\n".join([*parts, PAGE_END])
 
 
 def _items(root: Branch, steps: int) -> Iterator[str]:
@@ -113,6 +99,5 @@ def _row(finding: Finding, steps: int) -> str:
     where = finding.where
     place = " / ".join(map(shown, filter(None, (where.process, where.thread, *where.path))))
     tone = MARKS.get(finding.kind, OTHER_MARK)[1]
-    cells = f'<td class="{tone}">{finding.kind}</td><td><code>{escape(place)}</code></td>'
-    told = escape(describe(finding, steps))
-    return f"<tr>{cells}<td><code>{escape(shown(finding.name))}</code></td><td>{told}</td></tr>"
+    cells = f'<td class="{tone}">{labelled(finding)}</td><td><code>{escape(shown(finding.name))}</code></td>'
+    return f"<tr>{cells}<td>{escape(told(finding, steps))}</td><td><code>{escape(place)}</code></td></tr>"

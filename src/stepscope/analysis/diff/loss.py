@@ -9,7 +9,7 @@ __all__ = ["Limit", "limits_of"]
 
 # What each kind of problem keeps from being known; "" where all is there, only elsewhere or in another form.
 KEEPS_FROM = {
-    "cut": "how long what is cut took",
+    "cut": "how long what is cut took, and what came in it beyond the edge",
     "depth": "",
     "dropped": "whether what seems to be missing happened",
     "flow": "where some flows go",

@@ -2,7 +2,7 @@
 
 from stepscope.analysis.diff.finding import Finding
 from stepscope.analysis.diff.result import Diff
-from stepscope.analysis.diff.view import describe, headline, notes, shown
+from stepscope.analysis.diff.view import headline, labelled, notes, shown, told
 
 __all__ = ["render_markdown"]
 
@@ -17,7 +17,7 @@ def render_markdown(diff: Diff) -> str:
     verdict, found, compared = headline(diff)
     lines = [f"### Trace diff: {verdict}{found}", "", compared, ""]
     if diff.findings:
-        lines += ["| | where | name | what |", "|---|---|---|---|"]
+        lines += ["| | name | base -> head | where |", "|---|---|---|---|"]
         lines += [_row(finding, diff.steps) for finding in diff.findings[:MAX_ROWS]]
         if len(diff.findings) > MAX_ROWS:
             lines.append(f"| | | | {len(diff.findings) - MAX_ROWS} more findings |")
@@ -29,8 +29,8 @@ def render_markdown(diff: Diff) -> str:
 def _row(finding: Finding, steps: int) -> str:
     where = finding.where
     place = " / ".join(map(shown, filter(None, (where.process, where.thread, *where.path))))
-    told = _escaped(describe(finding, steps))
-    return f"| {finding.kind} | {_escaped(place)} | {_escaped(shown(finding.name))} | {told} |"
+    cells = labelled(finding), shown(finding.name), told(finding, steps), place
+    return f"| {' | '.join(map(_escaped, cells))} |"
 
 
 def _escaped(text: str) -> str:

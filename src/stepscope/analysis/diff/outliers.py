@@ -7,14 +7,17 @@ from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.ranktest import median
 from stepscope.analysis.diff.rules import Rules
 from stepscope.analysis.diff.run import OUTSIDE
-from stepscope.analysis.diff.samples import Cell, Samples
+from stepscope.analysis.diff.samples import Cell, PathTable, Samples
 
 __all__ = ["find_outliers"]
 
 # Fewer steps than this do not say what is usual.
-MIN_CELLS = 5
+MIN_CELLS = 10
 # What more than this share of the steps have is not out of line.
 MAX_SHARE = 0.1
+# With others of its thread in so many steps, at least half as far out of line, on either side, it is none: a machine
+# that stalls now and then.
+MANY = 2
 
 
 class _Outlier(NamedTuple):
@@ -37,7 +40,7 @@ def find_outliers(samples: Samples, rules: Rules, texts: Sequence[str], skip: se
     """
     table, (base, head) = samples
     explained: dict[tuple[int, int, int, int], float] = {}
-    findings = []
+    found_at: list[tuple[int, _Outlier]] = []
     for path in range(len(table.above) - 1, -1, -1):
         if (path in base) != (path in head):
             _explain(explained, table.above[path], samples, path)
@@ -52,8 +55,49 @@ def find_outliers(samples: Samples, rules: Rules, texts: Sequence[str], skip: se
             key = (around, *place)
             explained[key] = explained.get(key, 0.0) + max(found.excess, inside)
         if inside < found.excess / 2:
-            findings.append(_finding(samples, path, found, texts))
-    return findings
+            found_at.append((path, found))
+    stalls = _stalls(samples, rules) if found_at else []
+    return [
+        _finding(samples, path, found, texts)
+        for path, found in found_at
+        if not _are_many(stalls, samples.table, path, found)
+    ]
+
+
+class _Stall(NamedTuple):
+    """A call that is out of line with its kind: by how many ns, and where."""
+
+    excess: float
+    path: int
+    place: tuple[int, int, int]
+
+
+def _stalls(samples: Samples, rules: Rules) -> list[_Stall]:
+    """The calls that may speak against an outlier, the longest first."""
+    table, sides = samples
+    found = []
+    for path in range(len(table.above)):
+        cells = [(side, cell) for side in (0, 1) for cell in sides[side].get(path, ())]
+        usual = median([cell.total / cell.calls for _, cell in cells]) if cells else 0.0
+        for side, cell in cells:
+            if cell.longest - usual >= rules.outlier_us * 1000 / 2:
+                found.append(_Stall(cell.longest - usual, path, (side, cell.run, cell.step)))
+    return sorted(found, reverse=True)
+
+
+def _are_many(stalls: Sequence[_Stall], table: PathTable, path: int, found: _Outlier) -> bool:
+    """Whether a thread has other calls as far out of line; what is around or inside of this one is no other."""
+    place = found.side, found.cell.run, found.cell.step
+    group = table.group_of(path)
+    others: set[tuple[int, int, int]] = set()  # by step: what is around a stall seems to stall too
+    for stall in stalls:
+        if stall.excess < found.excess / 2 or len(others) == MANY:
+            break
+        if table.group_of(stall.path) == group:
+            nested = table.is_inside(path, stall.path) or table.is_inside(stall.path, path)
+            if not (nested and stall.place == place):
+                others.add(stall.place)
+    return len(others) == MANY
 
 
 def _explain(explained: dict[tuple[int, int, int, int], float], around: int, samples: Samples, path: int) -> None:
@@ -98,5 +142,5 @@ def _finding(samples: Samples, path: int, found: _Outlier, texts: Sequence[str])
         head,
         unit="us",
         where_base=where_base if where_base != where else None,
-        note=f"one call in {('base', 'head')[found.side]}; usually {found.usual / 1000:.1f} us",
+        note=f"one call of {('base', 'head')[found.side]}; usually {found.usual / 1000:.1f} us",
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from stepscope.analysis.diff.finding import KINDS, Finding
+from stepscope.analysis.diff.loose import Loose
 from stepscope.analysis.diff.loss import Limit
 from stepscope.analysis.diff.rules import Rules
 from stepscope.analysis.diff.timing import Unsure
@@ -42,6 +43,7 @@ class Diff:
         runs: how many traces base and head were.
         steps: how many steps were compared.
         judged: how many paths' times were.
+        loosely: threads that run free of the steps, which were compared by kinds of calls only.
         around: (process, thread, path) -> what is around findings.
     """
 
@@ -52,6 +54,7 @@ class Diff:
     runs: tuple[int, int] = field(default=(1, 1), compare=False)
     steps: int = field(default=0, compare=False)
     judged: int = field(default=0, compare=False)
+    loosely: tuple[Loose, ...] = field(default=(), compare=False)
     around: Mapping[tuple[str, str, tuple[str, ...]], Around] = field(default_factory=dict, compare=False, repr=False)
 
     __hash__ = None  # type: ignore[assignment]
@@ -135,6 +138,8 @@ class Diff:
             "evidence", of slower and faster: {"ratio", "noise", "p", "base_samples", "head_samples"}; "note": text.
         "unsure": objects with "where", "name", "base_us", "head_us", "base_more", "head_more" (samples needed).
         "limits": objects with "side", "kind", "count", "example", "keeps_from".
+        "loosely": threads that run free of the steps: objects with "process", "thread", "base_calls", "head_calls",
+            "too_few" (names of calls of which there are too few to tell whether what differs is chance).
         """
         return json.dumps(self.as_json(), indent=indent, ensure_ascii=False)
 
@@ -151,4 +156,5 @@ class Diff:
             "findings": [finding.as_json() for finding in self.findings],
             "unsure": unsure,
             "limits": [limit._asdict() for limit in self.limits],
+            "loosely": [{**one._asdict(), "too_few": list(one.too_few)} for one in self.loosely],
         }

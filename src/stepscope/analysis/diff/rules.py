@@ -9,7 +9,7 @@ from stepscope.core.rows import THREAD_TIME
 from stepscope.core.stacks import CALL_STACK
 from stepscope.model.errors import DiffError
 
-__all__ = ["NAME_RULES", "NameRule", "Rules"]
+__all__ = ["FREE_THREADS", "MIN_SEEN", "MIN_WHOLE", "NAME_RULES", "NameRule", "Rules"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ NAME_RULES = (
     # ThreadPoolExecutor-0_3, Thread-12 (run), asyncio_0: numbers of threads are given in order of need.
     NameRule("number of a thread", r"\d+", "*", "thread"),
 )
-# Arguments that are another in each run: what tools number, CPU time, and stacks, in which a line's number is enough.
+# Arguments that are another in each run: what tools number, CPU time, how much memory there was, and stacks, in which a
+# line's number is enough.
 RUN_ARGS = (
     "External id",
     "Ev Idx",
@@ -52,10 +53,31 @@ RUN_ARGS = (
     "correlation",
     "Python id",
     "Python parent id",
+    "Task name",
     THREAD_TIME,
+    "Allocated before",
+    "Allocated after",
+    "Allocated delta",
     CALL_STACK,
 )
 PLACES = ("any", "slice", "thread", "process")
+# How many calls a side must make for it to be no chance that the other makes none in its window.
+MIN_SEEN = 3
+# How many whole calls of each side must agree for what is in them to be what each call does.
+MIN_WHOLE = 2
+FREE_THREADS = (
+    "A thread without steps of its own keeps pace if each whole step has as many of its calls of each kind, and each",
+    "call ends in the step that it began in, uncut by the window. Any other, such as a loader that reads ahead, runs",
+    "free of the steps; and is compared loosely:",
+    "- which kinds of calls it makes, not how many fell into the window: one is added or removed if one side makes",
+    f"  {MIN_SEEN} or more and the other none;",
+    f"- what each call does, told from whole calls only, where each side has {MIN_WHOLE} or more: calls always",
+    "  of one shape are compared; where the shape varies, a count is other if its ranges are apart;",
+    "- arguments and categories that all calls of a side agree on;",
+    "- times by the call, not by the step; flows by whether there are any.",
+    "The verdict names such threads, and what of them there is too little of to judge. On any thread, what a cut slice",
+    "lacks at its ends is no finding.",
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,8 @@ class Rules:
 
     Attributes:
         order: "keep", or "ignore" for programs whose siblings come in any order. Pools and lanes always do.
+        free_threads: "loosely": a thread that runs free of the steps, such as a loader, is compared by what kinds of
+            calls it makes and what each does, not by how many fell into the window; "exactly": as any other.
         timings: whether times are compared.
         ratio, step_us: slower or faster is at least this many times, and by this many us of a step's time.
         alpha: how likely a difference of times may be by chance, at most.
@@ -78,6 +102,7 @@ class Rules:
     """
 
     order: str = "keep"
+    free_threads: str = "loosely"
     timings: bool = True
     ratio: float = 1.25
     step_us: float = 50.0
@@ -122,6 +147,9 @@ class Rules:
     def _check(self) -> None:
         if self.order not in ("keep", "ignore"):
             message = f'order must be "keep" or "ignore", got {self.order!r}.'
+            raise DiffError(message)
+        if self.free_threads not in ("loosely", "exactly"):
+            message = f'free_threads must be "loosely" or "exactly", got {self.free_threads!r}.'
             raise DiffError(message)
         for name in ("timings", "args", "categories"):
             if not isinstance(getattr(self, name), bool):

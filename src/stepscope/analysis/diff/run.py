@@ -3,7 +3,7 @@
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,8 @@ __all__ = ["OUTSIDE", "Run"]
 _STEP = re.compile(r"ProfilerStep\s*#\s*(\d{1,18})\Z")
 # The number of no step: what is before, between and after them, and a process that has none.
 OUTSIDE = -1
+# What the window cut of a thread that runs free: how long it took is not known.
+UNTIMED = -2
 
 
 class Run:
@@ -57,11 +59,28 @@ class Run:
         hashes = [words.hash_of(words.texts[key]) for key in self._keys]
         cats = [words.hash_of(text) if words.rules.categories else 0 for text in trace.strings]
         labels = Labels(array("Q", hashes), array("Q", cats), words.args_of(trace))
+        self._labels = labels
         self.trees: Trees = kernels.hash_trees(columns, parent, labels, ordered=words.rules.order == "keep")
         self._order, self._place = self._by_track()
         self._root_steps: dict[int, int] = {}
+        # Where roots of threads that run free are sampled, which are in no step otherwise.
+        self._sampled: dict[int, int] = {}
         self._times: tuple[PathTimes, list[int]] | None = None
         self.roots = self._find_roots()
+
+    def release(self, groups: Iterable[Group]) -> None:
+        """Take threads out of the steps: of one that runs free, it is chance in which step a call begins.
+
+        Their calls are timed in the step that they begin in, unless the window cut them.
+        """
+        kind = self.trace.columns.kind
+        for group in groups:
+            rows = sorted(row for of_step in self.roots.get(group, {}).values() for row in of_step)
+            for row in rows:
+                self._sampled[row] = UNTIMED if kind[row] & CUT else self._root_steps[row]
+                self._root_steps[row] = OUTSIDE
+            if rows:
+                self.roots[group] = {OUTSIDE: rows}
 
     def children(self, row: int) -> list[int]:
         """The rows directly inside one, in order of time."""
@@ -82,6 +101,15 @@ class Run:
             yield row
             row = self.parent[row]
 
+    def end_of(self, row: int) -> int:
+        """When a row ends, in ns."""
+        columns = self.trace.columns
+        return columns.ts[row] + columns.dur[row]
+
+    def is_cut(self, row: int) -> bool:
+        """Whether the window cut a row."""
+        return bool(self.trace.columns.kind[row] & CUT)
+
     def step_of(self, row: int) -> int:
         """The number of a row's step, or OUTSIDE."""
         *_, root = self.above(row)
@@ -90,6 +118,11 @@ class Run:
     def group_of(self, row: int) -> Group:
         """The group of a row's track."""
         return self.groups[self.trace.columns.track[row]]
+
+    def label_of(self, row: int) -> tuple[int, int, int]:
+        """The same for rows that are the same besides their names and what is inside them."""
+        columns = self.trace.columns
+        return self._labels.cats[columns.cat[row]], self._labels.args[row], columns.kind[row] & INSTANT
 
     def besides_name(self, row: int) -> tuple[str, int, dict[str, Any]]:
         """What a row is besides its name and what is inside it: category, kind and arguments."""
@@ -130,10 +163,11 @@ class Run:
         return self._times
 
     def _time(self, group_numbers: Mapping[Group, int]) -> tuple[PathTimes, list[int]]:
-        numbers = sorted(set(self._root_steps.values()))
+        sampled = {**self._root_steps, **self._sampled}
+        numbers = sorted(set(sampled.values()))
         place = {number: at for at, number in enumerate(numbers)}
         steps = array("I", bytes(4 * len(self.trace)))
-        for row, number in self._root_steps.items():
+        for row, number in sampled.items():
             steps[row] = place[number]
         groups = array("I", (group_numbers[group] for group in self.groups))
         ids = PathIds(self._keys, groups, steps)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from stepscope.analysis.diff.identity import Group
+from stepscope.analysis.diff.places import Places
 from stepscope.analysis.diff.run import OUTSIDE, Run
 from stepscope.analysis.diff.structure import Change
 
@@ -75,6 +76,12 @@ class PathTable:
             number = self.above[number]
         return self.groups[-1 - number]
 
+    def is_inside(self, number: int, other: int) -> bool:
+        """Whether a path is another one, or inside of it."""
+        while number > other:
+            number = self.above[number]
+        return number == other
+
     def path_of(self, number: int, side: int) -> tuple[int, ...]:
         """The names from the root to a path, as they are on one side."""
         if number in self.shown[side]:
@@ -99,106 +106,111 @@ class Samples(NamedTuple):
 
 
 def sample_times(
-    sides: tuple[Sequence[Run], Sequence[Run]], steps: StepNumbers, changes: Iterable[tuple[Run, Run, Sequence[Change]]]
+    sides: tuple[Sequence[Run], Sequence[Run]],
+    steps: StepNumbers,
+    changes: Iterable[tuple[Run, Run, Sequence[Change]]],
+    ways: tuple[frozenset[Group], Places],
 ) -> Samples:
     """Collect the times of all paths: of each step that both sides have and the window did not cut.
 
-    A process that has no steps on either side has one sample a run.
+    A process that has no steps on either side has one sample a run. Threads that run free have samples of what a call
+    takes, with all that is in it, not of what a step does.
 
     Args:
         sides: the runs of base and of head.
         steps: process -> pairs of step numbers.
         changes: what was renamed or wrapped keeps its number.
+        ways: threads that run free; and the places of all runs.
     """
+    loose, places = ways
     table = PathTable()
     for run in (*sides[0], *sides[1]):
         for group in run.groups:
             table.group_number(group)
-    aliases = _aliases(changes, table)
+    aliases = _aliases(changes, table, places)
     cells: tuple[dict[int, list[Cell]], dict[int, list[Cell]]] = ({}, {})
     for side in (0, 1):
         wanted = {process: {pair[side] for pair in pairs} for process, pairs in steps.items()}
         for at, run in enumerate(sides[side]):
-            _sample(run, (side, at), (table, aliases[side]), wanted, cells[side])
+            _sample(run, (side, at), (table, aliases[side], loose, places), wanted, cells[side])
     return Samples(table, cells)
 
 
-_Path = tuple[Group, tuple[int, ...]]
 # The kinds of changes after which a path goes by another name, or without one.
 ALIASED = ("renamed", "wrapped", "unwrapped")
-# A path -> its last name in base; None: as if it were not there.
-_Aliases = dict[_Path, int | None]
+# A place -> its last name in base; None: as if it were not there.
+_Aliases = dict[int, int | None]
 
 
-def _aliases(found: Iterable[tuple[Run, Run, Sequence[Change]]], table: PathTable) -> tuple[_Aliases, _Aliases]:
+def _aliases(
+    found: Iterable[tuple[Run, Run, Sequence[Change]]], table: PathTable, places: Places
+) -> tuple[_Aliases, _Aliases]:
     """Paths under other names: those of base that were unwrapped, those of head that were renamed or wrapped.
 
     A path that the other side has too, because one of several calls was renamed, say, goes by its own name, and so does
     one of which something else has become in other places.
     """
     aliases: tuple[_Aliases, _Aliases] = ({}, {})
+    paths: dict[Run, list[int]] = {}
     for base, head, changes in found:
         if not any(change.kind in ALIASED for change in changes):
             continue
-        taken = [_paths(run, table) for run in (base, head)]
-        at = [[_place(run, rows) for run, rows in zip((base, head), one.rows, strict=True)] for one in changes]
-        for change, (one, other) in zip(changes, at, strict=True):
-            if change.kind not in ALIASED:
-                taken[1].add(one)
-                taken[0].add(other)
+        for run in {base, head} - {*paths}:
+            paths[run] = _places_of(run, table, places)
+        taken = {*paths[base]}, {*paths[head]}
+        at = [(_place(base, one.rows[0], places), _place(head, one.rows[1], places)) for one in changes]
+        others = [places for change, places in zip(changes, at, strict=True) if change.kind not in ALIASED]
+        taken[1].update(one for one, _ in others)
+        taken[0].update(other for _, other in others)
         for change, (one, other) in zip(changes, at, strict=True):
             if change.kind not in ALIASED or other in taken[0] or one in taken[1]:
                 continue
-            if other:
-                aliases[1].setdefault(other, change.name if one else None)
-            elif one:
+            if other >= 0:
+                aliases[1].setdefault(other, change.name if one >= 0 else None)
+            elif one >= 0:
                 aliases[0].setdefault(one, None)
     return aliases
 
 
-def _place(run: Run, rows: Sequence[int]) -> _Path | None:
-    """The path of the first of some rows."""
-    return (run.group_of(rows[0]), run.path_of(rows[0])) if rows else None
+def _place(run: Run, rows: Sequence[int], places: Places) -> int:
+    """The place that the first of some rows is, or -1."""
+    return places.inside(places.around(run, rows[0])[0], run.names[rows[0]] >> 1) if rows else -1
 
 
-def _paths(run: Run, table: PathTable) -> "set[_Path | None]":
-    """All paths of a run, as it calls them."""
+def _places_of(run: Run, table: PathTable, places: Places) -> list[int]:
+    """The places of all paths of a run, as it calls them."""
     times, _ = run.path_times(table.group_numbers)
-    paths: list[tuple[int, ...]] = []
-    groups: list[Group] = []
-    for above, name in zip(times.above, times.key, strict=True):
-        paths.append((name,) if above < 0 else (*paths[above], name))
-        groups.append(table.groups[-1 - above] if above < 0 else groups[above])
-    return set(zip(groups, paths, strict=True))
+    return places.of_paths(times.above, times.key, table.groups)
 
 
 def _sample(
     run: Run,
     place: tuple[int, int],
-    naming: tuple[PathTable, _Aliases],
+    naming: tuple[PathTable, _Aliases, frozenset[Group], Places],
     wanted: Mapping[str, set[int]],
     cells: dict[int, list[Cell]],
 ) -> None:
     """Add the cells of one run; its place is its side, and its number there."""
-    table, aliases = naming
+    table, aliases, loose, places = naming
     side, at = place
     times, step_numbers = run.path_times(table.group_numbers)
     numbers: list[int] = []
     counted: list[bool] = []
     groups: list[Group] = []
-    given: dict[int, tuple[int, ...]] = {}
+    given = _places_of(run, table, places) if aliases else []
+    renamed = bytearray(len(times.above))
     for number, (above, name) in enumerate(zip(times.above, times.key, strict=True)):
         group = table.groups[-1 - above] if above < 0 else groups[above]
         groups.append(group)
         around = above if above < 0 else numbers[above]
         alias: int | None = name
         if aliases:
-            given[number] = (*given.get(above, ()), name)
-            alias = aliases.get((group, given[number]), name)
+            alias = aliases.get(given[number], name)
+            renamed[number] = alias != name or (above >= 0 and renamed[above])
         numbers.append(around if alias is None else table.number(around, alias))
         counted.append(alias is not None)
-        if aliases and alias is not None and given[number] != table.path_of(numbers[number], 0):
-            table.show(numbers[number], side, given[number])
+        if renamed[number] and alias is not None:
+            table.show(numbers[number], side, places.path_of(given[number]))
     whole = run.whole_steps
     judged = {
         group.process: ({*whole[group.process]} & wanted.get(group.process, set()))
@@ -206,8 +218,22 @@ def _sample(
         else {OUTSIDE}
         for group in run.groups
     }
+    # Of threads that run free: how many calls there are of the root of each path, in each step.
+    roots: dict[int, int] = {}
+    root_calls: dict[tuple[int, int], int] = {}
+    if loose:
+        for number, above in enumerate(times.above):
+            if groups[number] in loose:
+                roots[number] = number if above < 0 else roots[above]
+        root_calls = {
+            (path, step): calls
+            for path, step, calls in zip(times.cell_path, times.cell_step, times.calls, strict=True)
+            if roots.get(path) == path
+        }
     columns = (times.cell_path, times.cell_step, times.calls, times.total, times.own, times.longest)
-    for path, step, *sums in zip(*columns, strict=True):
+    for path, step, calls, total, own, longest in zip(*columns, strict=True):
         number = step_numbers[step]
         if counted[path] and number in judged[groups[path].process]:
-            cells.setdefault(numbers[path], []).append(Cell(at, number, *sums))
+            each = root_calls.get((roots[path], step), 1) if path in roots else 1
+            cell = Cell(at, number, max(1, calls // each), total // each, own // each, longest)
+            cells.setdefault(numbers[path], []).append(cell)

@@ -4,12 +4,11 @@ In this order: the same one, in its place; reordered; wrapped or unwrapped; rena
 only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from stepscope.analysis.diff.align import Tiers, align
 from stepscope.analysis.diff.run import Run
-from stepscope.analysis.diff.words import canonical
 
 __all__ = ["Siblings", "Wrapper", "pair_siblings"]
 
@@ -49,6 +48,21 @@ class Siblings(NamedTuple):
     unwrapped: list[Wrapper]
     removed: list[int]
     added: list[int]
+
+    def of_rows(self, base: Mapping[int, int], head: Mapping[int, int]) -> "Siblings":
+        """The same for others that do the same: old row -> new row."""
+        same, reordered, renamed = (
+            [(base[one], head[other]) for one, other in pairs] for pairs in (self.same, self.reordered, self.renamed)
+        )
+        return Siblings(
+            same,
+            reordered,
+            renamed,
+            [Wrapper(head[row], [base[one] for one in inside]) for row, inside in self.wrapped],
+            [Wrapper(base[row], [head[one] for one in inside]) for row, inside in self.unwrapped],
+            [base[row] for row in self.removed],
+            [head[row] for row in self.added],
+        )
 
 
 class _Rest:
@@ -173,10 +187,11 @@ def _wrappers(rest: _Rest, *, by_name: bool) -> tuple[list[Wrapper], list[Wrappe
     """Rows of one side around rows of the other: at least half of what is in them, and of what they are around."""
     found: tuple[list[Wrapper], list[Wrapper]] = ([], [])
     for at, side in ((0, 1), (1, 0)):
+        others = _Waiting(rest, side ^ 1)
         for row in list(rest.rows[side]):
             if not rest.rows[side ^ 1]:
                 break
-            if inside := _inside(rest, row, side, by_name=by_name):
+            if inside := _inside(rest, row, side, others, by_name=by_name):
                 found[at].append(Wrapper(row, inside))
                 del rest.rows[side][row]
                 for other in inside:
@@ -184,38 +199,57 @@ def _wrappers(rest: _Rest, *, by_name: bool) -> tuple[list[Wrapper], list[Wrappe
     return found
 
 
-def _inside(rest: _Rest, row: int, side: int, *, by_name: bool) -> list[int]:
+class _Waiting:
+    """The rows of one side that have not been paired, by shape and by name, in order."""
+
+    def __init__(self, rest: _Rest, side: int) -> None:
+        self._left = rest.rows[side]
+        self._rows: dict[tuple[int, object], list[int]] = {}
+        for row in reversed(self._left):
+            for tier, key in enumerate((_shape, _name)):
+                self._rows.setdefault((tier, key(rest.runs[side], side, row)), []).append(row)
+
+    def of(self, tier: int, key: object) -> Iterator[int]:
+        """Those of a shape (tier 0) or name (tier 1)."""
+        rows = self._rows.get((tier, key), [])
+        while rows and rows[-1] not in self._left:
+            rows.pop()
+        return (row for row in reversed(rows) if row in self._left)
+
+
+def _inside(rest: _Rest, row: int, side: int, others: _Waiting, *, by_name: bool) -> list[int]:
     """Rows of the other side that are inside this one; none if they are too few for it to be their wrapper."""
-    run, other_run = rest.runs[side], rest.runs[side ^ 1]
+    run = rest.runs[side]
     if not run.trees.inner[row]:
         return []
     children = run.children(row)
-    inside: list[int] = []
-    for key in (_shape, _name):
-        if key is _name and not inside and not by_name:
+    inside: set[int] = set()
+    for tier, key_of in enumerate((_shape, _name)):
+        if key_of is _name and not inside and not by_name:
             return []
-        waiting: dict[object, list[int]] = {}
-        for other in reversed([other for other in rest.rows[side ^ 1] if other not in inside]):
-            waiting.setdefault(key(other_run, side ^ 1, other), []).append(other)
+        waiting: dict[object, Iterator[int]] = {}
         still = []
         for child in children:
-            same = waiting.get(key(run, side, child))
-            if same:
-                inside.append(same.pop())
-            else:
+            key = key_of(run, side, child)
+            if key not in waiting:
+                waiting[key] = others.of(tier, key)
+            other = next((other for other in waiting[key] if other not in inside), None)
+            if other is None:
                 still.append(child)
+            else:
+                inside.add(other)
         children = still
     return sorted(inside) if len(inside) >= len(children) else []
 
 
 def _renamed_leaves(rest: _Rest, gaps: dict[tuple[int, int], int], *, ordered: bool) -> Pairs:
     """Rows with nothing inside, of equal kind, category and arguments, of which there are as many in one place."""
-    places: dict[tuple[int, str], tuple[list[int], list[int]]] = {}
+    places: dict[tuple[int, tuple[int, int, int]], tuple[list[int], list[int]]] = {}
     for side in (0, 1):
         for row in rest.rows[side]:
             run = rest.runs[side]
             if not run.trees.inner[row]:
-                place = gaps.get((side, row), 0), canonical(run.besides_name(row))
+                place = gaps.get((side, row), 0), run.label_of(row)
                 places.setdefault(place, ([], []))[side].append(row)
     pairs: Pairs = []
     for left, right in places.values():

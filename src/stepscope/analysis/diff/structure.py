@@ -6,6 +6,7 @@ is one change; what is left has come, gone, or is called more or less often.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from stepscope.analysis.diff.identity import Group
@@ -14,10 +15,12 @@ from stepscope.analysis.diff.siblings import Siblings, pair_siblings
 from stepscope.analysis.diff.words import canonical
 from stepscope.model.trace import INSTANT
 
-__all__ = ["Change", "Structure", "compare_trees"]
+__all__ = ["Change", "Structure", "Threads", "compare_call", "compare_trees"]
 
 # How many names an order of siblings shows.
 MAX_SHOWN = 8
+# What differs if and only if it is told apart in text; 0.0 and -0.0 do not.
+_EXACT = frozenset({int, str, bool})
 
 
 class Change(NamedTuple):
@@ -52,11 +55,18 @@ class Structure(NamedTuple):
 
 
 class _Level(NamedTuple):
-    """Siblings to be compared: rows of base and of head."""
+    """Siblings to be compared: rows of base and of head.
+
+    Attributes:
+        cut: whether the window cut what is around those of base, and of head.
+        within: hashes of what is around those of base, and of head; None for roots.
+    """
 
     base: Sequence[int]
     head: Sequence[int]
     ordered: bool
+    cut: tuple[bool, bool] = (False, False)
+    within: tuple[int, int] | None = None
 
 
 class _Left(NamedTuple):
@@ -67,44 +77,64 @@ class _Left(NamedTuple):
     level: int
 
 
-def compare_trees(
-    base: Run, head: Run, groups: Sequence[Group], steps: Sequence[tuple[int, int]], free: frozenset[Group]
-) -> Structure:
+class Threads(NamedTuple):
+    """The threads of one process that are compared.
+
+    Attributes:
+        groups: they are in both sides.
+        unordered: those whose order is free.
+        unpaced: those that run free of the steps: what they do in all steps is compared at once.
+    """
+
+    groups: Sequence[Group]
+    unordered: frozenset[Group]
+    unpaced: frozenset[Group]
+
+
+def compare_trees(base: Run, head: Run, threads: Threads, steps: Sequence[tuple[int, int]]) -> Structure:
     """Compare the trees of one process.
 
     Args:
         base: the run that is known.
         head: the run to compare with it.
-        groups: its threads that both sides have.
+        threads: those of the process.
         steps: pairs of step numbers that both have; and (OUTSIDE, OUTSIDE), if what is in no step is to be compared.
-        free: groups whose order is free.
     """
     comparison = _Comparison(base, head, dict(steps))
-    for group in groups:
-        ordered = base.words.rules.order == "keep" and group not in free
+    for group in threads.groups:
+        ordered = base.words.rules.order == "keep" and group not in threads.unordered
         roots = base.roots.get(group, {}), head.roots.get(group, {})
-        stepped = group in base.stepping and group in head.stepping
-        for one, other in (pair for pair in steps if stepped and pair != (OUTSIDE, OUTSIDE)):
+        paced = group not in threads.unpaced
+        for one, other in (pair for pair in steps if paced and pair != (OUTSIDE, OUTSIDE)):
             comparison.add_level(roots[0].get(one, ()), roots[1].get(other, ()), ordered=ordered)
-        # A thread that does not step goes on while another does: where a step ends is nothing to it.
-        rest = [pair for pair in steps if pair == (OUTSIDE, OUTSIDE) or not stepped]
+        rest = [pair for pair in steps if pair == (OUTSIDE, OUTSIDE) or not paced]
         both = [sorted(row for pair in rest for row in roots[side].get(pair[side], ())) for side in (0, 1)]
         comparison.add_level(*both, ordered=ordered)
     comparison.run()
     return Structure(comparison.changes, comparison.gone)
 
 
-class _Comparison:
-    """Two runs while they are compared."""
+def compare_call(base: Run, head: Run, rows: tuple[int, int]) -> list[Change]:
+    """Compare what is inside of one call of each run; not its arguments and categories, nor those inside."""
+    comparison = _Comparison(base, head, {}, labels=False)
+    comparison.add_level(rows[:1], rows[1:], ordered=base.words.rules.order == "keep")
+    comparison.run()
+    return comparison.changes
 
-    def __init__(self, base: Run, head: Run, steps: Mapping[int, int]) -> None:
+
+class _Comparison:
+    """Two runs while they are compared; with labels, arguments and categories too."""
+
+    def __init__(self, base: Run, head: Run, steps: Mapping[int, int], *, labels: bool = True) -> None:
         self.runs = base, head
         self.steps = steps
+        self.labels = labels
         self.changes: list[Change] = []
         self.gone: tuple[set[int], set[int]] = (set(), set())
         self.todo: list[_Level] = []
         self.left: tuple[list[_Left], list[_Left]] = ([], [])
         self.levels = 0
+        self.paired: dict[tuple[int, int], tuple[Siblings | None, _Level]] = {}
 
     def add_level(self, base: Sequence[int], head: Sequence[int], *, ordered: bool) -> None:
         self.todo.append(_Level(base, head, ordered))
@@ -114,7 +144,7 @@ class _Comparison:
         self.todo.reverse()
         while self.todo:
             level = self.todo.pop()
-            siblings = pair_siblings(*self.runs, (level.base, level.head), ordered=level.ordered)
+            siblings = self._pair(level)
             if siblings:
                 self._take(level, siblings)
         for left in self.left:
@@ -122,6 +152,21 @@ class _Comparison:
         self._find_moved()
         self._count_left(0)
         self._count_left(1)
+
+    def _pair(self, level: _Level) -> Siblings | None:
+        """Pair the siblings of a level; those of equal trees, such as the layers of each step, are paired alike."""
+        if level.within is None:
+            return pair_siblings(*self.runs, level[:2], ordered=level.ordered)
+        if level.within not in self.paired:
+            siblings = pair_siblings(*self.runs, level[:2], ordered=level.ordered)
+            self.paired[level.within] = siblings, level
+            return siblings
+        siblings, first = self.paired[level.within]
+        if siblings is None or not level.ordered:
+            return siblings and pair_siblings(*self.runs, level[:2], ordered=level.ordered)
+        return siblings.of_rows(
+            dict(zip(first.base, level.base, strict=True)), dict(zip(first.head, level.head, strict=True))
+        )
 
     def _take(self, level: _Level, siblings: Siblings) -> None:
         base, head = self.runs
@@ -133,23 +178,34 @@ class _Comparison:
         if siblings.reordered:
             self._reordered(level, siblings.reordered)
         for one, other in siblings.same + siblings.renamed:
-            self._compare_rows(one, other)
+            if self.labels:
+                self._compare_rows(one, other)
             inside = base.children(one), head.children(other)
             if inside[0] or inside[1]:
-                self.add_level(*inside, ordered=ordered)
+                cut = base.is_cut(one), head.is_cut(other)
+                within = base.trees.full[one], head.trees.full[other]
+                self.todo.append(_Level(*inside, ordered=ordered, cut=cut, within=within))
         for row, inside_of in siblings.wrapped:
             self._change("wrapped", ((), (row,)), head.names[row] >> 1, (0, 1, "calls"))
             self.add_level(inside_of, head.children(row), ordered=ordered)
         for row, inside_of in siblings.unwrapped:
             self._change("unwrapped", ((row,), ()), base.names[row] >> 1, (1, 0, "calls"))
             self.add_level(base.children(row), inside_of, ordered=ordered)
-        counts = [Counter(run.names[row] for row in rows) for run, rows in zip(self.runs, level[:2], strict=True)]
-        for side, rows in enumerate((siblings.removed, siblings.added)):
-            run = self.runs[side]
-            for row in rows:
-                name = run.names[row]
-                self.left[side].append(_Left(row, (counts[0][name], counts[1][name]), self.levels))
+        self._leave(level, (siblings.removed, siblings.added))
+
+    def _leave(self, level: _Level, left: tuple[Sequence[int], Sequence[int]]) -> None:
+        """Keep what one side has alone until all levels are known; not what a cut explains."""
         self.levels += 1
+        if not left[0] and not left[1]:
+            return
+        counts = [Counter(run.names[row] for row in rows) for run, rows in zip(self.runs, level[:2], strict=True)]
+        for side, rows in enumerate(left):
+            beyond = _at_the_ends(level[:2][side], {*rows}) if level.cut[side ^ 1] and not level.cut[side] else set()
+            self.gone[side].update(beyond)
+            for row in rows:
+                if row not in beyond:
+                    name = self.runs[side].names[row]
+                    self.left[side].append(_Left(row, (counts[0][name], counts[1][name]), self.levels))
 
     def _change(
         self,
@@ -179,6 +235,8 @@ class _Comparison:
     def _compare_rows(self, one: int, other: int) -> None:
         """Compare two rows that are one in all but what is inside them."""
         base, head = self.runs
+        if base.label_of(one) == head.label_of(other):
+            return
         name = base.names[one] >> 1
         left, right = base.besides_name(one), head.besides_name(other)
         if left[0] != right[0]:
@@ -234,5 +292,18 @@ class _Comparison:
             self._change(kind, ((), rows) if side else (rows, ()), name >> 1, (*counts, "calls"))
 
 
+def _at_the_ends(siblings: Sequence[int], left: set[int]) -> set[int]:
+    """Which of those that one side has alone stand before or behind all others.
+
+    Where the other side is cut, they may have come beyond the window's edge.
+    """
+    return {*takewhile(left.__contains__, siblings), *takewhile(left.__contains__, reversed(siblings))}
+
+
 def _differs(left: Mapping[str, Any], right: Mapping[str, Any], key: str) -> bool:
-    return key not in left or key not in right or canonical(left[key]) != canonical(right[key])
+    if key not in left or key not in right:
+        return True
+    one, other = left[key], right[key]
+    if type(one) is type(other) and type(one) in _EXACT:
+        return bool(one != other)
+    return canonical(one) != canonical(other)

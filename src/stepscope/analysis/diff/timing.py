@@ -69,7 +69,7 @@ class _Judged(NamedTuple):
     verdict: str
     base: float
     head: float
-    evidence: Evidence
+    evidence: Evidence | None = None
     needed: tuple[int, int] = (0, 0)
 
 
@@ -166,13 +166,12 @@ def _judge_path(
 def _judge(base: Sequence[float], head: Sequence[float], rules: Rules, looked_at: int) -> _Judged:
     """Judge two sets of times, in ns."""
     left, right = median(base), median(head)
-    shift, apart = abs(right - left), max(max(base) - min(base), max(head) - min(head))
-    ratio = max(right, 1.0) / max(left, 1.0)
-    few = Evidence(round(ratio, 4), _share(base, head), 1.0, len(base), len(head))
+    shift, ratio = abs(right - left), max(right, 1.0) / max(left, 1.0)
     if max(ratio, 1 / ratio) < rules.ratio or shift < rules.step_us * 1000:
-        return _Judged("same", left, right, few)
+        return _Judged("same", left, right)
+    apart = max(max(base) - min(base), max(head) - min(head))
     p, least = rank_test(base, head), least_p(len(base), len(head))
-    evidence = Evidence(few.ratio, few.noise, p, len(base), len(head))
+    evidence = Evidence(round(ratio, 4), _share(base, head), p, len(base), len(head))
     enough = rules.alpha if shift >= CLEAR * apart else rules.alpha / looked_at
     if p <= enough:
         return _Judged("slower" if right > left else "faster", left, right, evidence)

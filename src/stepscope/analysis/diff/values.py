@@ -1,12 +1,13 @@
 """Counters and flows: which there are, what values the ones take, and how often the others come."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from stepscope.analysis.diff.finding import Finding, Where
+from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.run import Run
 
-__all__ = ["compare_counters", "compare_flows"]
+__all__ = ["compare_counters", "compare_flows", "loose_flows"]
 
 STATISTICS = ("first", "last", "max", "mean")
 
@@ -76,7 +77,11 @@ def _shown(ranges: Sequence[tuple[float, float]]) -> dict[str, float]:
 
 
 def compare_flows(
-    process: str, runs: tuple[Run, Run], gone: tuple[set[int], set[int]], steps: Sequence[tuple[int, int]]
+    process: str,
+    runs: tuple[Run, Run],
+    gone: tuple[set[int], set[int]],
+    steps: Sequence[tuple[int, int]],
+    loose: frozenset[Group],
 ) -> list[Finding]:
     """Count the flows of each name that begin in a process; those to or from what has come, gone or moved are left out.
 
@@ -85,8 +90,9 @@ def compare_flows(
         runs: of base and of head.
         gone: rows of each, whose subtrees are accounted for.
         steps: pairs of step numbers.
+        loose: threads that run free; flows from or to them are left out.
     """
-    counts = [_flows(process, runs[side], gone[side], {pair[side] for pair in steps}) for side in (0, 1)]
+    counts = [_flows(process, runs[side], gone[side], {pair[side] for pair in steps}, loose) for side in (0, 1)]
     findings = []
     for name in sorted({*counts[0], *counts[1]}):
         one, other = counts[0][name], counts[1][name]
@@ -98,16 +104,29 @@ def compare_flows(
     return findings
 
 
-def _flows(process: str, run: Run, gone: set[int], compared: set[int]) -> "Counter[str]":
+def _flows(process: str, run: Run, gone: set[int], compared: set[int], loose: frozenset[Group]) -> "Counter[str]":
     """How many flows there are of each name, in steps that are compared."""
+    found: Counter[str] = Counter()
+    for name, rows in _flows_from(process, run):
+        if all(gone.isdisjoint(run.above(row)) and run.group_of(row) not in loose for row in rows):
+            found[name] += all(run.step_of(row) in compared for row in rows)
+    return +found
+
+
+def loose_flows(process: str, run: Run, loose: frozenset[Group]) -> "Counter[str]":
+    """How many flows there are of each name from or to threads that run free."""
+    return Counter(name for name, rows in _flows_from(process, run) if any(run.group_of(row) in loose for row in rows))
+
+
+def _flows_from(process: str, run: Run) -> Iterator[tuple[str, list[int]]]:
+    """The flows that begin in a process: the name and the rows of each."""
     flows, columns = run.trace.flows, run.trace.columns
     rows_of: list[list[int]] = [[] for _ in flows.name]
     for flow, row in zip(flows.flow, flows.row, strict=True):
         rows_of[flow].append(row)
-    names = [run.words.normal(text, "slice") for text in run.trace.strings]
-    found: Counter[str] = Counter()
+    names: dict[int, str] = {}
     for name, rows in zip(flows.name, rows_of, strict=True):
-        begins_here = run.groups[columns.track[rows[0]]].process == process
-        if begins_here and all(gone.isdisjoint(run.above(row)) for row in rows):
-            found[names[name]] += all(run.step_of(row) in compared for row in rows)
-    return +found
+        if run.groups[columns.track[rows[0]]].process == process:
+            if name not in names:
+                names[name] = run.words.normal(run.trace.strings[name], "slice")
+            yield names[name], rows

@@ -15,9 +15,11 @@ __all__ = [
     "build_view",
     "describe",
     "headline",
+    "labelled",
     "notes",
     "shown",
     "steps_shown",
+    "told",
     "told_times",
 ]
 
@@ -124,6 +126,7 @@ def headline(diff: Diff) -> Headline:
     compared += [f"times of {_many(diff.judged, 'path')}"] if diff.rules.timings else []
     runs = f"{_many(diff.runs[0], 'run')} and {diff.runs[1]}, " if diff.runs != (1, 1) else ""
     beyond = ", as far as can be known" if diff.limits else ""
+    compared += [f"{_many(len(diff.loosely), 'thread')} loosely"] if diff.loosely else []
     return Headline(
         diff.verdict, f"{': ' if found else ''}{found}{beyond}", f"{runs}{', '.join(compared) or 'no times'} compared"
     )
@@ -144,13 +147,24 @@ def notes(diff: Diff) -> Iterator[str]:
         names = ", ".join(f"{shown(one.name)} ({told_times(one.base_us, one.head_us)})" for one in diff.unsure[:3])
         rest = f" and {len(diff.unsure) - 3} more" if len(diff.unsure) > 3 else ""
         yield f"not enough samples to judge the time of {names}{rest}: {more} would do"
+    for loose in diff.loosely:
+        calls = f"{loose.base_calls} -> {loose.head_calls} calls"
+        few = f"; too few whole calls to judge {', '.join(map(shown, loose.too_few[:3]))}" if loose.too_few else ""
+        yield (
+            f"{shown(loose.thread)} runs free of the steps ({calls} in what was recorded): compared by what kinds of "
+            f"calls it makes and what each does, not by how many there are{few}"
+        )
     yield from (_one_line(str(limit)) for limit in diff.limits)
 
 
 def told_times(base_us: float, head_us: float) -> str:
     """Two times and their ratio."""
-    ratio = f" ({head_us / base_us:.2f}x)" if base_us > 0 and head_us > 0 else ""
+    ratio = f" ({_ratio(head_us / base_us)}x)" if base_us > 0 and head_us > 0 else ""
     return f"{_us(base_us)} -> {_us(head_us)}{ratio}"
+
+
+def _ratio(value: float) -> str:
+    return _digits(value) if value >= 0.1 else f"{value:.1g}"
 
 
 def _us(time_us: float) -> str:
@@ -177,28 +191,19 @@ def steps_shown(steps: Sequence[int]) -> str:
 
 
 def describe(finding: Finding, steps: int = 0) -> str:
-    """A finding in words, without its name: base -> head, how often, in which steps.
+    """A finding in words, without its name: what kind it is, base -> head, how often, in which steps.
 
     Args:
         finding: the finding.
         steps: how many were compared.
     """
-    values = _VALUES.get(finding.unit, _nothing)(finding)
-    told = f"{_kind(finding)}{': ' if values else ''}{values}{_behind(finding)}"
-    inside = finding.where.steps
-    if finding.evidence is None and finding.count > max(1, len(inside)):
-        told += f", in {finding.count} places"
-    if finding.what == "step":
-        return told + (f" ({steps_shown(inside)})" if len(inside) > 1 else "")
-    if len(inside) > 1 and len(inside) == steps:
-        return f"{told}, in all {steps} steps"
-    return told + (f", in step{'' if len(inside) == 1 else 's'} {steps_shown(inside)}" if inside else "")
+    kind, rest = labelled(finding), told(finding, steps)
+    between = " " if finding.kind in ("wrapped", "unwrapped") else ": "
+    return f"{kind}{between}{rest}" if rest else kind
 
 
-def _kind(finding: Finding) -> str:
-    """What kind it is, of what."""
-    if finding.kind in ("wrapped", "unwrapped"):
-        return "wrapped around what was there" if finding.kind == "wrapped" else "unwrapped what is there"
+def labelled(finding: Finding) -> str:
+    """What kind of finding it is, of what."""
     if finding.kind == "counter":
         return "other values"
     if finding.note in ("in itself", "in all"):
@@ -209,17 +214,41 @@ def _kind(finding: Finding) -> str:
     return f"{finding.kind} {finding.what}{'s' if many else ''}"
 
 
-def _behind(finding: Finding) -> str:
-    """What is known besides the values."""
-    why = finding.evidence
-    if why is not None:
-        return f", noise {why.noise:.0%}, p {why.p:.2g}, {why.base_samples} and {why.head_samples} samples"
-    return f" ({finding.note})" if finding.note else ""
+def told(finding: Finding, steps: int = 0) -> str:
+    """A finding in words, without its kind and its name; "" if those say all."""
+    if finding.what == "step":
+        return steps_shown(finding.where.steps) if finding.count > 1 else ""
+    parts = [_VALUES.get(finding.unit, _nothing)(finding)]
+    why, usual = finding.evidence, ""
+    if finding.kind == "outlier":
+        call, _, usual = finding.note.partition("; ")
+        parts = [f"{_us(max(finding.base, finding.head))} in {call}"]
+    elif finding.kind in ("wrapped", "unwrapped"):
+        parts = ["around what was there" if finding.kind == "wrapped" else "from around what is there"]
+    elif why is not None:
+        samples = f"{why.base_samples} and {why.head_samples} samples"
+        parts += [f"noise {why.noise:.0%}", f"p {why.p:.2g}", samples]
+    elif finding.note:
+        parts[0] += f" ({finding.note})"
+    parts.append(_places(finding, steps))
+    return ", ".join(filter(None, parts)) + (f"; {usual}" if usual else "")
+
+
+def _places(finding: Finding, steps: int) -> str:
+    """In how many places it was found, and in which steps."""
+    inside = finding.where.steps
+    all_steps = len(inside) > 1 and len(inside) == steps
+    if finding.evidence is not None and all_steps:
+        return ""  # as many as there are samples of
+    of_steps = f"all {steps} steps" if all_steps else f"step{'' if len(inside) == 1 else 's'} {steps_shown(inside)}"
+    if finding.evidence is not None or finding.count == 1 or finding.per_step == 1:
+        return f"in {of_steps}" if inside else ""
+    if finding.per_step and len(inside) > 1:
+        return f"in {finding.per_step} places in each of {of_steps.removeprefix('all ')}"
+    return f"in {finding.count} places{f' in {of_steps}' if inside else ''}"
 
 
 def _calls(finding: Finding) -> str:
-    if finding.kind in ("wrapped", "unwrapped"):
-        return ""
     unit = {"flow": "", "instant": ""}.get(finding.what, " calls")
     return f"{finding.base} -> {finding.head}{unit}"
 

@@ -17,8 +17,8 @@ from stepscope.core.values import weight
 
 __all__ = ["measure_cpu", "note_stacks"]
 
-# The functions that take the tick of an end: what is around it is known from its begin.
-ENDS = frozenset({"__exit__", "finish", "end_elsewhere"})
+# The functions that take the tick of an end, what is around it is known from its begin, or of no event.
+ENDS = frozenset({"__exit__", "leave", "_leave", "finish", "end_elsewhere", "_put_turn"})
 MAX_CACHED = 4096
 HAS_QUALNAME = sys.version_info >= (3, 11)
 

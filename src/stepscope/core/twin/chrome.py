@@ -1,6 +1,7 @@
 """The rows of a Chrome JSON file: one event a line, and behind it one for each flow that passes.
 
     {"ph":"X","name":"fwd","cat":"user_annotation","pid":1,"tid":2,"ts":0.001,"dur":1.250,"args":{"k":1}}
+    {"ph":"X","name":"f","cat":"python_function",...,"args":{"stepscope:site":"net.py:12"}}
     {"ph":"s","id":1,"name":"batch","cat":"flow","pid":1,"tid":2,"ts":0.001}
 
 Times are microseconds with three decimals, printed from integers: a float would lose nanoseconds.
@@ -14,6 +15,7 @@ from stepscope.core.twin.flows import FIRST, LAST, STEP, flow_points
 __all__ = ["chrome_rows"]
 
 CUT_MARK = b'"stepscope:cut":true'
+SITE_MARK = b'"stepscope:site":'
 ROWS_PER_CHUNK = 4096
 # "bp": the arrow ends at the row itself, not at the one after it.
 FLOW_HEADS = {FIRST: b'"ph":"s"', STEP: b'"ph":"t"', LAST: b'"ph":"f","bp":"e"'}
@@ -40,8 +42,7 @@ def chrome_rows(
     """
     lines: list[bytes] = []
     points = flow_points(flows)
-    rows = zip(columns.ts, columns.dur, columns.name, columns.cat, columns.track, columns.kind, strict=True)
-    for row, (ts, dur, name, cat, track, kind) in enumerate(rows):
+    for row, (ts, dur, name, cat, site, track, kind) in enumerate(zip(*columns, strict=True)):
         where = (texts[name], texts[cat], tracks[track], ts // 1000, ts % 1000)
         if kind & INSTANT:
             line = b',\n{"ph":"i","s":"t","name":%b,"cat":%b,%b,"ts":%d.%03d' % where
@@ -49,6 +50,9 @@ def chrome_rows(
             line = b',\n{"ph":"X","name":%b,"cat":%b,%b,"ts":%d.%03d' % where
             line += b',"dur":%d.%03d' % (dur // 1000, dur % 1000)
         inside = args.get(row, b"")
+        if site:
+            mark = SITE_MARK + texts[site]
+            inside = mark + b"," + inside if inside else mark
         if kind & CUT:
             inside = inside + b"," + CUT_MARK if inside else CUT_MARK
         lines.append(line + b',"args":{%b}}' % inside if inside else line + b"}")

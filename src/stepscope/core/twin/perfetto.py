@@ -5,8 +5,10 @@
     TrackEvent end    48 02
     TrackEvent point  48 03 | as begin
 
-The last point of a flow ends it: 81 03 flow id. A string's iid is its id in the trace; the packet that uses it first
-on a sequence carries the text. An end needs no interned data, so it does without the two bytes of the sequence flags.
+Where a row's function is, is its first annotation: 22 len | 08 name iid | 88 01 site iid, of string values that are
+interned, too. The last point of a flow ends it: 81 03 flow id. A string's iid is its id in the trace; the packet that
+uses it first on a sequence carries the text. An end needs no interned data, so it does without the two bytes of the
+sequence flags.
 """
 
 import struct
@@ -20,7 +22,7 @@ __all__ = ["perfetto_rows"]
 
 CHUNK_BYTES = 1 << 18
 BEGIN, END, POINT = b"\x48\x01", b"\x48\x02", b"\x48\x03"
-NAMES, CATEGORIES, ANNOTATION_NAMES = 2, 1, 3  # fields of InternedData
+NAMES, CATEGORIES, ANNOTATION_NAMES, STRING_VALUES = 2, 1, 3, 29  # fields of InternedData
 
 
 # {"stepscope:cut": true}, with its name inline: too rare to intern.
@@ -31,21 +33,29 @@ FLOW_HEADS = {FIRST: b"\xf9\x02", STEP: b"\xf9\x02", LAST: b"\x81\x03"}
 class _Writer:
     """The packets of one sequence."""
 
-    def __init__(self, sequence: TrackSequence, texts: Sequence[bytes], annotation_names: Sequence[bytes]) -> None:
+    def __init__(
+        self, sequence: TrackSequence, texts: Sequence[bytes], annotation_names: Sequence[bytes], site_name: int
+    ) -> None:
         self.out = bytearray(sequence.preamble)
         self._last = sequence.start_ns
         self._number = b"\x50" + varint(sequence.number)
         self._texts = texts
         self._annotation_names = annotation_names
+        self._site_name = site_name
         self._seen: set[tuple[int, int]] = set()
 
     def end(self, ts: int) -> None:
         self._packet(ts, b"\x5a\x02" + END)
 
-    def event(self, kind: bytes, ts: int, name: int, cat: int, annotations: Annotations) -> None:
-        event = kind + b"\x18" + varint(cat) + b"\x50" + varint(name) + annotations.encoded
-        packet = b"\x68\x02" + field(11, event)
+    def event(self, kind: bytes, ts: int, texts: tuple[int, int, int], annotations: Annotations) -> None:
+        name, cat, site = texts
+        event = kind + b"\x18" + varint(cat) + b"\x50" + varint(name)
         interned = self._intern(CATEGORIES, cat, self._texts) + self._intern(NAMES, name, self._texts)
+        if site:
+            event += field(4, b"\x08" + varint(self._site_name) + b"\x88\x01" + varint(site))
+            interned += self._intern(STRING_VALUES, site, self._texts)
+            interned += self._intern(ANNOTATION_NAMES, self._site_name, self._annotation_names)
+        packet = b"\x68\x02" + field(11, event + annotations.encoded)
         for used in annotations.names:
             interned += self._intern(ANNOTATION_NAMES, used, self._annotation_names)
         if interned:
@@ -72,6 +82,7 @@ def perfetto_rows(
     annotation_names: Sequence[bytes],
     *,
     flows: Flows | None = None,
+    site_name: int = 0,
 ) -> Iterator[bytes]:
     """Encode rows, one track after the other.
 
@@ -82,6 +93,7 @@ def perfetto_rows(
         args: row -> its annotations, for the rows that have some.
         annotation_names: annotation name id -> UTF-8; id 0 is not used.
         flows: names are any numbers below 2**24 - 1; a flow's id in the file is made of its name's and its own.
+        site_name: the annotation name id that rows with a site use; 0: there are none.
 
     Yields:
         Whole packets, many at a time.
@@ -91,7 +103,7 @@ def perfetto_rows(
         of_track[track].append(row)
     fields = _flow_fields(flows)
     for sequence, rows in zip(sequences, of_track, strict=True):
-        writer = _Writer(sequence, texts, annotation_names)
+        writer = _Writer(sequence, texts, annotation_names, site_name)
         yield from _track_rows(columns, rows, writer, args.get, fields)
 
 
@@ -129,7 +141,8 @@ def _track_rows(
         if row in fields:
             annotations = annotations._replace(encoded=annotations.encoded + fields[row])
         point = kind & INSTANT
-        writer.event(POINT if point else BEGIN, ts, columns.name[row], columns.cat[row], annotations)
+        row_texts = columns.name[row], columns.cat[row], columns.site[row]
+        writer.event(POINT if point else BEGIN, ts, row_texts, annotations)
         if not point:
             ends.append((ts + dur, dur))
         if len(writer.out) > CHUNK_BYTES:

@@ -41,7 +41,7 @@ class _Pairing:
 
     def __init__(self, events: Events, shift: int, ids: Sequence[Sequence[int]]) -> None:
         self.events, self.shift = events, shift
-        self.names, self.cats, self.tracks = ids
+        self.names, self.cats, self.sites, self.tracks = ids
         self.columns = Columns.empty()
         self.rows = array("I", [NO_ROW]) * len(events.ts)
         self.open: dict[int, list[int]] = {}  # events
@@ -51,11 +51,11 @@ class _Pairing:
 
     def run(self, order: Iterable[int], low: int, high: int) -> None:
         """Pair events in order of time."""
-        times, kinds, tracks, names, cats = self.events
+        times, kinds, tracks, names, cats, sites = self.events
         opened, ended_below, unmatched = self.open, self.ended_below, self.unmatched
         rows, shift, columns = self.rows, self.shift, self.columns
         durs = columns.dur
-        name_of, cat_of, track_of = self.names, self.cats, self.tracks
+        name_of, cat_of, site_of, track_of = self.names, self.cats, self.sites, self.tracks
         add_ts, add_dur, add_name, add_cat = (column.append for column in columns[:4])
         add_site, add_track, add_kind = (column.append for column in columns[4:])
         row_kinds = {BEGIN: SLICE, POINT: INSTANT}
@@ -84,7 +84,7 @@ class _Pairing:
             add_dur(0)
             add_name(name_of[names[event]])
             add_cat(cat_of[cats[event]])
-            add_site(0)
+            add_site(site_of[sites[event]])
             add_track(track_of[track])
             add_kind(row_kinds.get(kind, SLICE))
             rows[event] = made
@@ -94,7 +94,7 @@ class _Pairing:
 
     def end(self, event: int, stack: list[int]) -> None:
         """End the innermost slice that the event says."""
-        times, _, tracks, names, cats = self.events
+        times, _, tracks, names, cats, _ = self.events
         name, cat, track = names[event], cats[event], tracks[event]
         for depth in range(len(stack) - 1, max(len(stack) - MAX_SEARCH, 0) - 1, -1):
             begin = stack[depth]
@@ -130,9 +130,7 @@ class _Pairing:
                 self.columns.kind[row] |= CUT
 
 
-def pair_events(
-    events: Events, low: int, high: int, shift: int, ids: tuple[Sequence[int], Sequence[int], Sequence[int]]
-) -> PairedEvents:
+def pair_events(events: Events, low: int, high: int, shift: int, ids: Sequence[Sequence[int]]) -> PairedEvents:
     """Pair events into rows.
 
     Args:
@@ -140,7 +138,7 @@ def pair_events(
         low: times before are none; ns.
         high: times beyond are none; ns.
         shift: what rows' times count from; ns.
-        ids: name, category and track of a row by those of an event.
+        ids: name, category, site and track of a row by those of an event.
     """
     pairing = _Pairing(events, shift, ids)
     pairing.run(_in_time(events), low, high)

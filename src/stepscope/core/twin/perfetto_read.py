@@ -4,7 +4,9 @@
     TrackEvent    48 type | 50 name iid | ba01 len name | 18 category iid | b201 len category | 58 track uuid
                   22 len DebugAnnotation | f9 02 flow id | 81 03 flow id, the last | f0 01 integer | e1 02 double
 
-What is in any other packet, and what these mean there, is the caller's to know: the scan stops at it.
+The one annotation that is read is where a row's function is, as our writer has it: 22 len | 08 name iid | 88 01 site
+iid, both interned. What is in any other packet, and what these mean there, is the caller's to know: the scan stops
+there.
 """
 
 import struct
@@ -26,14 +28,17 @@ from stepscope.core.events import (
 )
 from stepscope.core.protobuf import FIXED64, LENGTH, VARINT, MalformedError, fields, read_varint
 from stepscope.core.twin.perfetto_state import ClockState, ParsedEvent, SequenceState
+from stepscope.core.values import SITE_KEY
 
 __all__ = ["TrackEventScanner"]
 
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 UINT64 = (1 << 64) - 1
 NEEDS_STATE = 2  # of sequence_flags
-CATEGORIES, NAMES = 1, 2
+CATEGORIES, NAMES, ANNOTATION_NAMES, STRING_VALUES = 1, 2, 3, 29
 TABLES = (1, 2, 3, 29)  # fields of InternedData that hold texts: those of annotations are 3 and 29
+SITE_TEXT = 1  # the text id of SITE_KEY
+NAME_TAG, VALUE_TAG, MAX_SITE_BYTES = 1 << 3, b"\x88\x01", 16
 # Numbers that say nothing about events: trusted_uid, trusted_pid, machine_id.
 PASSED_OVER = (3 << 3, 79 << 3, 98 << 3)
 TIME, CLOCK, SEQUENCE, FLAGS = 8 << 3, 58 << 3, 10 << 3, 13 << 3
@@ -89,15 +94,15 @@ class TrackEventScanner:
         self.packets = 0
         self._events, self._details = Events.empty(), Details.empty()
         self._flows, self._counts = FlowIds.empty(), Counts.empty()
-        self._texts: dict[bytes, int] = {b"": 0}
-        self._text_list = [b""]
+        self._texts: dict[bytes, int] = {b"": 0, SITE_KEY.encode(): SITE_TEXT}
+        self._text_list = list(self._texts)
         self._interned: dict[tuple[int, int, int], int] = {}
         self._tracks: dict[int, int] = {}
         self._track_count = 0
         self._sequences: dict[int, SequenceState] = {}
         self._clocks: dict[tuple[int, int], ClockState] = {}
         self._epoch = 0
-        self._shapes: dict[bytes, tuple[ClockState, int, int, int, int]] = {}
+        self._shapes: dict[bytes, tuple[ClockState, int, int, int, int, int]] = {}
         self._data: Any = b""
         self._buffer = 0
 
@@ -178,7 +183,7 @@ class TrackEventScanner:
 
     def event(self, ts: int, kind: int, track: int, name: int, cat: int) -> int:
         """Add an event; returns its number."""
-        for column, value in zip(self._events, (ts, kind, track, name, cat), strict=True):
+        for column, value in zip(self._events, (ts, kind, track, name, cat, 0), strict=True):
             column.append(value)
         return len(self._events.ts) - 1
 
@@ -244,7 +249,7 @@ class TrackEventScanner:
         shapes, last_start = self._shapes.get, end - MAX_SHAPE_BYTES * 2
         columns = self._events
         add_ts, add_kind, add_track = columns.ts.append, columns.kind.append, columns.track.append
-        add_name, add_cat = columns.name.append, columns.cat.append
+        add_name, add_cat, add_site = columns.name.append, columns.cat.append, columns.site.append
         seen = 0
         while at < last_start:
             stop = at + 2 + data[at + 1]
@@ -259,7 +264,7 @@ class TrackEventScanner:
             shape = shapes(data[behind:stop])
             if shape is None:
                 break
-            clock, kind, track, name, cat = shape
+            clock, kind, track, name, cat, site = shape
             ns = clock.last + time * clock.unit_ns if clock.incremental else time * clock.unit_ns
             if not clock.lowest <= ns <= clock.highest:
                 break
@@ -269,6 +274,7 @@ class TrackEventScanner:
             add_track(track)
             add_name(name)
             add_cat(cat)
+            add_site(site)
             seen += 1
             at = stop
         self.packets += seen
@@ -351,11 +357,28 @@ class TrackEventScanner:
         elif number == 11:
             event.track = self.track(value)
         elif number == 4:
-            event.annotated = True
+            site = self._site(generation, value, end)
+            event.annotated = event.annotated or site < 0
+            event.site = max(site, event.site)
         elif number in (47, 48):
             event.flows.append((value, number == 48))
         elif number in (30, 44):
             event.value = float(signed(value)) if number == 30 else double(value)
+
+    def _site(self, generation: int, at: int, stop: int) -> int:
+        """The text id of the site that an annotation is; -1: it is another one."""
+        if not 5 <= stop - at <= MAX_SITE_BYTES or self._data[at] != NAME_TAG:
+            return -1
+        try:
+            name, behind = read_varint(self._data, at + 1, stop)
+            if self._data[behind : min(behind + 2, stop)] != VALUE_TAG:
+                return -1
+            site, behind = read_varint(self._data, behind + 2, stop)
+        except MalformedError:
+            return -1
+        if behind != stop or self.interned(generation, ANNOTATION_NAMES, name) != SITE_TEXT:
+            return -1
+        return self.interned(generation, STRING_VALUES, site)
 
     def _add(self, ts: int, event: ParsedEvent, sequence: SequenceState, place: tuple[int, int]) -> bool:
         """Add an event that was read; returns whether it is nothing but its columns."""
@@ -364,6 +387,7 @@ class TrackEventScanner:
             self.count(ts, event.value, track, sequence.generation)
             return False
         number = self.event(ts, event.kind, track, event.name, sum(event.cats))
+        self._events.site[number] = event.site
         if event.annotated:
             self.detail(number, *place, sequence.generation)
         for flow, last in event.flows:
@@ -376,5 +400,5 @@ class TrackEventScanner:
             return
         _, behind = read_varint(self._data, start + 1, stop)
         if stop - behind <= MAX_SHAPE_BYTES:
-            _, kind, track, name, cat = (column[-1] for column in self._events)
-            self._shapes[self._data[behind:stop]] = clock, kind, track, name, cat
+            _, kind, track, name, cat, site = (column[-1] for column in self._events)
+            self._shapes[self._data[behind:stop]] = clock, kind, track, name, cat, site

@@ -35,10 +35,10 @@ class SequenceState:
 class ParsedEvent:
     """A TrackEvent as it is parsed."""
 
-    __slots__ = ("annotated", "cats", "flows", "inline", "kind", "name", "track", "value")
+    __slots__ = ("annotated", "cats", "flows", "inline", "kind", "name", "site", "track", "value")
 
     def __init__(self) -> None:
-        self.kind = self.name = self.inline = 0
+        self.kind = self.name = self.inline = self.site = 0
         self.cats: list[int] = []
         self.track: int | None = None
         self.flows: list[tuple[int, bool]] = []

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepscope.core.rows import Label
+from stepscope.core.twin.lanes import TASKS
 from stepscope.core.twin.recorder import LOCAL, STATE, adopt_thread
 from stepscope.core.twin.records import Count, FlowPoint, Payload
 from stepscope.core.twin.recycle import put_late, put_sized
 from stepscope.core.twin.span import SPAN_BYTES, Span, SpanWithArgs, record_function, span_of
+from stepscope.core.twin.turns import turn
 from stepscope.core.values import legal_name, series_of, type_name, weight
 
 __all__ = ["counter", "flow_end", "flow_start", "flow_step", "instant", "instant_of"]
@@ -119,6 +121,8 @@ def _put(what: Payload | Count | FlowPoint) -> None:
         buffer = adopt_thread()
     if buffer.window is not window:
         buffer.join(window)
+    if (TASKS.running or buffer.lane is not None) and type(what) is not Count:  # a counter is the process's
+        turn(buffer)
     if what.size_bytes:
         put_sized(buffer, window, what)
         return

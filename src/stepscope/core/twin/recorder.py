@@ -9,6 +9,7 @@ at the ends of loops.
 """
 
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -17,19 +18,23 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from stepscope.core import clock
-from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, SealedWindow, size_of
+from stepscope.core.twin.lanes import TaskLane, look_for_asyncio
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, SealedWindow, Turn, size_of
 from stepscope.core.values import weight
 
 if TYPE_CHECKING:
     from stepscope.core.rows import Label
     from stepscope.core.twin.span import SpanWithArgs
 
-__all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Window", "adopt_thread", "open_window", "seal", "take_open"]
+__all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Life", "Window", "adopt_thread"]
+__all__ += ["open_window", "seal", "take_open", "thread_of"]
 
 # The one of `read_clocks` that ticks count.
 CLOCK = "monotonic"
 # With so many buffers more than after the last time, those of threads that have ended are looked for.
 MANY_BUFFERS = 64
+# So many of the innermost spans are looked through before all.
+NEAR_SPANS = 16
 # Ticks are taken off the budget that many at a time.
 GRANT_RECORDS = 256
 # That part of the budget is for records only.
@@ -130,18 +135,38 @@ class Life:
 
 
 class Buffer:
-    """One thread's spans that are open, and its records of the window that it has joined."""
+    """One thread's spans that are open, and its records of the window that it has joined.
 
-    __slots__ = ("begun", "dropped", "frozen", "ident", "life", "open", "put", "records", "thread", "tid", "window")
+    Attributes:
+        lanes: those of its tasks, by id of the task.
+        lane: the one of the last event; None: it was in no task.
+        entered: of the task that `enter_task` has named.
+        begun_lane, turned: whose the first of the records are, and the next one.
+        calls: the window in which its calls are traced, or were last.
+        depth: how many traced calls it is in; followed if there is a limit.
+        muted: its calls are never traced.
+    """
 
-    def __init__(self, life: Life) -> None:
-        # Of a thread that is not threading's, or is none of its any more, it would make one that stays for ever.
-        active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001
-        self.ident = threading.get_ident()
-        self.thread = active.get(self.ident)
-        self.tid = threading.get_native_id()
+    __slots__ = (
+        *("begun", "begun_lane", "calls", "depth", "dropped", "entered", "frozen", "ident", "lane", "lanes", "life"),
+        *("many_lanes", "muted", "open", "put", "records", "thread", "tid", "turned", "window"),
+    )
+
+    def __init__(self, life: Life, ident: int, tid: int) -> None:
+        self.ident = ident
+        self.thread = thread_of(ident)
+        self.tid = tid
         self.life = ref(life)
+        self.calls: Window | None = None
+        self.depth = 0
+        self.muted = False
         self.open: list[Key] = []
+        self.lanes: dict[int, TaskLane] = {}
+        self.many_lanes = 0
+        self.lane: TaskLane | None = None
+        self.entered: TaskLane | None = None
+        self.begun_lane: TaskLane | None = None
+        self.turned: TaskLane | None = None
         self.window: Window | None = None
         self.records: list[Any] = []
         self.put: Callable[[tuple[int, Any]], None] = self.records.extend
@@ -151,15 +176,19 @@ class Buffer:
 
     def join(self, window: Window) -> None:
         """Begin to record in a window; called by the thread itself, or by another that needs it done."""
-        for key in [key for key in tuple(self.open) if isinstance(key, ref) and key() is None]:
-            _take(self.open, key, once=False)  # nobody holds it any more, and so nobody will end it
+        for spans in self.all_open():
+            for key in [key for key in tuple(spans) if isinstance(key, ref) and key() is None]:
+                _take(spans, key, once=False)  # nobody holds it any more, and so nobody will end it
         frozen = {id(key): _freeze(window, key) for key in tuple(self.open) if isinstance(key, ref)}
         unused = sum(size_bytes for _, _, size_bytes in frozen.values())
+        in_lanes = [self._begun(window, key, lane) for lane in self.all_lanes() for key in tuple(lane.open)]
+        unused += sum(begun.size_bytes for begun in in_lanes)
         records: list[Any] = []
         put = records.extend
         old = self.records, self.begun, self.frozen, self.put  # kept until the end: their going may run code
         if self.window is not window:  # from here on nothing is called
-            self.begun = [*self.open]
+            self.begun = [*self.open, *in_lanes]
+            self.begun_lane = self.turned = None
             self.frozen = frozen
             self.records = records
             self.put = put
@@ -173,7 +202,10 @@ class Buffer:
         """What the window has of this thread; if the thread never joined it, what it has had open all the time."""
         if self.window is not window:
             self.join(window)
-        thread = SealedThread(self.tid, _name_of(self.thread), self.records, self.all_begun(window), self.dropped)
+        for lane in self.all_lanes():
+            lane.ask_name()
+        begun, name = self.all_begun(window), _name_of(self.thread)
+        thread = SealedThread(self.tid, name, self.records, begun, self.dropped, self.begun_lane)
         self.leave()
         return thread
 
@@ -181,29 +213,42 @@ class Buffer:
         """Hold nothing of a window any more; what the thread is about to put is lost with the list it goes to."""
         self.records = []
         self.put = self.records.extend
-        self.begun, self.frozen, self.window = [], {}, None
+        self.begun, self.frozen, self.window, self.calls = [], {}, None, None
+        self.begun_lane = self.turned = None
 
     def drop(self, record: tuple[int, Any]) -> None:
         """Instead of `put` once a record found no room: after it an end would find the wrong begin."""
         if self.window is not None:
             self.window.free_bytes += RECORD_BYTES + size_of(record[1])
-        self.dropped += 1
+        self.dropped += type(record[1]) is not Turn  # which is no event
 
     def all_begun(self, window: Window) -> list[Begun]:
         """What began before the records, outermost first."""
         begun = [item if isinstance(item, Begun) else self._begun(window, item) for item in self.begun]
         return [item for item in begun if item.label]
 
-    def _begun(self, window: Window, key: Key) -> Begun:
+    def _begun(self, window: Window, key: Key, lane: TaskLane | None = None) -> Begun:
         if not isinstance(key, ref):
-            return Begun(window.start, key, key.label, None, 0, cut=True)
+            return Begun(window.start, key, key.label, None, 0, cut=True, lane=lane)
+        if lane is not None:
+            return Begun(window.start, key, *_freeze(window, key), cut=True, lane=lane)
         if id(key) not in self.frozen:  # it began while the others were asked
             self.frozen[id(key)] = _freeze(window, key)
         return Begun(window.start, key, *self.frozen[id(key)], cut=True)
 
+    def all_lanes(self) -> tuple[TaskLane, ...]:
+        """Those of its tasks, the first one first."""
+        return tuple(self.lanes.values())
+
+    def all_open(self) -> list[list[Key]]:
+        """Its open spans: those where the thread was last, those of no task, those of each task."""
+        last = [] if self.lane is None else [self.lane.open]
+        return [*last, self.open, *(lane.open for lane in self.all_lanes())]
+
     def holds_open(self) -> bool:
         """Whether anything is open here that somebody may still end."""
-        return any(not isinstance(key, ref) or key() is not None for key in self.open)
+        spans = itertools.chain(*self.all_open())
+        return any(not isinstance(key, ref) or key() is not None for key in spans)
 
 
 class _State:
@@ -250,13 +295,21 @@ def _name_of(thread: threading.Thread | None) -> str:
         return ""
 
 
+def thread_of(ident: int) -> threading.Thread | None:
+    """The Thread object of an ident, if module threading knows the thread."""
+    # Asking the module would make one that stays for ever.
+    active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001
+    return active.get(ident)
+
+
 def adopt_thread() -> Buffer:
     """Make the calling thread's buffer: its first event."""
+    look_for_asyncio()
     if len(STATE.buffers) >= STATE.many_buffers and STATE.window is None:
         _prune()
         STATE.many_buffers = 2 * len(STATE.buffers) + MANY_BUFFERS
     life = LOCAL.__dict__.setdefault("life", Life())
-    made = Buffer(life)
+    made = Buffer(life, threading.get_ident(), threading.get_native_id())
     buffer: Buffer = LOCAL.__dict__.setdefault("buffer", made)  # a signal may have made one meanwhile
     if buffer is made:
         STATE.buffers.append(buffer)
@@ -283,17 +336,18 @@ def take_open(key: Key, once: bool, mine: Buffer | None, window: Window | None) 
     None: it began before a fork.
     """
     for buffer in (*STATE.buffers,) if mine is None else (mine, *STATE.buffers):
-        if window is not None and buffer.window is not window and key in buffer.open:
-            buffer.join(window)
-        if _take(buffer.open, key, once):
-            return buffer
+        for spans in buffer.all_open():
+            if window is not None and buffer.window is not window and key in spans:
+                buffer.join(window)
+            if _take(spans, key, once):
+                return buffer
     return None
 
 
 def _take(spans: list[Key], key: Key, once: bool) -> bool:
     while True:
         try:
-            place = spans.index(key) if once else ~spans[::-1].index(key)
+            place = spans.index(key) if once else _innermost(spans, key)
         except ValueError:
             return False
         # Threads may begin and end spans meanwhile, but nothing is called from the look at the span to its going.
@@ -303,6 +357,16 @@ def _take(spans: list[Key], key: Key, once: bool) -> bool:
                 return True
         except IndexError:
             pass
+
+
+def _innermost(spans: list[Key], key: Key) -> int:
+    """The place of a span, counted from the end, where it nearly always is: copying all of a long list takes long.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    near = spans[-NEAR_SPANS:]
+    return ~(near if key in near else spans)[::-1].index(key)
 
 
 def limit(size_bytes: int, ring: bool) -> None:
@@ -317,6 +381,7 @@ def open_window() -> int:
     Returns:
         The tick at which the window opens.
     """
+    look_for_asyncio()
     window = STATE.window = Window()
     return window.start
 

@@ -9,6 +9,7 @@ A thread puts two list items an event, in one call, so that neither a signal nor
     ~tick      Finish     the same, and brings more of them
     tick       Count      a counter's value
     tick       FlowPoint  a flow goes through this point
+    tick       Turn       what follows is of another task, or of none
 
 A tick is a FullTick where CPU time is measured or stacks are noted.
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from weakref import ref
 
     from stepscope.core.rows import Label
+    from stepscope.core.twin.lanes import TaskLane
     from stepscope.core.twin.span import Span, SpanWithArgs
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Payload",
     "SealedThread",
     "SealedWindow",
+    "Turn",
     "full_tick",
     "size_of",
 ]
@@ -107,8 +110,14 @@ class FlowPoint(NamedTuple):
     size_bytes: int
 
 
+class Turn(NamedTuple):
+    """Whose the records that follow are, until the next such record: a task's lane; None: no task's."""
+
+    lane: "TaskLane | None"
+
+
 class Begun(NamedTuple):
-    """A span that began before the first record there is; `cut` if that was before the window."""
+    """A span that began before the first record there is, on a lane or not; `cut` if that was before the window."""
 
     tick: int
     key: Key
@@ -116,6 +125,7 @@ class Begun(NamedTuple):
     args: dict[str, Any] | None
     size_bytes: int
     cut: bool
+    lane: "TaskLane | None" = None
 
 
 class SealedThread(NamedTuple):
@@ -126,6 +136,7 @@ class SealedThread(NamedTuple):
         records: as drawn at the top.
         begun: what began before them, outermost first.
         dropped: how many records there was no room for.
+        lane: whose the first of the records are.
     """
 
     tid: int
@@ -133,6 +144,7 @@ class SealedThread(NamedTuple):
     records: list[Any]
     begun: list[Begun]
     dropped: int
+    lane: "TaskLane | None" = None
 
 
 class SealedWindow(NamedTuple):

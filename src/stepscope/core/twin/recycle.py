@@ -10,8 +10,9 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from stepscope.core.twin.lanes import TaskLane, Waiting
 from stepscope.core.twin.recorder import STATE, Buffer, Window
-from stepscope.core.twin.records import RECORD_BYTES, Begun, Finish, Key, Payload, size_of
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Finish, Key, Payload, Turn, size_of
 
 if TYPE_CHECKING:
     from stepscope.core.twin.span import Span
@@ -69,7 +70,7 @@ def put_late(buffer: Buffer, window: Window, what: Any, *, ends: bool = False) -
             if window.grant(spent) or (STATE.recycles and _make_room(window)):
                 continue
             buffer.put = buffer.drop
-            buffer.dropped += 1
+            buffer.dropped += type(what) is not Turn  # which is no event
             window.free_bytes += size_of(what)
         else:
             buffer.put((~tick if ends else tick, what))
@@ -93,45 +94,63 @@ def _make_room(window: Window) -> bool:
     if oldest is None:
         return dropped_names
     buffer = oldest[1]
-    records, begun = buffer.records, buffer.begun
+    records, begun, lane = buffer.records, buffer.begun, buffer.begun_lane
     count = 2 * max(len(records) // 2 // DROPPED_PART, DROPPED_RECORDS)
     old = records[:count]
-    still_begun, dropped, regained = _read(buffer.all_begun(window), old)
+    still_begun, lane, dropped, regained = _read(buffer.all_begun(window), lane, old)
     if buffer.window is window and buffer.begun is begun:  # from here on nothing is called
         buffer.begun = still_begun
+        buffer.begun_lane = lane
         buffer.dropped += dropped
         window.free_bytes += regained
         del records[: len(old)]
     return True
 
 
-def _read(before: list[Begun], records: list[Any]) -> tuple[list[Key | Begun], int, int]:
-    """What has begun and not ended when these records have been read, how many records are over, and their bytes."""
+def _read(
+    before: list[Begun], lane: TaskLane | None, records: list[Any]
+) -> tuple[list[Key | Begun], TaskLane | None, int, int]:
+    """Read records that give way.
+
+    Args:
+        before: what began before them.
+        lane: whose the first of them are.
+        records: as records.py draws them.
+
+    Returns:
+        What has begun and not ended then, whose the next records are, how many are over, and their bytes.
+    """
     begun: dict[int, Begun] = {}
-    numbers: dict[Hashable, list[int]] = {}  # of those of one span, innermost last
+    waiting: Waiting[int] = Waiting(None)
     dropped = len(records) // 2
     regained = dropped * RECORD_BYTES
 
     def begin(item: Begun, number: int) -> None:
         begun[number] = item
-        numbers.setdefault(same_as(item.key), []).append(number)
+        waiting.begin(same_as(item.key), number)
 
     for number, item in enumerate(before, -len(before)):
+        waiting.lane = item.lane
         begin(item, number)
+    waiting.lane = lane
     for index in range(0, len(records), 2):
         tick, what = records[index], records[index + 1]
         if tick < 0:
             regained += size_of(what)
-            mine = numbers.get(same_as(what.key if type(what) is Finish else what))
-            if mine:
-                regained += begun.pop(mine.pop()).size_bytes
+            mine = waiting.end(same_as(what.key if type(what) is Finish else what))
+            if mine is not None:
+                regained += begun.pop(mine).size_bytes
                 dropped += 1
+        elif type(what) is Turn:
+            waiting.lane = what.lane
+            dropped -= 1  # it is no event
         elif type(what) is Payload and not what.instant:
-            begin(Begun(int(tick), what.key, what.label, what.args, what.size_bytes, cut=False), index)
+            size_bytes = what.size_bytes
+            begin(Begun(int(tick), what.key, what.label, what.args, size_bytes, cut=False, lane=waiting.lane), index)
             dropped -= 1
         elif isinstance(what, tuple):
             regained += size_of(what)
         else:
-            begin(Begun(int(tick), what, what.label, None, 0, cut=False), index)
+            begin(Begun(int(tick), what, what.label, None, 0, cut=False, lane=waiting.lane), index)
             dropped -= 1
-    return list(begun.values()), dropped, regained
+    return list(begun.values()), waiting.lane, dropped, regained

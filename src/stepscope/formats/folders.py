@@ -1,17 +1,17 @@
-"""The recorded cycles of a log folder: each once, whatever formats it is there in, and which run it is of.
+"""Log folders: their recorded cycles, each once, whatever formats it is there in, and which run it is of.
 
-A run is one execution of a program; it has a cycle, or several, for each of its ranks.
+A run is one execution of a program; it has a cycle, or several, for each of its ranks, and for their child processes.
 """
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from stepscope import ExportError, Trace
-from stepscope.cli.trouble import Trouble
 from stepscope.formats.files import FORMATS, format_of
+from stepscope.model.errors import ExportError, FormatError
+from stepscope.model.trace import Trace
 
-__all__ = ["Recorded", "is_trace", "no_trace", "read_sessions"]
+__all__ = ["Recorded", "is_trace", "newest_session", "newest_trace", "read_recorded"]
 
 
 class Recorded(NamedTuple):
@@ -32,15 +32,19 @@ class Recorded(NamedTuple):
 
     @property
     def run(self) -> tuple[object, ...]:
-        """What the cycles of one rank of one run share: host and pid; a file that does not say is a run of its own."""
+        """What the cycles of one rank of one run share, those of its child processes too: host and profile's pid.
+
+        A file that does not say is a run of its own.
+        """
         origin = self.trace.origin
-        return (origin.rank, origin.host, origin.pid) if origin.host and origin.pid else (origin.rank, self.path)
+        pid = origin.session.get("profile_pid", origin.pid)
+        return (origin.rank, origin.host, pid) if origin.host and pid else (origin.rank, self.path)
 
     @property
     def cycle(self) -> object:
         """What is the same for two files of one cycle; a trace without an id is nothing but itself."""
         origin = self.trace.origin
-        return (self.run, origin.trace_id, origin.base_ns) if origin.trace_id else self.path
+        return (self.run, origin.pid, origin.trace_id, origin.base_ns) if origin.trace_id else self.path
 
 
 def is_trace(path: Path) -> bool:
@@ -51,32 +55,56 @@ def is_trace(path: Path) -> bool:
         return False
 
 
-def no_trace(folder: Path) -> Trouble:
+def newest_trace(folder: Path) -> Path:
+    """The trace of a folder that was written last.
+
+    Raises:
+        FormatError: there is none.
+        OSError: the folder cannot be read.
+    """
+    found = [path for path in folder.iterdir() if is_trace(path)]
+    if not found:
+        raise _no_trace(folder)
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def newest_session(folder: Path) -> Path:
+    """As `newest_trace`; if that cycle is there in several formats, the one that is read soonest."""
+    stem = _stem(newest_trace(folder))
+    (chosen,) = _once(path for path in folder.iterdir() if is_trace(path) and _stem(path) == stem)
+    return chosen
+
+
+def _no_trace(folder: Path) -> FormatError:
     """The error for a folder in which there is none."""
-    return Trouble(f"{folder}: there is no trace in this folder. Give one that a handler has written to, or a file.")
+    return FormatError(
+        f"{folder}: there is no trace in this folder. Give one that a handler has written to, or a file."
+    )
 
 
-def read_sessions(folder: Path, read: Callable[[Path], Trace], newest: int | None = None) -> list[Recorded]:
-    """Read the cycles of a folder.
+def read_recorded(path: Path, read: Callable[[Path], Trace], newest: int | None = None) -> list[Recorded]:
+    """Read a file, or the cycles of a folder.
 
     Args:
-        folder: what a handler has written to, or several in turn.
+        path: of a file, or of a folder that a handler has written to, or several in turn.
         read: how to read a file.
         newest: how many runs of each rank, the last ones; None for all.
 
     Returns:
-        By rank, the newest run first, its cycles in the order of time.
+        Of a folder: by rank, the newest run first, its cycles in the order of time.
 
     Raises:
-        Trouble: there is none.
+        FormatError: there is no trace in the folder.
         OSError: the folder cannot be read.
     """
+    if not path.is_dir():
+        return [Recorded(path, read(path))]
     found: dict[object, Recorded] = {}
-    for path in _once(path for path in folder.iterdir() if is_trace(path)):
-        recorded = Recorded(path, read(path))
+    for inside in _once(inside for inside in path.iterdir() if is_trace(inside)):
+        recorded = Recorded(inside, read(inside))
         found.setdefault(recorded.cycle, recorded)
     if not found:
-        raise no_trace(folder)
+        raise _no_trace(path)
     runs: dict[tuple[object, ...], list[Recorded]] = {}
     for recorded in sorted(found.values(), key=_time):
         runs.setdefault(recorded.run, []).append(recorded)
@@ -90,7 +118,7 @@ def read_sessions(folder: Path, read: Callable[[Path], Trace], newest: int | Non
 
 def _time(recorded: Recorded) -> tuple[int, str]:
     """When it was recorded; or, if the file does not say, written."""
-    return recorded.trace.origin.base_ns or recorded.path.stat().st_mtime_ns, recorded.path.name
+    return recorded.trace.origin.clocks.realtime_ns or recorded.path.stat().st_mtime_ns, recorded.path.name
 
 
 def _once(paths: Iterable[Path]) -> list[Path]:

@@ -1,0 +1,80 @@
+"""Places: the thread and the names around a row, as one number that all runs share."""
+
+from collections.abc import Sequence
+
+from stepscope.analysis.diff.identity import Group
+from stepscope.analysis.diff.run import Run
+
+__all__ = ["Places"]
+
+
+class Places:
+    """Numbers of places. A place is a thread, or a slice's name below another place."""
+
+    def __init__(self) -> None:
+        self._above: list[int] = []
+        self._name: list[int] = []
+        self._group: list[Group] = []
+        self._threads: dict[Group, int] = {}
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._known: dict[Run, dict[int, tuple[int, int]]] = {}
+
+    def around(self, run: Run, row: int) -> tuple[int, int]:
+        """The place around a row, and the number of its step."""
+        above = run.parent[row]
+        if above < 0:
+            return self.thread(run.group_of(row)), run.step_of(row)
+        known = self._known.setdefault(run, {})
+        if above not in known:
+            chain = [above]
+            while (outer := run.parent[chain[-1]]) >= 0 and outer not in known:
+                chain.append(outer)
+            for inner in reversed(chain):
+                outer = run.parent[inner]
+                place, step = known[outer] if outer >= 0 else self.around(run, inner)
+                known[inner] = self.inside(place, run.names[inner] >> 1), step
+        return known[above]
+
+    def thread(self, group: Group) -> int:
+        """The place that is a thread."""
+        number = self._threads.setdefault(group, len(self._above))
+        if number == len(self._above):
+            self._add(-1, -1, group)
+        return number
+
+    def inside(self, place: int, name: int) -> int:
+        """The place below another one."""
+        number = self._numbers.setdefault((place, name), len(self._above))
+        if number == len(self._above):
+            self._add(place, name, self._group[place])
+        return number
+
+    def group_of(self, place: int) -> Group:
+        """The thread that a place is in."""
+        return self._group[place]
+
+    def path_of(self, place: int) -> tuple[int, ...]:
+        """The names from the root to a place; none for a thread."""
+        names: list[int] = []
+        while self._above[place] >= 0:
+            names.append(self._name[place])
+            place = self._above[place]
+        return tuple(reversed(names))
+
+    def of_paths(self, above: Sequence[int], key: Sequence[int], groups: Sequence[Group]) -> list[int]:
+        """The places of all paths of a run, as PathTimes has them.
+
+        Args:
+            above: of each path, or -1 - its group's number.
+            key: their names.
+            groups: by number.
+        """
+        found: list[int] = []
+        for outer, name in zip(above, key, strict=True):
+            found.append(self.inside(found[outer] if outer >= 0 else self.thread(groups[-1 - outer]), name))
+        return found
+
+    def _add(self, above: int, name: int, group: Group) -> None:
+        self._above.append(above)
+        self._name.append(name)
+        self._group.append(group)
