@@ -5,7 +5,7 @@ What is added here is loaded by every client.
 
 from strategies import HOSTILE
 
-__all__ = ["HOSTILE_PROGRAM", "PROGRAMS", "TRAINING"]
+__all__ = ["EVERYTHING", "HOSTILE_PROGRAM", "PROGRAMS", "TRAINING"]
 
 # Two cycles of two steps, nested operators, a counter, a loader thread; about the smallest program with all of these.
 TRAINING = """
@@ -92,5 +92,85 @@ with profile(schedule=schedule(wait=0, warmup=1, active=10, repeat=1), on_trace_
         prof.step()
 """
 
-# "demo" is the command of that name. A program with everything that can be recorded at once belongs here too.
-PROGRAMS = {"demo": "", "training": TRAINING, "hostile": HOSTILE_PROGRAM, "large": LARGE}
+# Everything that can be recorded, at once: calls, stacks, operators, memory, pauses, CPU time, tasks, threads,
+# processes, counters, flows, and a device that works on its own.
+EVERYTHING = """
+import asyncio, gc, sys, threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from stepscope import (
+    annotate_step, counter, flow_end, flow_start, instant, ops, profile, record_function, schedule, trace_handler,
+)
+
+def decode(number):
+    with record_function("decode", number=number):
+        return sum(range(20_000 + number))
+
+async def fetch(number):
+    async with record_function("fetch", number=number):
+        await asyncio.sleep(0.001)
+        with record_function("parse"):
+            await asyncio.sleep(0)
+        return number
+
+async def gather():
+    return await asyncio.gather(*(fetch(number) for number in range(3)))
+
+def mm(number):
+    token = ops.enter("mm", "cpu", (number,), {}) if ops.is_enabled() else None
+    try:
+        began = ops.now()
+        ops.device_slice("mm_kernel", "npu:0", 7, began, began + 20_000, correlation=ops.current())
+        return number * number
+    finally:
+        if token is not None:
+            ops.exit(token)
+
+def load(box):
+    with record_function("load"):
+        box.append(flow_start("batch"))
+
+class Knot:
+    def __init__(self):
+        self.itself = self
+
+def main():
+    ops.register_device("NPU")
+    handler = trace_handler(sys.argv[1])
+    options = dict(
+        with_stack=True, record_stacks=True, record_shapes=True, profile_memory=True, record_gc=True,
+        with_cpu_time=True, record_tasks=True, children=True,
+    )
+    when = schedule(wait=0, warmup=1, active=2, repeat=1)
+    context = get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        with profile(schedule=when, on_trace_ready=handler, **options) as prof:
+            for step in range(4):
+                annotate_step(step=step)
+                box = []
+                loader = threading.Thread(target=load, args=(box,), name="loader")
+                loader.start()
+                loader.join()
+                with record_function("forward", batch_size=32):
+                    flow_end(box[0])
+                    mm(step)
+                list(pool.map(decode, range(2)))
+                asyncio.run(gather())
+                Knot()
+                gc.collect()
+                instant("collected", step=step)
+                counter("loss", 1 / (step + 1))
+                prof.step()
+
+if __name__ == "__main__":
+    main()
+"""
+
+# "demo" is the command of that name.
+PROGRAMS = {
+    "demo": "",
+    "training": TRAINING,
+    "hostile": HOSTILE_PROGRAM,
+    "everything": EVERYTHING,
+    "large": LARGE,
+}

@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "__init__": frozenset({"core", "model", "record", "formats", "analysis", "session", "ops"}),
     # floor 3: programs that use the package as a user does, by its public names
     "demo": frozenset({"__init__"}),
-    "cli": frozenset({"__init__", "analysis", "check", "core", "demo", "formats", "model", "viewer"}),
+    "run": frozenset({"__init__", "session", "viewer"}),
+    "cli": frozenset({"__init__", "analysis", "check", "core", "demo", "formats", "model", "run", "viewer"}),
     "pytest_plugin": frozenset({"__init__", "analysis", "core", "model", "session"}),
     "__main__": frozenset({"cli"}),
 }

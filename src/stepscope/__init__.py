@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from stepscope.session.profile import profile
     from stepscope.session.schedule import ProfilerAction, explain, schedule
     from stepscope.session.session import Session
-    from stepscope.session.steps import annotate_step
+    from stepscope.session.steps import annotate_step, step
 
     record_function = kernels.record_function
     instant = kernels.instant
@@ -77,6 +77,7 @@ __all__ = [
     "ops",
     "overlay",
     "read",
+    "step",
     "trace_handler",
     "write",
     # what can go wrong
@@ -100,6 +101,7 @@ _ON_DEMAND = {
     "ProfilerAction": "stepscope.session.schedule",
     "ProfilerActivity": "stepscope.session.activities",
     "profile": "stepscope.session.profile",
+    "step": "stepscope.session.steps",
     "schedule": "stepscope.session.schedule",
     "supported_activities": "stepscope.session.activities",
     "CallOptions": "stepscope.record.call_options",

@@ -26,6 +26,7 @@ COMMANDS = {
     "open": "stepscope.cli.open",
     "query": "stepscope.cli.query",
     "report": "stepscope.cli.report",
+    "run": "stepscope.cli.run",
     "stats": "stepscope.cli.stats",
     "demo": "stepscope.cli.demo",
 }

@@ -235,7 +235,7 @@ class profile(Parent):  # noqa: N801 - torch's name
             warnings.warn(self._to_warn.pop(0), StepscopeWarning, stacklevel=stacklevel)
 
     def _cut_short(self) -> None:
-        if self.record_steps:  # without a schedule everything until the end was asked for
+        if self.schedule is not _always:  # then everything until the end was asked for
             self._fate = Fate.KEEP_AS_PARTIAL
 
     def _discard(self) -> None:

@@ -1,6 +1,7 @@
 """Steps: the one that runs now, and those of the cycle that is being recorded."""
 
 import threading
+from abc import abstractmethod
 from typing import Any
 
 from stepscope.core import kernels
@@ -8,7 +9,7 @@ from stepscope.core.rows import StepMark
 from stepscope.core.values import freeze_args
 from stepscope.session.recording import Recording
 
-__all__ = ["Stepping", "annotate_step"]
+__all__ = ["Stepping", "annotate_step", "step"]
 
 # Past any window: draining cuts the step at the edge and marks it.
 STILL_RUNNING = 1 << 62
@@ -18,6 +19,10 @@ class Stepping(Recording):
     """A Recording whose cycles carry the steps of the program; who subclasses it says when one begins and ends."""
 
     _step_mark: StepMark | None = None
+
+    @abstractmethod
+    def step(self) -> None:
+        """The step that runs now has ended."""
 
     def _mark_step(self, number: int, began: int | None = None) -> None:
         """A step begins on the calling thread, or began at that tick."""
@@ -62,3 +67,17 @@ def annotate_step(**args: Any) -> None:
     active = Recording.active()
     if isinstance(active, Stepping):
         active.annotate_step(**args)
+
+
+def step() -> None:
+    """End the step of the profile that is active in this process; nothing where there is none.
+
+    For programs that know where their steps end and leave it to others whether they are profiled, such as
+    `stepscope run`; and for children of a profile, whose steps are their own.
+
+    Raises:
+        ExportError: as profile.step().
+    """
+    active = Recording.active()
+    if isinstance(active, Stepping):
+        active.step()

@@ -1,0 +1,1 @@
+"""A program that nobody edited, profiled: `stepscope run` starts `python -m stepscope.run`, which becomes it."""
