@@ -5,18 +5,18 @@ torch knows from its engine is read from the arguments that torch's own files be
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from stepscope.analysis.arguments import flat_shapes, flops_in, int_in, list_in
 from stepscope.analysis.kinds import DeviceType, key_of
 from stepscope.analysis.metadata import metadata_in
 from stepscope.analysis.stacks import stack_of
 from stepscope.analysis.tree import Amount, Kernel, Tree
-from stepscope.analysis.units import Formatted
+from stepscope.analysis.units import Formatted, Interval
 from stepscope.core.groups import ROW_ANNOTATION
 from stepscope.model.trace import Row, Track
 
-__all__ = ["FunctionEvent", "Interval"]
+__all__ = ["FunctionEvent"]
 
 _NOTHING = Amount(0, 0)
 # Of torch's RecordScope.
@@ -25,17 +25,6 @@ FUNCTION, BACKWARD_FUNCTION, USER_SCOPE = 0, 1, 7
 ENGINE = "autograd::engine::evaluate_function: "
 # Kinds of tracks whose slices a thread has run.
 OF_THREADS = frozenset({"thread", "lane"})
-
-
-class Interval(NamedTuple):
-    """A stretch of time, in us since the trace's base."""
-
-    start: float
-    end: float
-
-    def elapsed_us(self) -> float:
-        """Its length."""
-        return self.end - self.start
 
 
 class FunctionEvent(Formatted):

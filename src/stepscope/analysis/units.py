@@ -1,13 +1,26 @@
-"""Numbers as text, and torch's names for them.
+"""Stretches of time, numbers as text, and torch's names for them.
 
 Source: the formatting of torch 2.13's tables, digit for digit.
 """
 
-__all__ = ["TIME_UNITS", "Formatted", "show_memory", "show_share", "show_time"]
+from typing import NamedTuple
+
+__all__ = ["TIME_UNITS", "Formatted", "Interval", "show_memory", "show_share", "show_time"]
 
 # What time_unit= may be, in us.
 TIME_UNITS = {"s": 1_000_000.0, "ms": 1000.0, "us": 1.0}
 _MEMORY_UNITS = (("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10))
+
+
+class Interval(NamedTuple):
+    """A stretch of time, in us since the trace's base."""
+
+    start: float
+    end: float
+
+    def elapsed_us(self) -> float:
+        """Its length."""
+        return self.end - self.start
 
 
 def show_time(time_us: float, unit: str | None = None) -> str:

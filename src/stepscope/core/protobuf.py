@@ -1,10 +1,11 @@
 """Protobuf's wire, as far as a trace needs it, and what the Perfetto kernel is handed besides the columns."""
 
+import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 __all__ = ["FIXED32", "FIXED64", "LENGTH", "VARINT", "Annotations", "MalformedError", "TrackSequence", "field"]
-__all__ += ["fields", "read_varint", "varint"]
+__all__ += ["double", "fields", "read_varint", "signed", "varint"]
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types; groups have gone out of use before Perfetto began
 UINT64 = (1 << 64) - 1
@@ -47,6 +48,18 @@ def read_varint(data: Any, at: int, stop: int) -> tuple[int, int]:
         shift += 7
     message = f"byte {at}: an integer does not end"
     raise MalformedError(message)
+
+
+def signed(number: int) -> int:
+    """An integer of 64 bits as int64."""
+    number &= UINT64
+    return number - (1 << 64) if number > (1 << 63) - 1 else number
+
+
+def double(bits: int) -> float:
+    """The double of these bits."""
+    (number,) = struct.unpack("<d", bits.to_bytes(8, "little"))
+    return float(number)
 
 
 def fields(data: Any, at: int, stop: int) -> Iterator[tuple[int, int, int, int]]:

@@ -13,7 +13,7 @@
        recycle.c         the policy "ring": the oldest records make room        (twin/recycle.py)
        threads.c         each thread's buffer
        lanes.c           which spans are open, in which task     (twin/lanes.py, turns.py)
-       window.c          open, seal; the sealed window
+       window.c          open, seal; the sealed window                (twin/window.py)
        besides.c         what events say besides their time          (twin/besides.py)
        stacks.c          the calls around them
        span.c            the span: what is recorded of it, its type

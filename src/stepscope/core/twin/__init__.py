@@ -18,7 +18,14 @@ from stepscope.core.twin.perfetto import perfetto_rows
 from stepscope.core.twin.perfetto_pair import pair_events
 from stepscope.core.twin.perfetto_read import TrackEventScanner
 from stepscope.core.twin.points import counter, flow_end, flow_start, flow_step, instant, instant_of
-from stepscope.core.twin.recorder import (
+from stepscope.core.twin.records import SealedWindow
+from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
+from stepscope.core.twin.settle_counters import settle_counters
+from stepscope.core.twin.settle_flows import settle_flows
+from stepscope.core.twin.span import Span, record_function, span_of
+from stepscope.core.twin.trees import hash_trees
+from stepscope.core.twin.turns import enter_task, lane_here, leave_task
+from stepscope.core.twin.window import (
     CLOCK,
     discard,
     limit,
@@ -30,13 +37,6 @@ from stepscope.core.twin.recorder import (
     use_ticks,
     use_tsc,
 )
-from stepscope.core.twin.records import SealedWindow
-from stepscope.core.twin.settle import order_ties, renumber_rows, settle_rows
-from stepscope.core.twin.settle_counters import settle_counters
-from stepscope.core.twin.settle_flows import settle_flows
-from stepscope.core.twin.span import Span, record_function, span_of
-from stepscope.core.twin.trees import hash_trees
-from stepscope.core.twin.turns import enter_task, lane_here, leave_task
 
 __all__ = [
     "CLOCK",

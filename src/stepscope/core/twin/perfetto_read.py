@@ -9,7 +9,6 @@ iid, both interned. What is in any other packet, and what these mean there, is t
 there.
 """
 
-import struct
 from typing import Any
 
 from stepscope.core.events import (
@@ -26,19 +25,24 @@ from stepscope.core.events import (
     Scanned,
     Stop,
 )
-from stepscope.core.protobuf import FIXED64, LENGTH, VARINT, MalformedError, fields, read_varint
-from stepscope.core.twin.perfetto_state import ClockState, ParsedEvent, SequenceState
+from stepscope.core.protobuf import FIXED64, LENGTH, VARINT, MalformedError, double, fields, read_varint, signed
+from stepscope.core.twin.perfetto_state import (
+    ANNOTATION_NAMES,
+    CATEGORIES,
+    NAMES,
+    STRING_VALUES,
+    TEXT_TABLES,
+    ClockState,
+    ParsedEvent,
+    SequenceState,
+    site_iids,
+)
 from stepscope.core.values import SITE_KEY
 
 __all__ = ["TrackEventScanner"]
 
-INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
-UINT64 = (1 << 64) - 1
 NEEDS_STATE = 2  # of sequence_flags
-CATEGORIES, NAMES, ANNOTATION_NAMES, STRING_VALUES = 1, 2, 3, 29
-TABLES = (1, 2, 3, 29)  # fields of InternedData that hold texts: those of annotations are 3 and 29
 SITE_TEXT = 1  # the text id of SITE_KEY
-NAME_TAG, VALUE_TAG, MAX_SITE_BYTES = 1 << 3, b"\x88\x01", 16
 # Numbers that say nothing about events: trusted_uid, trusted_pid, machine_id.
 PASSED_OVER = (3 << 3, 79 << 3, 98 << 3)
 TIME, CLOCK, SEQUENCE, FLAGS = 8 << 3, 58 << 3, 10 << 3, 13 << 3
@@ -61,18 +65,6 @@ READ = {
 }
 # A packet whose bytes behind the time are as those of one before has the same event: that saves parsing it.
 MAX_SHAPES, MAX_SHAPE_BYTES = 1 << 17, 64
-
-
-def signed(number: int) -> int:
-    """An integer of 64 bits as int64."""
-    number &= UINT64
-    return number - (1 << 64) if number > INT64_MAX else number
-
-
-def double(bits: int) -> float:
-    """The double of these bits."""
-    (number,) = struct.unpack("<d", bits.to_bytes(8, "little"))
-    return float(number)
 
 
 def _long_varint(data: Any, at: int, stop: int) -> tuple[int, int]:
@@ -319,7 +311,7 @@ class TrackEventScanner:
         """Read the texts of InternedData."""
         data = self._data
         for table, wire, begin, end in fields(data, start, stop):
-            if table not in TABLES or wire != LENGTH:
+            if table not in TEXT_TABLES or wire != LENGTH:
                 continue
             iid, text = 0, b""
             for number, inner, value, behind in fields(data, begin, end):
@@ -367,16 +359,8 @@ class TrackEventScanner:
 
     def _site(self, generation: int, at: int, stop: int) -> int:
         """The text id of the site that an annotation is; -1: it is another one."""
-        if not 5 <= stop - at <= MAX_SITE_BYTES or self._data[at] != NAME_TAG:
-            return -1
-        try:
-            name, behind = read_varint(self._data, at + 1, stop)
-            if self._data[behind : min(behind + 2, stop)] != VALUE_TAG:
-                return -1
-            site, behind = read_varint(self._data, behind + 2, stop)
-        except MalformedError:
-            return -1
-        if behind != stop or self.interned(generation, ANNOTATION_NAMES, name) != SITE_TEXT:
+        name, site = site_iids(self._data, at, stop)
+        if not name or self.interned(generation, ANNOTATION_NAMES, name) != SITE_TEXT:
             return -1
         return self.interned(generation, STRING_VALUES, site)
 

@@ -1,6 +1,16 @@
 """What the scanner of .pftrace packets keeps of a sequence, its clocks, and the event at hand."""
 
-__all__ = ["ClockState", "ParsedEvent", "SequenceState"]
+from typing import Any
+
+from stepscope.core.protobuf import MalformedError, read_varint
+
+__all__ = ["ANNOTATION_NAMES", "CATEGORIES", "NAMES", "STRING_VALUES", "TEXT_TABLES"]
+__all__ += ["ClockState", "ParsedEvent", "SequenceState", "site_iids"]
+
+# Fields of InternedData that hold texts.
+CATEGORIES, NAMES, ANNOTATION_NAMES, STRING_VALUES = 1, 2, 3, 29
+TEXT_TABLES = (CATEGORIES, NAMES, ANNOTATION_NAMES, STRING_VALUES)
+NAME_TAG, VALUE_TAG, MAX_SITE_BYTES = 1 << 3, b"\x88\x01", 16
 
 
 class ClockState:
@@ -44,3 +54,17 @@ class ParsedEvent:
         self.flows: list[tuple[int, bool]] = []
         self.value: float | None = None
         self.annotated = False
+
+
+def site_iids(data: Any, at: int, stop: int) -> tuple[int, int]:
+    """The iids of name and text of an annotation of the form in which our writer has sites; 0, 0: it is another one."""
+    if not 5 <= stop - at <= MAX_SITE_BYTES or data[at] != NAME_TAG:
+        return 0, 0
+    try:
+        name, behind = read_varint(data, at + 1, stop)
+        if data[behind : min(behind + 2, stop)] != VALUE_TAG:
+            return 0, 0
+        site, behind = read_varint(data, behind + 2, stop)
+    except MalformedError:
+        return 0, 0
+    return (name, site) if behind == stop else (0, 0)

@@ -1,8 +1,7 @@
-"""The ring: where each thread records, and how a window's records change hands.
+"""The ring: where each thread records.
 
 Each thread's open spans are followed all the time: what is open when a window opens would be missing from it otherwise.
-A thread joins the window at its first event in it and notes then which spans it has open. Sealing takes the window away
-and touches no event.
+A thread joins the window at its first event in it and notes then which spans it has open.
 
 Where it says "nothing is called", no other thread comes between and no signal: CPython looks for them after calls and
 at the ends of loops.
@@ -10,7 +9,6 @@ at the ends of loops.
 
 import contextlib
 import itertools
-import os
 import threading
 from collections.abc import Callable
 from itertools import repeat, starmap
@@ -19,18 +17,16 @@ from weakref import ref
 
 from stepscope.core import clock
 from stepscope.core.twin.lanes import TaskLane, look_for_asyncio
-from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, SealedWindow, Turn, size_of
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, Turn, size_of
 from stepscope.core.values import weight
 
 if TYPE_CHECKING:
     from stepscope.core.rows import Label
     from stepscope.core.twin.span import SpanWithArgs
 
-__all__ = ["CLOCK", "LOCAL", "STATE", "Buffer", "Charge", "Life", "Window", "adopt_thread"]
-__all__ += ["open_window", "seal", "take_open", "thread_of"]
+__all__ = ["LOCAL", "STATE", "Buffer", "Charge", "Life", "Window", "adopt_thread"]
+__all__ += ["Held", "prune", "take_open", "thread_of"]
 
-# The one of `read_clocks` that ticks count.
-CLOCK = "monotonic"
 # With so many buffers more than after the last time, those of threads that have ended are looked for.
 MANY_BUFFERS = 64
 # So many of the innermost spans are looked through before all.
@@ -306,7 +302,7 @@ def adopt_thread() -> Buffer:
     """Make the calling thread's buffer: its first event."""
     look_for_asyncio()
     if len(STATE.buffers) >= STATE.many_buffers and STATE.window is None:
-        _prune()
+        prune()
         STATE.many_buffers = 2 * len(STATE.buffers) + MANY_BUFFERS
     life = LOCAL.__dict__.setdefault("life", Life())
     made = Buffer(life, threading.get_ident(), threading.get_native_id())
@@ -316,7 +312,7 @@ def adopt_thread() -> Buffer:
     return buffer
 
 
-def _prune() -> None:
+def prune() -> None:
     """Drop the buffers of threads that have ended, but for those with spans that another thread may end."""
     buffers = tuple(STATE.buffers)
     # A destructor that runs last of all on a thread leaves a life that nothing ends, but also the thread's ident.
@@ -367,79 +363,3 @@ def _innermost(spans: list[Key], key: Key) -> int:
     """
     near = spans[-NEAR_SPANS:]
     return ~(near if key in near else spans)[::-1].index(key)
-
-
-def limit(size_bytes: int, ring: bool) -> None:
-    """Allow that many bytes of records and arguments; with `ring`, the oldest give way to new ones."""
-    STATE.bytes_allowed = size_bytes
-    STATE.recycles = ring
-
-
-def open_window() -> int:
-    """Begin to record.
-
-    Returns:
-        The tick at which the window opens.
-    """
-    look_for_asyncio()
-    window = STATE.window = Window()
-    return window.start
-
-
-def seal() -> SealedWindow:
-    """End the window and take what was recorded in it; no event is touched.
-
-    Raises:
-        RuntimeError: no window is open.
-    """
-    window, STATE.window = STATE.window, None
-    if window is None:
-        message = "seal() without open_window()"
-        raise RuntimeError(message)
-    stop = STATE.ticks()
-    threads = [buffer.sealed(window) for buffer in tuple(STATE.buffers)]
-    _prune()
-    return SealedWindow(window.start, stop, threads, Held(STATE.sealed, window.allowed_bytes - window.free_bytes))
-
-
-def discard() -> None:
-    """End the window, if there is one, and forget what was recorded."""
-    STATE.window = None
-    for buffer in tuple(STATE.buffers):
-        buffer.leave()
-
-
-def now() -> int:
-    """The clock that spans are timed with, in ns."""
-    return STATE.ticks()
-
-
-def thread_id() -> int:
-    """The calling thread's native id, as its records carry it."""
-    return threading.get_native_id()
-
-
-def use_ticks(ticks: Callable[[], int] | None) -> None:
-    """Time spans with another clock, for tests; None goes back to the real one."""
-    STATE.ticks = clock.ticks if ticks is None else ticks
-
-
-def use_tsc(wanted: bool) -> bool:
-    """Whether the time-stamp counter is used now: Python cannot read it."""
-    del wanted
-    return False
-
-
-def tsc_in_use() -> bool:
-    """Whether the time-stamp counter is used."""
-    return False
-
-
-def _after_fork() -> None:
-    """The child starts clean: the parent's records are the parent's, and its other threads are not here."""
-    STATE.reset()
-    LOCAL.__dict__.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
