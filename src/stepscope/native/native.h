@@ -25,7 +25,8 @@
        calls_monitoring.c  its events by sys.monitoring, from Python 3.12 on (twin/calls_hooks.py)
        calls_profile.c   the same by profile functions, before; all three share calls.h
        pair.c            a sealed window's records -> rows           (twin/pair.py)
-       paired.c          rows -> Paired: what Python hands in and gets; both share pair.h
+       pair_steps.c      steps, and calls that are cut at them       (twin/pair.py)
+       paired.c          rows -> Paired: what Python hands in and gets; all three share pair.h
 
    and what is done with columns:
 

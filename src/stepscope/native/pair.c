@@ -17,8 +17,7 @@ typedef struct {
     cpu_t cpu;
 } waiting_t;
 
-/* Room for that many more items. */
-static int list_grow(list_t *list, size_t more, size_t size) {
+int list_grow(list_t *list, size_t more, size_t size) {
     if (list->count + more <= list->room) return 0;
     size_t room = list->room ? 2 * list->room : 64;
     if (room < list->count + more) room = list->count + more;
@@ -31,43 +30,7 @@ static int list_grow(list_t *list, size_t more, size_t size) {
 
 /* ---- rows ------------------------------------------------------------------------------------------------- */
 
-static uint64_t clamped(const pairing_t *p, uint64_t ticks) {
-    /* A thread may have read the clock just outside the window that its record fell into. */
-    if (ticks < p->window->opened.ticks) return p->window->opened.ticks;
-    return ticks > p->window->sealed.ticks ? p->window->sealed.ticks : ticks;
-}
-
-static int64_t ts_of(const pairing_t *p, uint64_t ticks) { return ticks_to_ns(&p->scale, ticks) + p->shift_ns; }
-
-/* Let what follows stand on a lane, or if that is 0 on the present thread's own track. */
-static inline void lane_set(pairing_t *p, uint32_t lane) {
-    p->here.lane = lane;
-    p->track = p->numbers[lane];
-}
-
-/* The first row of a track. */
-static __attribute__((noinline)) void track_open(pairing_t *p) {
-    p->tracks[p->track_count] = p->here;
-    p->track = p->numbers[p->here.lane] = p->track_count++;
-}
-
-static inline Py_ssize_t row_add(pairing_t *p, label_t label, uint64_t ticks, uint8_t kind) {
-    if (unlikely(p->track == NO_TRACK)) track_open(p);
-    Py_ssize_t row = p->row++;
-    p->columns.ts[row] = ts_of(p, ticks);
-    p->columns.name[row] = label.name;
-    p->columns.cat[row] = label.cat;
-    if (unlikely(label.site)) p->columns.site[row] = label.site; /* it is 0: no need to touch its page */
-    p->columns.track[row] = p->track;
-    p->columns.kind[row] = kind;
-    return row;
-}
-
-static inline void row_end(pairing_t *p, Py_ssize_t row, uint64_t ticks) {
-    p->columns.dur[row] = ts_of(p, ticks) - p->columns.ts[row];
-}
-
-static int args_add(pairing_t *p, Py_ssize_t row, PyObject *args) {
+int args_add(pairing_t *p, Py_ssize_t row, PyObject *args) {
     if (args == NULL) return 0;
     if (list_grow(&p->args, 1, sizeof(row_args_t)) < 0) return -1;
     ((row_args_t *)p->args.items)[p->args.count++] = (row_args_t){row, args, 0};
@@ -289,83 +252,7 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
     return 0;
 }
 
-/* ---- steps, flows ----------------------------------------------------------------------------------------- */
-
-/* A step in ns, on the own track of the thread that is being read. */
-typedef struct {
-    int64_t start, end;
-} step_ns_t;
-
-static int steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid) {
-    for (size_t i = 0; i < count; i++) {
-        if (steps[i].used || steps[i].tid != tid) continue;
-        lane_set(p, steps[i].lane);
-        uint64_t start = clamped(p, steps[i].start), end = clamped(p, steps[i].end);
-        int cut = start != steps[i].start || end != steps[i].end;
-        Py_ssize_t row = row_add(p, (label_t){steps[i].name, ANNOTATION, 0}, start, cut ? ROW_SLICE | ROW_CUT : ROW_SLICE);
-        row_end(p, row, end);
-        steps[i].used = 1;
-        if (args_add(p, row, steps[i].args) < 0) return -1;
-        if (steps[i].lane) continue;
-        if (list_grow(&p->steps, 1, sizeof(step_ns_t)) < 0) return -1;
-        ((step_ns_t *)p->steps.items)[p->steps.count++] = (step_ns_t){ts_of(p, start), ts_of(p, end)};
-    }
-    return 0;
-}
-
-static int is_call(const pairing_t *p, Py_ssize_t row) {
-    return p->call_category && p->columns.cat[row] == p->call_category;
-}
-
-/* How many steps of the thread end no later than ts, or with starts, begin before it: they are in order of time. */
-static size_t steps_before(const pairing_t *p, int64_t ts, int starts) {
-    const step_ns_t *steps = p->steps.items;
-    size_t low = 0, high = p->steps.count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (starts ? steps[middle].start < ts : steps[middle].end <= ts)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* Cut a row at ts; the row of what is behind. */
-static Py_ssize_t row_split(pairing_t *p, Py_ssize_t row, int64_t ts) {
-    columns_t *columns = &p->columns;
-    Py_ssize_t rest = p->row++;
-    columns->ts[rest] = ts;
-    columns->dur[rest] = columns->ts[row] + columns->dur[row] - ts;
-    columns->dur[row] = ts - columns->ts[row];
-    columns->name[rest] = columns->name[row];
-    columns->cat[rest] = columns->cat[row];
-    columns->site[rest] = columns->site[row];
-    columns->track[rest] = columns->track[row];
-    columns->kind[row] |= ROW_CUT;
-    columns->kind[rest] = columns->kind[row];
-    return rest;
-}
-
-/* Cut the thread's calls where a step ends that they began in, and where one begins that they end in: so calls and steps
-   nest. */
-static void calls_split(pairing_t *p, Py_ssize_t first) {
-    const step_ns_t *steps = p->steps.items;
-    if (p->call_category == 0 || p->steps.count == 0) return;
-    for (Py_ssize_t i = first, end = p->row; i < end; i++) {
-        Py_ssize_t row = i;
-        if (!is_call(p, row) || p->columns.rows - p->row < 2) continue;
-        int64_t ts = p->columns.ts[row], ends = ts + p->columns.dur[row];
-        size_t step = steps_before(p, ts, 0);
-        if (step < p->steps.count && steps[step].start < ts && steps[step].end < ends) {
-            ts = steps[step].end;
-            row = row_split(p, row, ts);
-        }
-        step = steps_before(p, ends, 1);
-        if (step > 0 && steps[step - 1].start > ts && steps[step - 1].end > ends)
-            row_split(p, row, steps[step - 1].start);
-    }
-}
+/* ---- flows ------------------------------------------------------------------------------------------------ */
 
 static int by_flow(const void *a, const void *b) {
     const paired_point_t *one = a, *other = b;

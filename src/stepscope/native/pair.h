@@ -1,4 +1,5 @@
-/* What pair.c, which pairs records without the GIL, and paired.c, which holds the Python objects around it, share. */
+/* What pair.c and pair_steps.c, which pair records without the GIL, and paired.c, which holds the Python objects around
+   that, share. */
 
 #ifndef STEPSCOPE_PAIR_H
 #define STEPSCOPE_PAIR_H
@@ -118,7 +119,7 @@ typedef struct {
     lane_cpu_t *cpu_of; /* per lane */
     uint32_t call_category; /* as in needs_t */
     list_t args, cpus, counts, flows; /* of row_args_t, row_cpu_t, count_t, paired_point_t */
-    list_t steps; /* of step_ns_t, see pair.c: the present thread's, in order of time */
+    list_t steps; /* of step_ns_t, see pair_steps.c: the present thread's, in order of time */
 } pairing_t;
 
 /* How many rows a window can have at most: as if no record were the end of another. Memory that is not written to costs
@@ -126,5 +127,60 @@ typedef struct {
 size_t window_room(const window_t *window, const needs_t *needs);
 /* Fill the columns, from their first row on, and the lists: 0; -1 without memory. Needs no GIL. */
 int window_read(pairing_t *p, needs_t *needs);
+
+/* ---- rows ------------------------------------------------------------------------------------------------- */
+
+static inline uint64_t clamped(const pairing_t *p, uint64_t ticks) {
+    /* A thread may have read the clock just outside the window that its record fell into. */
+    if (ticks < p->window->opened.ticks) return p->window->opened.ticks;
+    return ticks > p->window->sealed.ticks ? p->window->sealed.ticks : ticks;
+}
+
+static inline int64_t ts_of(const pairing_t *p, uint64_t ticks) { return ticks_to_ns(&p->scale, ticks) + p->shift_ns; }
+
+/* Let what follows stand on a lane, or if that is 0 on the present thread's own track. */
+static inline void lane_set(pairing_t *p, uint32_t lane) {
+    p->here.lane = lane;
+    p->track = p->numbers[lane];
+}
+
+/* The first row of a track. */
+static inline __attribute__((cold)) void track_open(pairing_t *p) {
+    p->tracks[p->track_count] = p->here;
+    p->track = p->numbers[p->here.lane] = p->track_count++;
+}
+
+static inline Py_ssize_t row_add(pairing_t *p, label_t label, uint64_t ticks, uint8_t kind) {
+    if (unlikely(p->track == NO_TRACK)) track_open(p);
+    Py_ssize_t row = p->row++;
+    p->columns.ts[row] = ts_of(p, ticks);
+    p->columns.name[row] = label.name;
+    p->columns.cat[row] = label.cat;
+    if (unlikely(label.site)) p->columns.site[row] = label.site; /* it is 0: no need to touch its page */
+    p->columns.track[row] = p->track;
+    p->columns.kind[row] = kind;
+    return row;
+}
+
+static inline void row_end(pairing_t *p, Py_ssize_t row, uint64_t ticks) {
+    p->columns.dur[row] = ts_of(p, ticks) - p->columns.ts[row];
+}
+
+static inline int is_call(const pairing_t *p, Py_ssize_t row) {
+    return p->call_category && p->columns.cat[row] == p->call_category;
+}
+
+/* pair.c: room for that many more items. */
+int list_grow(list_t *list, size_t more, size_t size);
+/* pair.c: give a row arguments, which may be NULL. */
+int args_add(pairing_t *p, Py_ssize_t row, PyObject *args);
+
+/* ---- pair_steps.c ----------------------------------------------------------------------------------------- */
+
+/* Add the rows of a thread's steps; 0, or -1 without memory. */
+int steps_read(pairing_t *p, step_t *steps, size_t count, unsigned long tid);
+/* Cut the thread's calls, whose rows begin at first, where a step ends that they began in, and where one begins that they
+   end in: so calls and steps nest. */
+void calls_split(pairing_t *p, Py_ssize_t first);
 
 #endif
