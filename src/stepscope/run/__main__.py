@@ -1,13 +1,11 @@
 """The process that becomes the program: python -m stepscope.run PLAN PROGRAM [ARGUMENT]..."""
 
 import sys
-from pathlib import Path
 
-from stepscope import ViewError
 from stepscope.run.plan import Plan
 from stepscope.run.program import Ended, exit_as, module, script
 from stepscope.run.sessions import Recorded, say
-from stepscope.viewer.view import viewing
+from stepscope.viewer.view import show
 
 
 def main(text: str, target: str, *arguments: str) -> None:
@@ -31,18 +29,8 @@ def main(text: str, target: str, *arguments: str) -> None:
     if not paths:
         say("no session was recorded, so no file was written")
     elif plan.open:
-        _show(paths[-1])
+        show(paths[-1], say)
     exit_as(ended)
-
-
-def _show(path: Path) -> None:
-    """Open a trace in the browser, and wait until it is fetched."""
-    try:
-        with viewing(path, path.name) as view:
-            view.open_browser(say)
-            view.wait()
-    except ViewError as error:
-        say(str(error))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from stepscope.viewer.browser import by_hand, open_browser
 from stepscope.viewer.offline import offline_pages
 from stepscope.viewer.server import PORT, UI, Content, TraceServer, content_of
 
-__all__ = ["THREAD_NAME", "TIMEOUT_S", "View", "show_meanwhile", "viewing", "warn"]
+__all__ = ["THREAD_NAME", "TIMEOUT_S", "View", "show", "show_meanwhile", "viewing", "warn"]
 
 TIMEOUT_S = 300.0
 THREAD_NAME = "stepscope viewer"
@@ -84,16 +84,17 @@ def show_meanwhile(trace: Path) -> None:
     if not threading.main_thread().is_alive():  # atexit: nobody waits for threads any more
         warn(f"the program has ended, so nothing can be served here. Use:  stepscope open {trace}")
         return
-    threading.Thread(target=_show, args=(trace,), name=THREAD_NAME, daemon=False).start()
+    threading.Thread(target=show, args=(trace, warn), name=THREAD_NAME, daemon=False).start()
 
 
-def _show(trace: Path) -> None:
+def show(trace: Path, say: Callable[[str], None]) -> None:
+    """Open a file in the browser and wait until the UI has fetched it; what keeps it from being seen is said."""
     try:
         with viewing(trace, trace.name) as view:
-            view.open_browser(warn)
+            view.open_browser(say)
             view.wait()
     except ViewError as error:
-        warn(str(error))
+        say(str(error))
 
 
 def warn(message: str) -> None:
