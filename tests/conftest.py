@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -149,13 +148,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def rows(trace: Trace) -> list[tuple[str, int, int, int]]:
     """A trace as tests state it: (name, ts, dur, kind)."""
     return [(row.name, row.ts, row.dur, row.kind) for row in trace]
-
-
-def kinds_of_problems(trace: Trace) -> set[str]:
-    """The kinds of a trace's problems, but for "unseen": the Python core cannot see into the test runner's threads."""
-    kinds = {problem.kind for problem in trace.problems}
-    blind = core.info().name == "python" and sys.version_info < (3, 12)
-    return kinds - {"unseen"} if blind else kinds
 
 
 def row_named(trace: Trace, name: str) -> Row:

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from clock import FakeClock
-from conftest import kinds_of_problems
 from stepscope import CallOptions, profile, record_function
 from stepscope.core.rows import CALL, CUT
-from test_calls import leaf, traced, twice, whole
+from test_calls import kinds, leaf, traced, twice, whole
 
 HERE = CallOptions(include=("test_calls", "test_call_options"))
 
@@ -72,7 +71,7 @@ def test_c_functions_that_raise_end() -> None:
         leaf()
 
     trace = traced(run, CallOptions(include="test_call*", c_functions=True))
-    assert kinds_of_problems(trace) == {"cut"}
+    assert kinds(trace) == {"cut"}
     assert {"len (builtins)", "leaf"} <= set(whole(trace))
 
 
