@@ -12,6 +12,7 @@ from textwrap import dedent
 
 import pytest
 
+import stepscope as package
 from cli_runner import stepscope
 from family import PATIENCE_S
 from law import assert_file_is
@@ -21,7 +22,7 @@ from stepscope.model.trace import CUT
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no POSIX locks here")
 
 TESTS = Path(__file__).parent
-SOURCE = TESTS.parent / "src"
+SOURCE = Path(package.__file__).parent.parent  # as it is installed, with its C core
 METHODS = ("fork", "spawn", "forkserver")
 PRELUDE = """
 import multiprocessing, os, signal, sys

@@ -34,10 +34,13 @@ static inline PyObject *code_event(PyObject *const *args, size_t nargsf, int beg
         call = buffer == NULL ? NULL : call_find(code);
         if (call == NULL) Py_RETURN_NONE;
     }
-    if (begins)
+    if (begins) {
+        /* sys.monitoring sees a thread before module threading knows it. */
+        if (unlikely(buffer->thread == NULL)) buffer_ask_thread(buffer);
         call_begin(buffer, call);
-    else
+    } else {
         call_end(buffer, call);
+    }
     Py_RETURN_NONE;
 }
 

@@ -168,6 +168,7 @@ typedef struct buffer {
     lane_t *entered;     /* of the task that enter_task has named */
     int asks;            /* whether its next event has to ask where it is, even if no loop is in a task */
     PyObject *thread; /* threading.Thread; NULL: the module does not know the thread */
+    int thread_asks;     /* how often the module is asked once more: a thread's first calls come before it knows it */
     unsigned long tid;
     life_t *life;
     struct buffer *next;
@@ -268,6 +269,8 @@ buffer_t *buffer_of(PyThreadState *state);
 buffer_t *buffer_for_other(PyObject *thread, unsigned long tid);
 /* The Thread object of an ident, borrowed; NULL: there is none. */
 PyObject *thread_of(unsigned long ident);
+/* Ask again whose the calling thread's buffer is. */
+__attribute__((noinline)) void buffer_ask_thread(buffer_t *buffer);
 void buffer_clear(buffer_t *buffer);  /* forget what the window holds; the open spans stay */
 /* Hand what a buffer holds of the window over. */
 part_t buffer_hand_over(buffer_t *buffer);

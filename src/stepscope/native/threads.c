@@ -8,6 +8,7 @@
 
 _Thread_local thread_slot_t thread_slot TLS_MODEL = {NULL, UINT64_MAX};
 
+#define MANY_ASKS 64
 #define MANY_BUFFERS 64 /* with so many more than after the last time, those of threads that have ended are looked for */
 
 /* Buffers of threads that have ended, for the next ones. They are not freed: a thread may end a span after its thread
@@ -95,6 +96,7 @@ static buffer_t *buffer_new(life_t *life, PyObject *thread, unsigned long tid) {
     buffer->life = life;
     buffer->thread = Py_XNewRef(thread);
     buffer->tid = tid;
+    buffer->thread_asks = MANY_ASKS;
     buffer->calls_window = 0;
     buffer->muted = 0;
     buffer->next = recorder.buffers;
@@ -109,6 +111,16 @@ PyObject *thread_of(unsigned long ident) {
     PyObject *thread = number == NULL ? NULL : PyDict_GetItemWithError(active_threads, number);
     Py_XDECREF(number);
     return thread;
+}
+
+void buffer_ask_thread(buffer_t *buffer) {
+    if (buffer->thread_asks <= 0) return;
+    buffer->thread_asks--;
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    buffer->thread = Py_XNewRef(thread_of(PyThread_get_thread_ident()));
+    PyErr_Clear();
+    PyErr_Restore(kind, error, trace);
 }
 
 buffer_t *buffer_adopt(void) {

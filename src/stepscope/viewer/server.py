@@ -91,6 +91,13 @@ class TraceServer(ThreadingHTTPServer):
         """What to open in a browser."""
         return f"{self.origin}/#!/?url=http://{HOST}:{self.port}{self.trace_path}"
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a request in a thread of its own; without one where none can be started: the program ends."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self.process_request_thread(request, client_address)
+
     def __enter__(self) -> "TraceServer":
         """Serve, in threads."""
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="stepscope server", daemon=True)

@@ -7,7 +7,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from stepscope.model.errors import StepscopeWarning, ViewError
@@ -84,7 +84,25 @@ def show_meanwhile(trace: Path) -> None:
     if not threading.main_thread().is_alive():  # atexit: nobody waits for threads any more
         warn(f"the program has ended, so nothing can be served here. Use:  stepscope open {trace}")
         return
-    threading.Thread(target=show, args=(trace, warn), name=THREAD_NAME, daemon=False).start()
+    # The server's threads start now: from Python 3.12 on none can be started any more while the program ends.
+    try:
+        serving = viewing(trace, trace.name)
+        view = serving.__enter__()
+    except ViewError as error:
+        warn(str(error))
+        return
+    threading.Thread(target=_follow, args=(serving, view), name=THREAD_NAME, daemon=False).start()
+
+
+def _follow(serving: AbstractContextManager[View], view: View) -> None:
+    """Open a trace that is being served, and serve it until it is fetched."""
+    try:
+        view.open_browser(warn)
+        view.wait()
+    except ViewError as error:
+        warn(str(error))
+    finally:
+        serving.__exit__(None, None, None)
 
 
 def show(trace: Path, say: Callable[[str], None]) -> None:

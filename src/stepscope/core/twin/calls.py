@@ -117,6 +117,8 @@ def begin_call(span: Span, frame: FrameType | None) -> None:
         buffer = adopt_thread()
     if buffer.calls is not window and not _join(buffer, window, frame):
         return
+    if buffer.thread is None:
+        buffer.ask_thread()
     if CALLS.max_depth:
         buffer.depth += 1
         if buffer.depth > CALLS.max_depth:

@@ -29,6 +29,8 @@ __all__ += ["Held", "prune", "take_open", "thread_of"]
 
 # With so many buffers more than after the last time, those of threads that have ended are looked for.
 MANY_BUFFERS = 64
+# So often a thread is asked for that is not known yet.
+MANY_ASKS = 64
 # So many of the innermost spans are looked through before all.
 NEAR_SPANS = 16
 # Ticks are taken off the budget that many at a time.
@@ -145,12 +147,13 @@ class Buffer:
 
     __slots__ = (
         *("begun", "begun_lane", "calls", "depth", "dropped", "entered", "frozen", "ident", "lane", "lanes", "life"),
-        *("many_lanes", "muted", "open", "put", "records", "thread", "tid", "turned", "window"),
+        *("many_lanes", "muted", "open", "put", "records", "thread", "thread_asks", "tid", "turned", "window"),
     )
 
     def __init__(self, life: Life, ident: int, tid: int) -> None:
         self.ident = ident
         self.thread = thread_of(ident)
+        self.thread_asks = MANY_ASKS
         self.tid = tid
         self.life = ref(life)
         self.calls: Window | None = None
@@ -169,6 +172,12 @@ class Buffer:
         self.begun: list[Key | Begun] = []
         self.frozen: dict[int, tuple[str | Label, dict[str, Any] | None, int]] = {}
         self.dropped = 0
+
+    def ask_thread(self) -> None:
+        """Ask again whose this is: a thread's first calls come before the module knows it."""
+        if self.thread_asks > 0:
+            self.thread_asks -= 1
+            self.thread = thread_of(self.ident)
 
     def join(self, window: Window) -> None:
         """Begin to record in a window; called by the thread itself, or by another that needs it done."""
