@@ -122,7 +122,8 @@ class Logs:
 
     def newest(self, program: str, ending: str) -> Path:
         """A program's last cycle in one format; ".gz" may follow."""
-        path = max(self.of(program).glob(f"*{ending.removesuffix('.gz')}"))
+        files = self.of(program).glob(f"*{ending.removesuffix('.gz')}")
+        path = max(file for file in files if "Process-" not in file.name)  # not a child's: it has no steps
         if not ending.endswith(".gz"):
             return path
         packed = self.folder / f"{path.name}.gz"
