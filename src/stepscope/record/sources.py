@@ -84,6 +84,7 @@ SOURCES: tuple[SourceRow, ...] = (
     SourceRow("cpu time", "stepscope.record.besides", "CpuTime", lambda options: bool(options["with_cpu_time"])),
     SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),
     SourceRow("steps", "stepscope.record.steps", "TaskSteps", _wants_steps),
+    SourceRow("tasks", "stepscope.record.steps", "SilentTasks", lambda options: not _wants_steps(options)),
     SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
     SourceRow("calls", "stepscope.record.calls", "CallSource", lambda options: bool(options["with_stack"])),
 )
