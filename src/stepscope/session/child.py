@@ -204,7 +204,8 @@ class ChildRecording(Stepping):
             self._fate, self._running_step = Fate(closed.fate), closed.last_step
         self._late_ns = max(0, self._opened_ns - opened.clocks.boottime_ns)
         name = child_name()
-        process = name or f"{self.run.process} (child)"
+        process = name if name or self._origin.process == self.run.process else self._origin.process
+        process = process or f"{self.run.process} (child)"
         # The parent's clocks: what two processes read at two instants differs by what was set in between.
         self._origin = self._origin._replace(base_ns=opened.base_ns, clocks=opened.clocks, process=process)
         self.stop_trace()
