@@ -354,12 +354,10 @@ class TrackEventScanner:
             event.cats.append(self.text(self._data[value:end]))
         elif number == 11:
             event.track = self.track(value)
-        elif number == 4:
-            site = self._site(generation, value, end)
+        elif number in (4, 55, 56):
+            site = self._site(generation, value, end) if number == 4 else -1
             event.annotated = event.annotated or site < 0
             event.site = max(site, event.site)
-        elif number in (55, 56):
-            event.annotated = True
         elif number in (47, 48):
             event.flows.append((value, number == 48))
         elif number in (30, 44):
