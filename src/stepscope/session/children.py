@@ -156,7 +156,7 @@ class _Invitation:
 def _accept(path: str) -> _Invitation:
     """Follow, if this is a child of which multiprocessing is making a process."""
     if _is_being_made():
-        _try_to_follow(path)
+        _try_to_follow(path, is_program=False)
     return _Invitation(path)
 
 
@@ -172,23 +172,23 @@ def follow_environment() -> None:
     """
     pid, _, path = os.environ.get(VARIABLE, "").partition(":")
     if path and pid != str(os.getpid()) and not _is_being_made():
-        _try_to_follow(path)
+        _try_to_follow(path, is_program=True)
 
 
-def _try_to_follow(path: str) -> None:
+def _try_to_follow(path: str, *, is_program: bool) -> None:
     """Never fail, or the child would die of it."""
     if _Here.child is not None:
         return
     try:
         with contextlib.suppress(FileNotFoundError):  # the parent is gone
-            _follow(path, open_to_follow(path))
+            _follow(path, open_to_follow(path), is_program=is_program)
     except Exception as error:  # noqa: BLE001 - whatever it is, the child's work is not ours to end
         message = f"this child process does not record: {type(error).__name__}: {error}"
         warnings.warn(message, StepscopeWarning, stacklevel=3)
 
 
-def _follow(path: str, file: Descriptor) -> None:
-    _Here.child = Child(path, file)
+def _follow(path: str, file: Descriptor, *, is_program: bool = False) -> None:
+    _Here.child = Child(path, file, is_program=is_program)
     _patch()
     _Here.child.begin()
 
