@@ -390,3 +390,17 @@ def test_modules_have_no_hooks_unless_they_are_asked_for_and_recorded() -> None:
             seen.append(hooks())
             prof.step()
     assert (seen, hooks()) == ([0, 0, 2], 0)
+
+
+@pytest.mark.filterwarnings("ignore:Using `torch.compile.module.` when there are global hooks:UserWarning")
+def test_what_is_compiled_runs_as_ever_and_is_one_module() -> None:
+    batch = torch.ones(2, 4)
+    net = torch.compile(Net(), backend="eager", fullgraph=True)
+    expected = net(batch)
+    with profile(with_modules=True) as prof:
+        assert torch.equal(net(batch), expected)
+
+    assert torch.equal(net(batch), expected)
+    found = hierarchies(prof.trace)
+    assert [name for name, _ in found] == [name for name, _ in FORWARD]
+    assert {hierarchy for _, hierarchy in found} == {"TOP(OptimizedModule)::forward"}

@@ -2,8 +2,9 @@
 
     TOP(Net)::forward.block.0(Linear)::forward
 
-Modules are named as the one around them has them. torch's hooks of all modules are there while a window is open; a
-module that torch.compile has compiled may be compiled anew for that. Operators of the backward are in no module.
+Modules are named as the one around them has them. torch's hooks of all modules are there while a window is open; what
+torch.compile has compiled is compiled once more for that, of which torch may warn, and is one module. Operators of the
+backward are in none.
 """
 
 import threading
@@ -55,6 +56,8 @@ class Modules:
         return stack[-1][1] if stack else ""
 
     def _enter(self, module: Any, _: Any) -> None:
+        if torch.compiler.is_compiling():  # the compiler follows the hooks of what it compiles, and knows no such list
+            return
         stack = self._stacks.of
         kind = type(module).__name__
         if not stack:
@@ -64,6 +67,8 @@ class Modules:
         stack.append((module, f"{hierarchy}.{self._name_in(around, module)}({kind})::forward"))
 
     def _leave(self, module: Any, *_: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         stack = self._stacks.of
         # One whose forward began before the window is not there; one that a hook of the program kept from its end is.
         if any(each is module for each, _ in stack):
