@@ -543,10 +543,11 @@ def test_a_variable_that_leads_nowhere_costs_the_program_nothing(tmp_path: Path)
         (f"1:{tmp_path}", True, True),
     ):
         environ = {**os.environ, "STEPSCOPE_FOLLOW": value}
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ, timeout=PATIENCE_S)
-        assert done.stdout == f"{looks} profile\n"
-        assert ("this child process does not record" in done.stderr) == warns
+        for how in ("default", "error"):
+            command = [sys.executable, "-W", how, "-c", program]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ, timeout=PATIENCE_S)
+            assert done.stdout == f"{looks} profile\n"
+            assert ("this child process does not record" in done.stderr) == warns
 
 
 def test_steps_in_a_child_are_its_own(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import os
 import pickle
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from multiprocessing import process, util
@@ -184,7 +185,10 @@ def _try_to_follow(path: str, *, is_program: bool) -> None:
             _follow(path, open_to_follow(path), is_program=is_program)
     except Exception as error:  # noqa: BLE001 - whatever it is, the child's work is not ours to end
         message = f"this child process does not record: {type(error).__name__}: {error}"
-        warnings.warn(message, StepscopeWarning, stacklevel=3)
+        try:
+            warnings.warn(message, StepscopeWarning, stacklevel=3)
+        except StepscopeWarning:  # where warnings are errors, they must not end the child either
+            sys.excepthook(*sys.exc_info())
 
 
 def _follow(path: str, file: Descriptor, *, is_program: bool = False) -> None:
