@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stepscope.core.twin.calls import CALLS, begin_call, c_function, end_call, function_of
 from stepscope.core.twin.recorder import LOCAL, STATE, thread_of
@@ -90,7 +90,7 @@ class _Threads:
         new: how many have begun since, and have been seen.
     """
 
-    before: dict[int, threading.Thread | None]
+    before: ClassVar[dict[int, threading.Thread | None]] = {}
     last = new = 0
 
 
