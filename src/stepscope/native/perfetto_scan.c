@@ -10,6 +10,7 @@
 enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 };
 enum { LAST_FIELD = (1 << 29) - 1, MAX_VARINT = 10 };
 enum { CATEGORIES = 1, NAMES = 2, ANNOTATION_NAMES = 3, STRING_VALUES = 29 };
+enum { FUNCTIONS = 5, STACKS = 7, FILES = 18 }; /* 6: frames */
 enum { NEEDS_STATE = 2 };
 
 /* Why a message is not read here, or READ. */
@@ -125,6 +126,8 @@ static outcome_t read_interned(scanner_t *self, uint32_t generation, span_t in) 
     while (in.at < in.end) {
         if (!get_field(&in, &field))
             return OTHER;
+        if ((field.number >= FUNCTIONS && field.number <= STACKS) || field.number == FILES) /* the caller's */
+            return OTHER;
         int has_text = field.number <= ANNOTATION_NAMES || field.number == STRING_VALUES;
         if (!has_text || field.wire != LENGTH)
             continue;
@@ -145,10 +148,12 @@ static int wire_of(uint32_t number) {
     case 3:
     case 11:
     case 30:
+    case 56:
         return VARINT;
     case 23:
     case 22:
     case 4:
+    case 55:
         return LENGTH;
     case 47:
     case 48:
@@ -227,6 +232,10 @@ static int take_field(scanner_t *self, uint32_t generation, const field_t *field
         break;
     case 4:
         take_annotation(self, generation, field->payload, event);
+        break;
+    case 55:
+    case 56:
+        event->annotated = 1;
         break;
     case 47:
     case 48:
