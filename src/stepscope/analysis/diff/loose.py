@@ -175,7 +175,7 @@ class _Loosely:
         """Categories and arguments that all calls of each side agree on."""
         if min(map(len, kind)) < MIN_WHOLE:
             return
-        labels = [[call.run.besides_name(call.row) for call in side] for side in kind]
+        labels = [[(call.run.cat_of(call.row), call.run.args_of(call.row)) for call in side] for side in kind]
         one, other = kind[0][0], kind[1][0]
         changes = []
 
@@ -183,12 +183,12 @@ class _Loosely:
             what = "instant" if one.run.trace.columns.kind[one.row] & INSTANT else "slice"
             changes.append(Change(unit, what, one.name >> 1, *values, unit, ((one.row,), (other.row,)), key))
 
-        cats = [{cat for cat, _, _ in side} for side in labels]
+        cats = [{cat for cat, _ in side} for side in labels]
         if len(cats[0]) == len(cats[1]) == 1 and cats[0] != cats[1]:
             both = min(cats[0]), min(cats[1])
             change("category", both, both)
-        fixed = [_fixed([args for _, _, args in side]) for side in labels]
-        never = [{key for _, _, args in side for key in args} for side in labels]
+        fixed = [_fixed([args for _, args in side]) for side in labels]
+        never = [{key for _, args in side for key in args} for side in labels]
         keys = [
             key
             for key in sorted({**fixed[0], **fixed[1]})
