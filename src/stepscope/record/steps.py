@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from stepscope.core import kernels
-from stepscope.core.rows import Label
+from stepscope.core.rows import TURN_CATEGORY, Label
 from stepscope.core.tasks import FOUND, find_asyncio, task_name
 from stepscope.record.sources import Harvest
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from stepscope.core.twin import Span
     from stepscope.model.build import TraceBuilder
 
-__all__ = ["CATEGORY", "TaskSteps", "span_of_step"]
-
-CATEGORY = "task_step"
+__all__ = ["TaskSteps", "span_of_step"]
 # What a task has called on its loop: CPython's own object for a step, and methods of the task, in C and in Python.
 STEP_TYPE = "TaskStepMethWrapper"
 STEP_METHODS = frozenset({"task_wakeup", "__step", "__wakeup"})
@@ -96,7 +94,7 @@ class TaskSteps:
 
 def span_of_step(name: str) -> "Span":
     """A span for the stretches in which a task of that name runs."""
-    return kernels.span_of(Label(name, CATEGORY))
+    return kernels.span_of(Label(name, TURN_CATEGORY))
 
 
 def _task_of(callback: Any) -> Any:

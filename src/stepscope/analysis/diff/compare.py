@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from stepscope.analysis.diff.aside import comparable
 from stepscope.analysis.diff.finding import KINDS, Finding, Where
 from stepscope.analysis.diff.gather import gather
 from stepscope.analysis.diff.identity import Group, Naming, identify
@@ -66,6 +67,7 @@ def _no_collection() -> Iterator[None]:
 
 def _compare(base: Sequence[Trace], head: Sequence[Trace], rules: Rules) -> Diff:
     words = Words(rules)
+    base, head = ([comparable(trace, rules.aside) for trace in side] for side in (base, head))
     naming = identify(base, head, words)
     sides: _Sides = (
         [Run(trace, groups, words) for trace, groups in zip(base, naming.tracks[0], strict=True)],
