@@ -5,8 +5,9 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from queue import Full, Queue
-from threading import Event, Thread
+from itertools import count
+from queue import Queue
+from threading import Event, Semaphore, Thread
 
 import pytest
 
@@ -82,38 +83,35 @@ def pool_beside() -> Trace:
 
 
 def loader() -> Trace:
-    """A thread that reads ahead, and hands over with flows."""
-    batches: Queue[tuple[int, int]] = Queue(4)
-    done = Event()
+    """A thread that reads ahead, how much is chance, is at it whenever a step ends, and hands over with flows."""
+    batches: Queue[int] = Queue()
+    begun, permits, done = Semaphore(0), Semaphore(0), Event()
 
     def load() -> None:
-        number = 0
-        while not done.is_set():
+        for number in count():
             with record_function("read", number=number, mode="rb"):
-                wait(1)
+                begun.release()
+                permits.acquire()
                 with record_function("parse"):
-                    batch = number, flow_start("batch")
-            number += 1
-            while not done.is_set():
-                try:
-                    batches.put(batch, timeout=0.01)
-                except Full:
-                    continue
+                    batches.put(flow_start("batch"))
+            if done.is_set():
                 break
 
     thread = Thread(target=load, name="loader")
     thread.start()
-    try:
-        with profile(schedule=schedule(wait=1, warmup=1, active=6, repeat=1)) as prof:
-            for _ in range(9):
-                for _ in range(2):
-                    with record_function("take"):
-                        flow_end(batches.get()[1])
-                wait(3)
-                prof.step()
-    finally:
-        done.set()
-        thread.join()
+    begun.acquire()
+    with profile(schedule=schedule(wait=1, warmup=1, active=6, repeat=1)) as prof:
+        for _ in range(9):
+            for _ in range(CHANCE.randint(2, 4)):
+                permits.release()
+                begun.acquire()
+            for _ in range(2):
+                with record_function("take"):
+                    flow_end(batches.get())
+            prof.step()
+    done.set()
+    permits.release()
+    thread.join()
     return prof.trace
 
 
