@@ -1,6 +1,7 @@
 """What people see of a diff: in a terminal, in a comment, on a page, and as JSON."""
 
 import json
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
@@ -307,3 +308,13 @@ def test_steps_and_times_are_shown_short() -> None:
     assert steps_shown(range(0, 40, 2)) == "0, 2, 4, 6, 8, ... 38"
     assert told_times(999, 1234.5) == "999 us -> 1.23 ms (1.24x)"
     assert told_times(0, 2.5e6) == "0.00 us -> 2.50 s"
+
+
+def test_a_name_that_is_cut_on_the_page_is_whole_where_the_pointer_rests() -> None:
+    name = f'{"x" * 200}<&"end'
+    base, head = Program({0: [node("load")]}), Program({0: [node("load"), node(name)]})
+
+    html = diff(base.trace(), head.trace()).html()
+
+    assert f'<code title="{escape(name)}">xxx' in html
+    assert '<code title="load">' not in html

@@ -74,7 +74,7 @@ def test_a_program_in_steps_is_a_call_tree_with_counts_and_arguments(clock: Fake
             f'      instant "cache miss"(key="{key}")',
             "      instant batch",
             "    backward",
-            "      instant batch",
+            '      instant "flow"',
         )
 
     assert to_golden(prof.trace) == golden(
@@ -82,7 +82,7 @@ def test_a_program_in_steps_is_a_call_tree_with_counts_and_arguments(clock: Fake
         *step("0-1", "a"),
         *step("2", "b"),
         "counter queue [count]",
-        "flow batch x3 through batch in MainThread, batch in MainThread",
+        'flow batch x3 through "flow" in MainThread, batch in MainThread',
     )
     assert "counter queue [count] = 0, 1, 2" in to_golden(prof.trace, counter_values=True).split("\n")
 

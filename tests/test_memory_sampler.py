@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from stepscope import Trace, profile, record_function
+from stepscope.core.rows import MEMORY_THREAD
 from stepscope.record import memory
-from stepscope.record.memory import THREAD_NAME, MemorySampler
+from stepscope.record.memory import MemorySampler
 
 linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system has no /proc/self/statm")
 
@@ -48,13 +49,13 @@ def test_samples_are_taken_while_the_program_runs(monkeypatch: pytest.MonkeyPatc
     def counted(self: MemorySampler) -> None:
         sample(self)
         sampled.append(threading.current_thread().name)
-        if sampled.count(THREAD_NAME) == 3:
+        if sampled.count(MEMORY_THREAD) == 3:
             third.set()
 
     monkeypatch.setattr(MemorySampler, "sample", counted)
     with profile(profile_memory=True) as prof:
         assert third.wait(30)
-    assert THREAD_NAME not in {thread.name for thread in threading.enumerate()}
+    assert MEMORY_THREAD not in {thread.name for thread in threading.enumerate()}
     assert len(values(prof.trace, "resident memory")) == len(sampled) >= 5
 
 
@@ -93,7 +94,7 @@ def test_each_cycle_has_a_thread_and_a_file_of_its_own_and_leaves_neither() -> N
     for _ in range(20):
         with profile(profile_memory=True):
             pass
-    assert THREAD_NAME not in {thread.name for thread in threading.enumerate()}
+    assert MEMORY_THREAD not in {thread.name for thread in threading.enumerate()}
     assert not open_files.exists() or len(list(open_files.iterdir())) == before
 
 

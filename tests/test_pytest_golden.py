@@ -315,7 +315,7 @@ def test_a_trace_file_beside_the_test_is_its_golden(run: Run, pytester: pytest.P
     assert kept is None  # of a test without a golden nothing is kept
     run(STEP, "--trace-update")
     run(STEP_OF.format(3))
-    (kept,) = pytester.path.rglob("stepscope-failed/*.pftrace")
+    (kept,) = pytester.path.rglob("stepscope-failed/test_train/*.pftrace")
     target = golden_of(pytester).with_name("test_step.pftrace")
     target.write_bytes(kept.read_bytes())
     result = run(STEP_OF.format(3))
@@ -389,7 +389,7 @@ def test_without_a_cache_to_write_to_the_trace_is_kept_elsewhere(
     run(STEP, "--trace-update")
     result = run(STEP_OF.format(3), "-p", "no:cacheprovider")
     result.stdout.fnmatch_lines(
-        ["What was recorded is in temporary/stepscope-failed/test_train.test_step.1.pftrace; *"]
+        ["What was recorded is in temporary/stepscope-failed/test_train/test_step.1.pftrace; *"]
     )
 
     monkeypatch.setattr("stepscope.pytest_plugin.golden.gettempdir", lambda: pytester.path / "test_train.py")

@@ -13,14 +13,14 @@ import pytest
 from clock import FakeClock
 from conftest import row_named
 from stepscope import profile, record_function
+from stepscope.core.rows import TURN_CATEGORY
 from stepscope.model.trace import CUT, SLICE, Trace
-from stepscope.record.steps import CATEGORY
 
 
 def steps(trace: Trace) -> list[tuple[str, int, int, int]]:
     """(task, ts, dur, kind) of each step."""
-    assert {row.track.kind for row in trace if row.cat == CATEGORY} <= {"thread"}
-    return [(row.name, row.ts, row.dur, row.kind) for row in trace if row.cat == CATEGORY]
+    assert {row.track.kind for row in trace if row.cat == TURN_CATEGORY} <= {"thread"}
+    return [(row.name, row.ts, row.dur, row.kind) for row in trace if row.cat == TURN_CATEGORY]
 
 
 async def named(*coroutines: tuple[str, Any]) -> None:

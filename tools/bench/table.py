@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.averages import AVERAGES
 from bench.calls import CALLS, WORKLOAD
-from bench.diff import DIFF_CHANGED, DIFF_SAME
+from bench.diff import DIFF_ARGS, DIFF_CHANGED, DIFF_GONE, DIFF_SAME, DIFF_SIBLINGS
 from bench.exports import EXPORTS, EXTRA, HELD, STEPS
 from bench.options import AFTER_EVERYTHING, BESIDES, MEMORY, PAUSES
 from bench.peers import PEERS
@@ -147,6 +147,9 @@ ROWS = (
     Row("averages", "key_averages() with percentiles, a slice", AVERAGES, 300, {"torch key_averages": 20}),
     Row("diff", "diff() of two traces that are the same, a slice", DIFF_SAME, 10_000),
     Row("diff-changed", "diff() of two traces with all names changed, a slice", DIFF_CHANGED, 10_000),
+    Row("diff-args", "diff() of two traces with all arguments changed, a slice", DIFF_ARGS, 10_000),
+    Row("diff-gone", "diff() of two traces of which no name is in both, a slice", DIFF_GONE, 10_000),
+    Row("diff-siblings", "diff() of one step whose siblings are all renamed, a slice", DIFF_SIBLINGS, 10_000),
     Row("span-python", f"{SPAN}, recording, Python core", _spans("span"), 600, {TORCH_SPAN: 8}, environ=PYTHON),
     Row(
         "idle-python",

@@ -50,6 +50,9 @@ def _list_rules(ctx: click.Context, _option: click.Parameter, asked: bool) -> No
     for rule in rules.name_rules:
         parts = ", ".join(f"{key} = {json.dumps(value)}" for key, value in vars(rule).items())
         click.echo(f"# {{{parts}}}")
+    click.echo("\n# Nothing that the program does: set aside, unless compare names it.")
+    for one in rules.aside:
+        click.echo(f"# {one}")
     click.echo("\n# free_threads")
     for line in FREE_THREADS:
         click.echo(f"# {line}")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import click
 
 from stepscope import DiffError
-from stepscope.analysis.diff import KINDS, NameRule, Rules
+from stepscope.analysis.diff import ASIDE, KINDS, NameRule, Rules
 from stepscope.cli.trouble import Trouble
 
 __all__ = ["NONE", "TABLE", "Settings", "rule_options", "settings_of"]
@@ -91,6 +91,12 @@ _OPTIONS = (
         multiple=True,
         metavar="PATTERN",
         help="Arguments that are not compared, besides those that tools number anew in each run.",
+    ),
+    click.option(
+        "--compare",
+        multiple=True,
+        metavar="NAME",
+        help=f"Compare what is set aside otherwise: {', '.join(one.name for one in ASIDE)}.",
     ),
     click.option(
         "--name-rule",

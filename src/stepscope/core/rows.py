@@ -10,10 +10,20 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "ANNOTATION",
+    "BLOCKS",
     "CALL",
     "CUT",
+    "FLOW",
     "INSTANT",
+    "MEMORY_SAMPLE",
+    "MEMORY_THREAD",
+    "NO_ADDRESS",
+    "PAUSE_CATEGORY",
+    "PEAK",
+    "RESIDENT",
     "SLICE",
+    "TRACED",
+    "TURN_CATEGORY",
     "Columns",
     "Counters",
     "Fed",
@@ -45,6 +55,14 @@ ANNOTATION = "user_annotation"
 CALL = "python_function"
 # The argument that says how long a span's thread has computed meanwhile, in ns, where that was measured.
 THREAD_TIME = "thread_time_ns"
+# What a flow is called whose first point is not in the window.
+FLOW = "flow"
+# What sources of the profiler's own call what they record: a pause of the collector, a turn of a task, memory.
+PAUSE_CATEGORY = "gc"
+TURN_CATEGORY = "task_step"
+MEMORY_THREAD = "stepscope memory"
+RESIDENT, PEAK = ("resident memory", "bytes"), ("peak of resident memory", "bytes")
+BLOCKS, TRACED = ("Python heap", "blocks"), ("Python heap (traced)", "bytes")
 
 
 class Label(NamedTuple):
@@ -58,6 +76,11 @@ class Label(NamedTuple):
     name: str
     cat: str
     site: str = ""
+
+
+# A sample of memory where the last one was another. torch's allocations are called alike, and have an address.
+MEMORY_SAMPLE = Label("[memory]", "cpu_instant_event")
+NO_ADDRESS = {"Addr": 0}
 
 
 class Columns(NamedTuple):

@@ -14,11 +14,19 @@ if int(pytest.version_tuple[0]) >= OLDEST_PYTEST:
         pytest_addoption,
         pytest_configure,
         pytest_runtest_call,
+        pytest_runtest_teardown,
         trace_budget,
         trace_golden,
     )
 
-    __all__ = ["pytest_addoption", "pytest_configure", "pytest_runtest_call", "trace_budget", "trace_golden"]
+    __all__ = [
+        "pytest_addoption",
+        "pytest_configure",
+        "pytest_runtest_call",
+        "pytest_runtest_teardown",
+        "trace_budget",
+        "trace_golden",
+    ]
 else:
 
     def pytest_report_header() -> str:

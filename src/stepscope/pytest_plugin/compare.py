@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from stepscope import Trace, diff
 from stepscope.analysis.diff.rules import Rules
-from stepscope.analysis.golden import from_golden, to_golden
+from stepscope.analysis.golden import from_golden, to_golden, without_free
 
 __all__ = ["Terms", "difference", "text_difference"]
 
@@ -45,5 +45,6 @@ def text_difference(golden: Trace, text: str, terms: Terms) -> str:
     rules = Rules.of(terms.rules)
     if found or rules.ignore or rules.only:
         return found
-    lines = [to_golden(trace, rules).split("\n") for trace in (base, head)]  # a tolerance is for values of counters
+    # A tolerance is for values of counters; and of what runs free, what has come into the window is chance.
+    lines = without_free([to_golden(trace, rules) for trace in (base, head)])
     return "\n".join(unified_diff(lines[0], lines[1], "golden", "recorded", lineterm="", n=3))

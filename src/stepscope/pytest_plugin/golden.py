@@ -4,7 +4,7 @@ import os
 import shlex
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -13,11 +13,9 @@ from stepscope.analysis.golden import from_golden
 from stepscope.model.output import make_folder, write_whole
 from stepscope.pytest_plugin.compare import Terms, difference, text_difference
 from stepscope.pytest_plugin.ledger import note, shown_path
-from stepscope.pytest_plugin.place import ENDINGS, TEXT_ENDING, home_of, safe_name, stem_of
+from stepscope.pytest_plugin.place import ENDINGS, TEXT_ENDING, folder_of, home_of, safe_name, stem_of
 from stepscope.pytest_plugin.recorder import YieldingProfile, recorded_trace
-
-if TYPE_CHECKING:
-    from stepscope.session.recording import Recording
+from stepscope.session.recording import Recording
 
 __all__ = ["TraceGolden"]
 
@@ -41,6 +39,7 @@ class TraceGolden:
         self._profiles: list[YieldingProfile] = []
         self._unchecked: list[YieldingProfile] = []
         self._checked: set[Path] = set()
+        self._goes_on = False
 
     def record(self, **options: Any) -> YieldingProfile:
         """A profile to use as a context manager; options as of `stepscope.profile`."""
@@ -51,7 +50,7 @@ class TraceGolden:
 
     def check(
         self,
-        trace: "Trace | Recording | None" = None,
+        trace: Trace | Recording | None = None,
         *,
         name: str | None = None,
         golden: str | os.PathLike[str] | None = None,
@@ -94,9 +93,18 @@ class TraceGolden:
             kept = f"{self._keep(actual)}\n" if status == "changed" else ""
             pytest.fail(f"{found.rstrip()}\n\n{kept}{self._advice()}", pytrace=False)
 
-    def finish(self) -> None:
-        """The test has ended: what was recorded and not checked is checked now."""
+    def finish(self, *, at_teardown: bool = False) -> None:
+        """The test has ended: what was recorded and not checked is checked now.
+
+        Args:
+            at_teardown: its fixtures have ended too. What one of them records goes on until then.
+        """
         __tracebackhide__ = True
+        if at_teardown != self._goes_on:
+            return
+        self._goes_on = not at_teardown and Recording.active() in self._unchecked
+        if self._goes_on:
+            return
         if not self._profiles and not self._checked:
             pytest.fail(
                 "the test asks for trace_golden and records nothing: use `with trace_golden.record():`, or "
@@ -188,11 +196,12 @@ class TraceGolden:
 
     def _keep(self, actual: Trace) -> str:
         """Write the trace where a person finds it; says where, or why not."""
-        name = f"{safe_name(self._item.path.stem)}.{stem_of(self._item)}.{len(self._checked)}.pftrace"
+        module = folder_of(self._item)  # modules in two folders may have one name
+        name = f"{stem_of(self._item)}.{len(self._checked)}.pftrace"
         reasons = []
-        for folder in (self._cache_folder, lambda: make_folder(Path(gettempdir()) / KEPT)):
+        for folder in (self._cache_folder, lambda: Path(gettempdir()) / KEPT):
             try:
-                path = write(actual, folder() / name)
+                path = write(actual, make_folder(folder() / module) / name)
             except OSError as error:  # noqa: PERF203 - two at most; a read-only checkout, for example
                 reasons.append(str(error))
             else:

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from stepscope.pytest_plugin.budget import TraceBudget
     from stepscope.pytest_plugin.golden import TraceGolden
 
-__all__ = ["pytest_addoption", "pytest_configure", "pytest_runtest_call", "trace_budget", "trace_golden"]
+__all__ = [
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_runtest_call",
+    "pytest_runtest_teardown",
+    "trace_budget",
+    "trace_golden",
+]
 
 GOLDEN = pytest.StashKey["TraceGolden"]()
 BUDGET = pytest.StashKey["TraceBudget"]()
@@ -74,4 +81,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         item.stash[GOLDEN].finish()
     if BUDGET in item.stash:
         item.stash[BUDGET].finish()
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    """What a fixture of the test's has recorded is checked when that has ended."""
+    result = yield
+    if GOLDEN in item.stash:
+        item.stash[GOLDEN].finish(at_teardown=True)
     return result

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["ENDINGS", "FOLDER", "TEXT_ENDING", "goldens_in", "home_of", "safe_name", "stem_of"]
+__all__ = ["ENDINGS", "FOLDER", "TEXT_ENDING", "folder_of", "goldens_in", "home_of", "safe_name", "stem_of"]
 
 FOLDER = "__traces__"
 # Not .txt: pytest takes every test*.txt for a doctest.
@@ -31,6 +31,13 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.,=+-]")
 def home_of(module: Path) -> Path:
     """The folder of a test module's goldens."""
     return module.parent / FOLDER / module.stem
+
+
+def folder_of(item: pytest.Item) -> Path:
+    """The test's module as a folder's name below one that is for all modules."""
+    path, _, _ = item.nodeid.partition("::")
+    parts = [safe_name(part, fold_case=False) for part in Path(path).with_suffix("").parts if part not in ("..", "/")]
+    return Path(*parts)
 
 
 def stem_of(item: pytest.Item) -> str:

@@ -8,7 +8,6 @@ spans of every test, as the reports tell them; each of xdist's workers is a proc
 import os
 from collections import defaultdict
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from stepscope.model.build import TraceBuilder
 from stepscope.model.output import make_folder
 from stepscope.model.trace import Origin, Trace
 from stepscope.pytest_plugin.ledger import Ledger, note, shown_path
-from stepscope.pytest_plugin.place import safe_name, stem_of
+from stepscope.pytest_plugin.place import folder_of, stem_of
 from stepscope.pytest_plugin.recorder import YieldingProfile
 from stepscope.session.recording import Recording
 
@@ -116,7 +115,7 @@ class Sessions:
         if made.successor is not None:
             note(item, "gave_way", item.nodeid)
         try:
-            module = self._folder / _module_of(item)
+            module = self._folder / folder_of(item)
             make_folder(module)
             for ending in ENDINGS:
                 write(made.trace, module / f"{stem_of(item)}{ending}")
@@ -158,13 +157,6 @@ class Sessions:
                 terminalreporter.write_line(f"{heading}: {len(lines)}")
                 for line in sorted(lines):
                     terminalreporter.write_line(f"  {line}")
-
-
-def _module_of(item: pytest.Item) -> Path:
-    """The test's module as a folder's name below the one of all traces."""
-    path, _, _ = item.nodeid.partition("::")
-    parts = [safe_name(part, fold_case=False) for part in Path(path).with_suffix("").parts if part not in ("..", "/")]
-    return Path(*parts)
 
 
 def _suite(phases: dict[str, dict[str, list[tuple[str, float, float, str]]]]) -> Trace:

@@ -12,22 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stepscope.core import kernels
-from stepscope.core.rows import Label
+from stepscope.core.rows import BLOCKS, MEMORY_SAMPLE, MEMORY_THREAD, NO_ADDRESS, PEAK, RESIDENT, TRACED
 from stepscope.model.trace import Problem
 from stepscope.record.sources import Harvest
 
 __all__ = ["MemorySampler"]
 
 INTERVAL_S = 0.01
-THREAD_NAME = "stepscope memory"
-# Names and units of the counters.
-RESIDENT = "resident memory", "bytes"
-PEAK = "peak of resident memory", "bytes"
-BLOCKS = "Python heap", "blocks"
-TRACED = "Python heap (traced)", "bytes"
 # What the TensorBoard plugin makes its memory view of; torch's numbers for the CPU.
-MEMORY = Label("[memory]", "cpu_instant_event")
-ON_THE_CPU = {"Addr": 0, "Device Type": 0, "Device Id": -1}
+ON_THE_CPU = {**NO_ADDRESS, "Device Type": 0, "Device Id": -1}
 
 
 class MemorySampler:
@@ -37,7 +30,7 @@ class MemorySampler:
         del options
         self._pid = os.getpid()
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=MEMORY_THREAD, daemon=True)
         self._resident_bytes: int | None = None
         self._problems: tuple[Problem, ...] = ()
 
@@ -79,7 +72,7 @@ class MemorySampler:
         before, self._resident_bytes = self._resident_bytes, resident_bytes
         if before is not None and before != resident_bytes:
             total = {"Total Allocated": resident_bytes, "Total Reserved": resident_bytes}
-            kernels.instant_of(MEMORY, {**ON_THE_CPU, "Bytes": resident_bytes - before, **total})
+            kernels.instant_of(MEMORY_SAMPLE, {**ON_THE_CPU, "Bytes": resident_bytes - before, **total})
 
 
 def resident_memory() -> tuple[Callable[[], int] | None, Callable[[], None]]:

@@ -5,15 +5,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stepscope.core import kernels
-from stepscope.core.rows import Label
+from stepscope.core.rows import PAUSE_CATEGORY, Label
 from stepscope.record.sources import Harvest
 
 if TYPE_CHECKING:
     from stepscope.core.twin import Span
 
-__all__ = ["CATEGORY", "Pauses"]
-
-CATEGORY = "gc"
+__all__ = ["Pauses"]
 
 
 class Pauses:
@@ -37,7 +35,7 @@ class Pauses:
     def _collecting(self, phase: str, info: Mapping[str, int]) -> None:
         if phase == "start":
             generation = info["generation"]
-            label = Label(f"gc of generation {generation}", CATEGORY)
+            label = Label(f"gc of generation {generation}", PAUSE_CATEGORY)
             self._pause = kernels.span_of(label, {"generation": generation})
             self._pause.__enter__()
         elif self._pause is not None:  # else it began before the window

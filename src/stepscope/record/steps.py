@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from stepscope.core import kernels
-from stepscope.core.rows import Label
+from stepscope.core.rows import TURN_CATEGORY, Label
 from stepscope.core.tasks import FOUND, asyncio_is_silent, find_asyncio, task_name
 from stepscope.model.trace import Problem
 from stepscope.record.sources import Harvest
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from stepscope.core.twin import Span
     from stepscope.model.build import TraceBuilder
 
-__all__ = ["CATEGORY", "SilentTasks", "TaskSteps", "span_of_step"]
+__all__ = ["SilentTasks", "TaskSteps", "span_of_step"]
 
-CATEGORY = "task_step"
 # What a task has called on its loop: CPython's own object for a step, and methods of the task, in C and in Python.
 STEP_TYPE = "TaskStepMethWrapper"
 STEP_METHODS = frozenset({"task_wakeup", "__step", "__wakeup"})
@@ -121,7 +120,7 @@ class SilentTasks:
 
 def span_of_step(name: str) -> "Span":
     """A span for the stretches in which a task of that name runs."""
-    return kernels.span_of(Label(name, CATEGORY))
+    return kernels.span_of(Label(name, TURN_CATEGORY))
 
 
 def _task_of(callback: Any) -> Any:

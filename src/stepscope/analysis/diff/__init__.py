@@ -1,6 +1,7 @@
 """Diff: what one trace does that another does not, and what it does more slowly.
 
     rules       what counts as a difference; rules for names        finding     one difference
+    aside       what is not compared
     words       names as they are compared                          identity    who is who: processes and threads
     run         one trace, ready: trees, hashes, steps              steps       which step is which
     pace        which threads run free of the steps                 loose       those, compared by kinds of calls
@@ -18,12 +19,14 @@ Files import from those above them only.
 from stepscope.analysis.diff.compare import compare
 from stepscope.analysis.diff.finding import KINDS, Evidence, Finding, Where
 from stepscope.analysis.diff.result import Diff
-from stepscope.analysis.diff.rules import FREE_THREADS, NAME_RULES, NameRule, Rules
+from stepscope.analysis.diff.rules import ASIDE, FREE_THREADS, NAME_RULES, Aside, NameRule, Rules
 
 __all__ = [
+    "ASIDE",
     "FREE_THREADS",
     "KINDS",
     "NAME_RULES",
+    "Aside",
     "Diff",
     "Evidence",
     "Finding",

@@ -57,7 +57,7 @@ def align(base: Tiers, head: Tiers) -> Pairs:
     todo = [_Piece(0, len(base.full), 0, len(head.full))]
     while todo:
         piece = _trim(base, head, todo.pop(), pairs)
-        if piece.i == piece.i_end or piece.j == piece.j_end:
+        if {*base.name[piece.i : piece.i_end]}.isdisjoint(head.name[piece.j : piece.j_end]):
             continue
         if (piece.i_end - piece.i) * (piece.j_end - piece.j) <= MAX_CELLS:
             pairs += _align_exactly(base, head, piece)
@@ -85,8 +85,6 @@ def _trim(base: Tiers, head: Tiers, piece: _Piece, pairs: Pairs) -> _Piece:
 def _align_exactly(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
     """The pairs of a piece that are worth most together."""
     i0, i_end, j0, j_end = piece
-    if {*base.name[i0:i_end]}.isdisjoint(head.name[j0:j_end]):
-        return []
     if base.shape[i0:i_end] == head.shape[j0:j_end] and {*base.full[i0:i_end]}.isdisjoint(head.full[j0:j_end]):
         return [*zip(range(i0, i_end), range(j0, j_end), strict=True)]  # no other pairs are as many
     others = list(zip(head.full[j0:j_end], head.shape[j0:j_end], head.name[j0:j_end], strict=True))

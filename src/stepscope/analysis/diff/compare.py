@@ -1,11 +1,13 @@
 """The comparison, from traces to a Diff: who is who, which step is which, then structure, values and times."""
 
 import gc
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from stepscope.analysis.diff.aside import comparable
 from stepscope.analysis.diff.finding import KINDS, Finding, Where
 from stepscope.analysis.diff.gather import gather
 from stepscope.analysis.diff.identity import Group, Naming, identify
@@ -65,6 +67,7 @@ def _no_collection() -> Iterator[None]:
 
 def _compare(base: Sequence[Trace], head: Sequence[Trace], rules: Rules) -> Diff:
     words = Words(rules)
+    base, head = ([comparable(trace, rules.aside) for trace in side] for side in (base, head))
     naming = identify(base, head, words)
     sides: _Sides = (
         [Run(trace, groups, words) for trace, groups in zip(base, naming.tracks[0], strict=True)],
@@ -215,13 +218,16 @@ def _is_chosen(names: Iterable[str], rules: Rules) -> bool:
     return not matches(rules.ignore) and (not rules.only or matches(rules.only))
 
 
+_RANK = {kind: at for at, kind in enumerate(KINDS)}
+
+
 def _order(finding: Finding) -> tuple[object, ...]:
     where = finding.where
     return (
         where.process,
         where.thread,
         where.path,
-        list(KINDS).index(finding.kind),
+        _RANK[finding.kind],
         finding.name,
         repr(finding.base),
         repr(finding.head),
@@ -233,28 +239,28 @@ def _surroundings(
     findings: Iterable[Finding], samples: Samples, words: Words, *, timings: bool
 ) -> dict[tuple[str, str, tuple[str, ...]], Around]:
     """What is around each finding: how much else there is beside it, and the times above it."""
-    shown: dict[tuple[str, str, tuple[str, ...]], set[str]] = {}
+    names: dict[int, tuple[Where, set[str]]] = {}  # many findings share one Where, whose own hash is slow
     for finding in findings:
-        where = finding.where
-        names = (*where.path, finding.head if finding.kind == "renamed" else finding.name)
-        for end in range(len(names)) if where.thread else ():
-            shown.setdefault((where.process, where.thread, names[:end]), set()).add(names[end])
+        if finding.where.thread:
+            _, inside = names.setdefault(id(finding.where), (finding.where, set()))
+            inside.add(finding.head if finding.kind == "renamed" else finding.name)
+    shown: defaultdict[tuple[str, str, tuple[str, ...]], set[str]] = defaultdict(set)
+    for where, inside in names.values():
+        for end, name in enumerate(where.path):
+            shown[where.process, where.thread, where.path[:end]].add(name)
+        shown[where.process, where.thread, where.path] |= inside
     table, cells = samples
-    children: dict[int, list[int]] = {}
+    children: defaultdict[int, list[int]] = defaultdict(list)
     for number, above in enumerate(table.above):
-        children.setdefault(above, []).append(number)
-
-    def is_there(child: int, path: tuple[str, ...]) -> bool:
-        """Whether a child is directly in this path, and not in a slice between them that is new."""
-        return len(table.path_of(child, 1)) == len(path) + 1
-
+        children[above].append(number)
     found = {}
     for (process, thread, path), names_shown in shown.items():
         at = table.find(Group(process, thread), [words.number(text) for text in path])
         if at is None:
             continue
-        inside = (words.texts[table.path_of(child, 1)[-1]] for child in children.get(at, ()) if is_there(child, path))
-        others = sum(name not in names_shown for name in inside)
+        # Not what is in a slice between them that is new.
+        direct = (child for child in children.get(at, ()) if table.depth_of(child, 1) == len(path) + 1)
+        others = sum(words.texts[table.name_of(child, 1)] not in names_shown for child in direct)
         times = [median([cell.total for cell in side.get(at, ())]) / 1000 for side in cells]
         known = timings and all(at in side for side in cells)
         found[process, thread, path] = Around(others, *(times if known else (None, None)))

@@ -1,7 +1,9 @@
 """Gathering: the same change in many places of one kind, and in many steps, is one finding with a count."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.places import Places
@@ -11,65 +13,44 @@ from stepscope.analysis.diff.structure import Change
 __all__ = ["gather"]
 
 
-class _Gathered:
-    """Changes that are one finding.
+class _Seen(NamedTuple):
+    """A change, and where it is.
 
     Attributes:
-        change: the first of them, which is the same from both sides.
-        at: its places in base and in head, or -1.
-        count: how many there are.
-        steps: of base and of head.
-        visits: the steps of the runs that have it.
-        base, head: the sums of their values, if those are calls.
-        varies: whether their values differ.
+        rank: where it stands among those of one finding: the number of its pair of runs, and its rows, whichever side
+            they are on.
+        base, head: the runs.
+        change: what is different.
+        step, head_step: the steps of its first rows; OUTSIDE where it has none.
     """
 
-    __slots__ = ("at", "base", "change", "count", "head", "rank", "steps", "varies", "visits")
+    rank: tuple[int, int, int]
+    base: Run
+    head: Run
+    change: Change
+    step: int
+    head_step: int
 
-    def __init__(self, change: Change, rank: tuple[Any, ...], at: Sequence[int]) -> None:
-        self.change = change
-        self.rank = rank
-        self.at = at
-        self.count = self.base = self.head = 0
-        self.steps: tuple[set[int], set[int]] = (set(), set())
-        self.visits: set[tuple[int, int]] = set()
-        self.varies = False
 
-    def add(self, change: Change, rank: tuple[Any, ...]) -> None:
-        self.count += 1
-        self.varies = self.varies or change.base != self.change.base or change.head != self.change.head
-        if rank < self.rank:
-            self.change, self.rank = change, rank
-        if change.unit == "calls":
-            self.base += change.base
-            self.head += change.head
+# A row, its place and its step, on a side that has none.
+_NOWHERE = (-1, -1, OUTSIDE)
 
 
 def gather(found: Sequence[tuple[Run, Run, Sequence[Change]]], places: Places) -> list[Finding]:
     """Make findings of the changes of all runs."""
-    gathered: dict[tuple[Any, ...], _Gathered] = {}
+    gathered: defaultdict[tuple[Any, ...], list[_Seen]] = defaultdict(list)
+    around = places.around
     for number, (base, head, changes) in enumerate(found):
         for change in changes:
-            around = [
-                [places.around(run, row) for row in rows] for run, rows in zip((base, head), change.rows, strict=True)
-            ]
-            at = [side[0][0] if side else -1 for side in around]
-            key = (change.kind, change.what, *at, change.name, change.key)
-            one, rank = gathered.get(key), _rank(number, change)
-            if one is None:
-                one = gathered[key] = _Gathered(change, rank, at)
-            one.add(change, rank)
-            for side in (0, 1):
-                one.steps[side].update([step for _, step in around[side]])
-            one.visits.add((number, (around[1] or around[0])[0][1]))
+            kind, what, name, _, _, _, (rows, head_rows), key = change
+            row, place, step = (rows[0], *around(base, rows[0])) if rows else _NOWHERE
+            head_row, head_place, head_step = (head_rows[0], *around(head, head_rows[0])) if head_rows else _NOWHERE
+            rank = (number, row, head_row) if row < head_row else (number, head_row, row)
+            seen = _Seen(rank, base, head, change, step, head_step)
+            gathered[kind, what, place, head_place, name, key].append(seen)
     texts = next((base.words.texts for base, _, _ in found), [])
     told = _Wheres(places, texts)
-    return [_finding(one, told, texts) for one in gathered.values()]
-
-
-def _rank(number: int, change: Change) -> tuple[Any, ...]:
-    """Where a change stands among those of one finding: by its rows, whichever side they are on."""
-    return number, *sorted(rows[0] if rows else -1 for rows in change.rows)
+    return [_finding(seen, key[2:4], told, texts) for key, seen in gathered.items()]
 
 
 class _Wheres:
@@ -80,39 +61,56 @@ class _Wheres:
         self._texts = texts
         self._known: dict[tuple[int, tuple[int, ...]], Where] = {}
 
-    def where(self, place: int, steps: set[int]) -> Where | None:
-        """The place in words, or None for -1."""
-        if place < 0:
-            return None
-        key = place, tuple(sorted(steps - {OUTSIDE}))
+    def steps(self, seen: Sequence[_Seen], side: int) -> tuple[int, ...]:
+        """The steps of base or of head that changes are in, in order."""
+        steps = {one.head_step for one in seen} if side else {one.step for one in seen}
+        for one in seen:
+            rows = one.change.rows[side]
+            if len(rows) > 1:
+                run = one.head if side else one.base
+                steps.update([self._places.around(run, row)[1] for row in rows])
+        steps.discard(OUTSIDE)
+        return tuple(sorted(steps))
+
+    def where(self, place: int, steps: tuple[int, ...]) -> Where:
+        """The place in words."""
+        key = place, steps
         known = self._known.get(key)
         if known is None:
             group = self._places.group_of(place)
             path = tuple(self._texts[name] for name in self._places.path_of(place))
-            known = self._known[key] = Where(group.process, group.thread, path, key[1])
+            known = self._known[key] = Where(group.process, group.thread, path, steps)
         return known
 
 
-def _finding(one: _Gathered, told: _Wheres, texts: Sequence[str]) -> Finding:
-    base_where, head_where = (told.where(place, steps) for place, steps in zip(one.at, one.steps, strict=True))
+_RANK = attrgetter("rank")
+
+
+def _finding(seen: Sequence[_Seen], at: tuple[int, int], told: _Wheres, texts: Sequence[str]) -> Finding:
+    base_where = told.where(at[0], told.steps(seen, 0)) if at[0] >= 0 else None
+    head_where = told.where(at[1], told.steps(seen, 1)) if at[1] >= 0 else None
     where = head_where or base_where or Where()
-    change = one.change
-    base, head, note = change.base, change.head, ""
-    if change.unit == "calls" and one.varies:
-        base, head = one.base, one.head
-        note = f"{base} and {head} calls in all {one.count} places"
-    elif change.unit == "args" and one.varies:
-        note = "the first of several"
+    first = min(seen, key=_RANK) if len(seen) > 1 else seen[0]
+    kind, what, name, base, head, unit, _, _ = first.change
+    note, visits = "", 1
+    if len(seen) > 1:
+        visits = len({(one.rank[0], one.step if at[1] < 0 else one.head_step) for one in seen})
+        varies = any(one.change.base != base or one.change.head != head for one in seen)
+        if varies and unit == "args":
+            note = "the first of several"
+        elif varies and unit == "calls":
+            base, head = sum(one.change.base for one in seen), sum(one.change.head for one in seen)
+            note = f"{base} and {head} calls in all {len(seen)} places"
     return Finding(
-        change.kind,
-        change.what,
+        kind,
+        what,
         where,
-        texts[change.name],
+        texts[name],
         base,
         head,
-        one.count,
-        change.unit,
-        base_where if base_where and base_where != where else None,
+        len(seen),
+        unit,
+        base_where if base_where is not where and base_where != where else None,
         note=note,
-        per_step=one.count // len(one.visits) if one.count % len(one.visits) == 0 else 0,
+        per_step=len(seen) // visits if len(seen) % visits == 0 else 0,
     )

@@ -20,6 +20,7 @@ from stepscope.analysis.diff.view import (
     told_times,
 )
 from stepscope.analysis.page import PAGE_END, page_begin
+from stepscope.analysis.table import one_line
 
 __all__ = ["render_html"]
 
@@ -27,7 +28,10 @@ STYLE = """
 .worse { color: var(--worse); } .better { color: var(--better); } .other { color: var(--other); }
 ul { list-style: none; margin: 0; padding-left: 1.2rem; border-left: 1px solid var(--rule); }
 ul.root { padding-left: 0; border: 0; }
-li { margin: .15rem 0; } summary { cursor: pointer; }
+li, summary { padding-left: 1.1rem; text-indent: -1.1rem; } li { margin: .15rem 0; } summary { cursor: pointer; }
+li:has(> details) { padding-left: 0; text-indent: 0; } details > ul { margin-left: .3rem; text-indent: 0; }
+@media (max-width: 44rem) { thead { display: none; } tr, td { display: block; } td { border: 0; padding: .1rem 0; }
+  tr { padding: .4rem 0; border-bottom: 1px solid var(--rule); } td:empty { display: none; } }
 """
 
 
@@ -86,18 +90,25 @@ def _inside(branch: Branch, steps: int) -> Iterator[str | Branch]:
 
 def _marked(finding: Finding, steps: int) -> str:
     mark, tone = MARKS.get(finding.kind, OTHER_MARK)
-    name = f'<span class="{tone}">{mark} <code>{escape(shown(finding.name))}</code></span>'
+    name = f'<span class="{tone}">{mark} {_name(finding.name)}</span>'
     return f"{name} {escape(describe(finding, steps))}"
 
 
 def _context(branch: Branch) -> str:
     times = f' <span class="faint">{escape(told_times(*branch.times))}</span>' if branch.times else ""
-    return f"<code>{escape(shown(branch.name))}</code>{times}"
+    return f"{_name(branch.name)}{times}"
+
+
+def _name(text: str) -> str:
+    """A name in code; one that is cut is there whole where the pointer rests on it."""
+    short, whole = shown(text), one_line(text)
+    title = f' title="{escape(whole)}"' if short != whole else ""
+    return f"<code{title}>{escape(short)}</code>"
 
 
 def _row(finding: Finding, steps: int) -> str:
     where = finding.where
     place = " / ".join(map(shown, filter(None, (where.process, where.thread, *where.path))))
     tone = MARKS.get(finding.kind, OTHER_MARK)[1]
-    cells = f'<td class="{tone}">{labelled(finding)}</td><td><code>{escape(shown(finding.name))}</code></td>'
+    cells = f'<td class="{tone}">{labelled(finding)}</td><td>{_name(finding.name)}</td>'
     return f"<tr>{cells}<td>{escape(told(finding, steps))}</td><td><code>{escape(place)}</code></td></tr>"

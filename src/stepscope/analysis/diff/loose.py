@@ -19,7 +19,7 @@ from stepscope.analysis.diff.values import loose_flows
 from stepscope.analysis.diff.words import canonical
 from stepscope.model.trace import CUT, INSTANT
 
-__all__ = ["Loose", "compare_loosely", "compare_loose_flows"]
+__all__ = ["Loose", "compare_loose_flows", "compare_loosely", "fixed_args"]
 
 _Sides = tuple[Sequence[Run], Sequence[Run]]
 _Found = list[tuple[Run, Run, list[Change]]]
@@ -175,7 +175,7 @@ class _Loosely:
         """Categories and arguments that all calls of each side agree on."""
         if min(map(len, kind)) < MIN_WHOLE:
             return
-        labels = [[call.run.besides_name(call.row) for call in side] for side in kind]
+        labels = [[(call.run.cat_of(call.row), call.run.args_of(call.row)) for call in side] for side in kind]
         one, other = kind[0][0], kind[1][0]
         changes = []
 
@@ -183,12 +183,12 @@ class _Loosely:
             what = "instant" if one.run.trace.columns.kind[one.row] & INSTANT else "slice"
             changes.append(Change(unit, what, one.name >> 1, *values, unit, ((one.row,), (other.row,)), key))
 
-        cats = [{cat for cat, _, _ in side} for side in labels]
+        cats = [{cat for cat, _ in side} for side in labels]
         if len(cats[0]) == len(cats[1]) == 1 and cats[0] != cats[1]:
             both = min(cats[0]), min(cats[1])
             change("category", both, both)
-        fixed = [_fixed([args for _, _, args in side]) for side in labels]
-        never = [{key for _, _, args in side for key in args} for side in labels]
+        fixed = [fixed_args([args for _, args in side]) for side in labels]
+        never = [{key for _, args in side for key in args} for side in labels]
         keys = [
             key
             for key in sorted({**fixed[0], **fixed[1]})
@@ -216,8 +216,8 @@ def _come_or_gone_kind(name: int, side: int) -> str:
     return ("missing", "new")[side] if name & 1 else ("removed", "added")[side]
 
 
-def _fixed(all_args: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The arguments that are the same in all calls."""
+def fixed_args(all_args: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The arguments that are the same in all of several calls."""
     first = all_args[0]
     texts = {key: canonical(value) for key, value in first.items()}
     return {

@@ -1,6 +1,7 @@
 """Outliers: one call that takes many times what its own kind takes, in one step, on one side only."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from stepscope.analysis.diff.finding import Finding, Where
@@ -18,6 +19,7 @@ MAX_SHARE = 0.1
 # With others of its thread in so many steps, at least half as far out of line, on either side, it is none: a machine
 # that stalls now and then.
 MANY = 2
+_LONGEST = attrgetter("longest")
 
 
 class _Outlier(NamedTuple):
@@ -110,11 +112,12 @@ def _explain(explained: dict[tuple[int, int, int, int], float], around: int, sam
 
 def _outlier(base: Sequence[Cell], head: Sequence[Cell], rules: Rules) -> _Outlier | None:
     """The longest call of a path, if it is far out of line, on one side, in few steps."""
-    cells = [*base, *head]
-    if len(cells) < MIN_CELLS:
+    if len(base) + len(head) < MIN_CELLS:
         return None
-    usual = median([cell.total / cell.calls for cell in cells])
-    longest = [max(side, key=lambda cell: cell.longest) for side in (base, head)]
+    longest = [max(side, key=_LONGEST) for side in (base, head)]
+    if max(cell.longest for cell in longest) < rules.outlier_us * 1000:
+        return None
+    usual = median([cell.total / cell.calls for side in (base, head) for cell in side])
     side = 1 if longest[1].longest > longest[0].longest else 0
     most, other = longest[side], longest[side ^ 1]
     excess = most.longest - usual

@@ -49,6 +49,13 @@ class Places:
             self._add(place, name, self._group[place])
         return number
 
+    def find(self, group: Group, path: Sequence[int]) -> int | None:
+        """The number of a place, if it is known."""
+        at = self._threads.get(group)
+        for name in path:
+            at = self._numbers.get((at, name)) if at is not None else None
+        return at
+
     def group_of(self, place: int) -> Group:
         """The thread that a place is in."""
         return self._group[place]
@@ -70,8 +77,11 @@ class Places:
             groups: by number.
         """
         found: list[int] = []
+        numbers = self._numbers
         for outer, name in zip(above, key, strict=True):
-            found.append(self.inside(found[outer] if outer >= 0 else self.thread(groups[-1 - outer]), name))
+            place = found[outer] if outer >= 0 else self.thread(groups[-1 - outer])
+            number = numbers.get((place, name))
+            found.append(self.inside(place, name) if number is None else number)
         return found
 
     def _add(self, above: int, name: int, group: Group) -> None:

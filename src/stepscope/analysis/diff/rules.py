@@ -2,14 +2,25 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from stepscope.core.rows import THREAD_TIME
+from stepscope.core.rows import (
+    BLOCKS,
+    MEMORY_SAMPLE,
+    MEMORY_THREAD,
+    NO_ADDRESS,
+    PAUSE_CATEGORY,
+    PEAK,
+    RESIDENT,
+    THREAD_TIME,
+    TRACED,
+    TURN_CATEGORY,
+)
 from stepscope.core.stacks import CALL_STACK
 from stepscope.model.errors import DiffError
 
-__all__ = ["FREE_THREADS", "MIN_SEEN", "MIN_WHOLE", "NAME_RULES", "NameRule", "Rules"]
+__all__ = ["ASIDE", "FREE_THREADS", "MIN_SEEN", "MIN_WHOLE", "NAME_RULES", "Aside", "NameRule", "Rules"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,45 @@ RUN_ARGS = (
     "Allocated delta",
     CALL_STACK,
 )
+
+
+@dataclass(frozen=True)
+class Aside:
+    """What of a trace is set aside before it is compared: nothing that the program does, it comes and goes by chance.
+
+    Attributes:
+        name: what it is called, to have it compared.
+        category: of slices and instants.
+        row: their name; "" for any.
+        args: what is among their arguments.
+        thread: all that is on a thread of this name, and the thread.
+        counters: (name, unit) of each.
+    """
+
+    name: str
+    category: str = ""
+    row: str = ""
+    args: Mapping[str, Any] = field(default_factory=dict)
+    thread: str = ""
+    counters: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        counters = ", ".join(f"{name} [{unit}]" for name, unit in self.counters)
+        parts = (
+            f"all of category {self.category}" if self.category and not self.row else "",
+            f"{self.row} of category {self.category} without an address" if self.row else "",
+            f"the thread {self.thread}" if self.thread else "",
+            f"the counters {counters}" if counters else "",
+        )
+        return f"{self.name}: {', '.join(filter(None, parts))}"
+
+
+ASIDE = (
+    Aside("garbage collection", PAUSE_CATEGORY),
+    Aside("turns of tasks", TURN_CATEGORY),
+    Aside("memory samples", MEMORY_SAMPLE.cat, MEMORY_SAMPLE.name, NO_ADDRESS, MEMORY_THREAD),
+    Aside("memory counters", counters=(RESIDENT, PEAK, BLOCKS, TRACED)),
+)
 PLACES = ("any", "slice", "thread", "process")
 # How many calls a side must make for it to be no chance that the other makes none in its window.
 MIN_SEEN = 3
@@ -95,6 +145,7 @@ class Rules:
         counter_tolerance: by what share a counter's first, last, largest and mean value may differ.
         args, categories: whether arguments and categories are compared.
         ignore_args: patterns of arguments that are not.
+        compare: names of those of ASIDE, what is set aside by default, that are compared all the same.
         names: rules for names besides NAME_RULES, which come after them; pairs (pattern, replacement) will do.
         without_names: names of those NAME_RULES that are left out.
         ignore, only: patterns of names, as fnmatch has them: findings at or below such a name are left out, or are
@@ -113,6 +164,7 @@ class Rules:
     args: bool = True
     categories: bool = True
     ignore_args: tuple[str, ...] = RUN_ARGS
+    compare: tuple[str, ...] = ()
     names: tuple[NameRule, ...] = ()
     without_names: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
@@ -144,6 +196,11 @@ class Rules:
         """All rules for names, in the order in which they are applied."""
         return self.names + tuple(rule for rule in NAME_RULES if rule.name not in self.without_names)
 
+    @property
+    def aside(self) -> tuple[Aside, ...]:
+        """What is set aside before anything is compared."""
+        return tuple(one for one in ASIDE if one.name not in self.compare)
+
     def _check(self) -> None:
         if self.order not in ("keep", "ignore"):
             message = f'order must be "keep" or "ignore", got {self.order!r}.'
@@ -160,14 +217,18 @@ class Rules:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
                 message = f"{name} must be a number from {least:g} to {most:g}, got {value!r}."
                 raise DiffError(message)
-        for name in self.without_names:
-            if name not in {rule.name for rule in NAME_RULES}:
-                known = ", ".join(repr(rule.name) for rule in NAME_RULES)
-                message = f"without_names has {name!r}, but there is no such rule. Rules are {known}."
-                raise DiffError(message)
+        for field_name, names, rules in (
+            ("without_names", self.without_names, NAME_RULES),
+            ("compare", self.compare, ASIDE),
+        ):
+            for name in names:
+                if name not in {rule.name for rule in rules}:
+                    known = ", ".join(repr(rule.name) for rule in rules)
+                    message = f"{field_name} has {name!r}, but there is no such rule. Rules are {known}."
+                    raise DiffError(message)
 
 
-_TUPLES = ("ignore_args", "names", "without_names", "ignore", "only")
+_TUPLES = ("ignore_args", "compare", "names", "without_names", "ignore", "only")
 _MANY = 1e15
 _RANGES = {
     "ratio": (1.0, _MANY),

@@ -57,8 +57,10 @@ class Run:
                     parent[row] = -2 - parent[row]
         self.parent = parent
         hashes = [words.hash_of(words.texts[key]) for key in self._keys]
-        cats = [words.hash_of(text) if words.rules.categories else 0 for text in trace.strings]
-        labels = Labels(array("Q", hashes), array("Q", cats), words.args_of(trace))
+        cats = array("Q", bytes(8 * len(trace.strings)))
+        for cat in kernels.distinct_ids(columns.cat) if words.rules.categories else ():
+            cats[cat] = words.hash_of(trace.strings[cat])
+        labels = Labels(array("Q", hashes), cats, words.args_of(trace))
         self._labels = labels
         self.trees: Trees = kernels.hash_trees(columns, parent, labels, ordered=words.rules.order == "keep")
         self._order, self._place = self._by_track()
@@ -124,11 +126,9 @@ class Run:
         columns = self.trace.columns
         return self._labels.cats[columns.cat[row]], self._labels.args[row], columns.kind[row] & INSTANT
 
-    def besides_name(self, row: int) -> tuple[str, int, dict[str, Any]]:
-        """What a row is besides its name and what is inside it: category, kind and arguments."""
-        trace = self.trace
-        cat = trace.strings[trace.columns.cat[row]] if self.words.rules.categories else ""
-        return cat, trace.columns.kind[row] & INSTANT, self.args_of(row)
+    def cat_of(self, row: int) -> str:
+        """A row's category; "" if categories are not compared."""
+        return self.trace.strings[self.trace.columns.cat[row]] if self.words.rules.categories else ""
 
     def args_of(self, row: int) -> dict[str, Any]:
         """What of a row's arguments is compared."""

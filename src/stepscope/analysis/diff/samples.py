@@ -1,5 +1,6 @@
 """Samples: what each path took in each step of each run, on both sides, by one numbering of paths."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.places import Places
 from stepscope.analysis.diff.run import OUTSIDE, Run
 from stepscope.analysis.diff.structure import Change
+from stepscope.core.trees import PathTimes
 
 __all__ = ["Cell", "PathTable", "Samples", "sample_times"]
 
@@ -31,17 +33,18 @@ class PathTable:
         above: the path around each, or -1 - its group's number.
         name: what each is called: a number of words.
         groups: number -> group.
-        shown: for base and for head: the names of those paths that go by others there.
+        shown: for base and for head: the places of those paths that go by other names there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, places: Places) -> None:
+        self._places = places
         self.above: list[int] = []
         self.name: list[int] = []
         self.groups: list[Group] = []
         self.group_numbers: dict[Group, int] = {}
-        self.shown: tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]] = ({}, {})
+        self.shown: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self._numbers: dict[tuple[int, int], int] = {}
-        self._by_shown: dict[tuple[Group, tuple[int, ...]], int] = {}
+        self._by_shown: dict[int, int] = {}
 
     def group_number(self, group: Group) -> int:
         """The number of a group, new or known."""
@@ -58,17 +61,19 @@ class PathTable:
             self.name.append(name)
         return number
 
-    def show(self, number: int, side: int, path: tuple[int, ...]) -> None:
-        """Let a path go by other names on one side."""
-        self.shown[side].setdefault(number, path)
-        self._by_shown.setdefault((self.group_of(number), path), number)
+    def show(self, number: int, side: int, place: int) -> None:
+        """Let a path go by other names on one side: those of a place."""
+        self.shown[side].setdefault(number, place)
+        self._by_shown.setdefault(place, number)
 
     def find(self, group: Group, path: Sequence[int]) -> int | None:
         """The number of a path, by the names of either side, if it is known."""
         at: int | None = -1 - self.group_number(group)
         for name in path:
             at = self._numbers.get((at, name)) if at is not None else None
-        return self._by_shown.get((group, tuple(path))) if at is None else at
+        if at is None and (place := self._places.find(group, path)) is not None:
+            return self._by_shown.get(place)
+        return at
 
     def group_of(self, number: int) -> Group:
         """The group that a path's root is in."""
@@ -82,10 +87,24 @@ class PathTable:
             number = self.above[number]
         return number == other
 
+    def depth_of(self, number: int, side: int) -> int:
+        """How many names path_of has."""
+        if number in self.shown[side]:
+            return len(self._places.path_of(self.shown[side][number]))
+        depth = 0
+        while number >= 0:
+            number, depth = self.above[number], depth + 1
+        return depth
+
+    def name_of(self, number: int, side: int) -> int:
+        """The last name that path_of has."""
+        place = self.shown[side].get(number)
+        return self.name[number] if place is None else self._places.path_of(place)[-1]
+
     def path_of(self, number: int, side: int) -> tuple[int, ...]:
         """The names from the root to a path, as they are on one side."""
         if number in self.shown[side]:
-            return self.shown[side][number]
+            return self._places.path_of(self.shown[side][number])
         names: list[int] = []
         while number >= 0:
             names.append(self.name[number])
@@ -123,17 +142,18 @@ def sample_times(
         ways: threads that run free; and the places of all runs.
     """
     loose, places = ways
-    table = PathTable()
+    table = PathTable(places)
     for run in (*sides[0], *sides[1]):
         for group in run.groups:
             table.group_number(group)
-    aliases = _aliases(changes, table, places)
-    cells: tuple[dict[int, list[Cell]], dict[int, list[Cell]]] = ({}, {})
+    given: dict[Run, list[int]] = {}
+    aliases = _aliases(changes, (table, places, given))
+    cells: tuple[defaultdict[int, list[Cell]], defaultdict[int, list[Cell]]] = (defaultdict(list), defaultdict(list))
     for side in (0, 1):
         wanted = {process: {pair[side] for pair in pairs} for process, pairs in steps.items()}
         for at, run in enumerate(sides[side]):
-            _sample(run, (side, at), (table, aliases[side], loose, places), wanted, cells[side])
-    return Samples(table, cells)
+            _sample(run, (side, at), (table, aliases[side], loose, (places, given)), wanted, cells[side])
+    return Samples(table, (dict(cells[0]), dict(cells[1])))
 
 
 # The kinds of changes after which a path goes by another name, or without one.
@@ -143,22 +163,29 @@ _Aliases = dict[int, int | None]
 
 
 def _aliases(
-    found: Iterable[tuple[Run, Run, Sequence[Change]]], table: PathTable, places: Places
+    found: Iterable[tuple[Run, Run, Sequence[Change]]], naming: tuple[PathTable, Places, dict[Run, list[int]]]
 ) -> tuple[_Aliases, _Aliases]:
     """Paths under other names: those of base that were unwrapped, those of head that were renamed or wrapped.
 
     A path that the other side has too, because one of several calls was renamed, say, goes by its own name, and so does
     one of which something else has become in other places.
     """
+    table, places, given = naming
     aliases: tuple[_Aliases, _Aliases] = ({}, {})
-    paths: dict[Run, list[int]] = {}
     for base, head, changes in found:
         if not any(change.kind in ALIASED for change in changes):
             continue
-        for run in {base, head} - {*paths}:
-            paths[run] = _places_of(run, table, places)
-        taken = {*paths[base]}, {*paths[head]}
-        at = [(_place(base, one.rows[0], places), _place(head, one.rows[1], places)) for one in changes]
+        for run in {base, head} - {*given}:
+            given[run] = _places_of(run, table, places)
+        taken = {*given[base]}, {*given[head]}
+        paths = [run.path_times(table.group_numbers)[0].path for run in (base, head)]
+        at = [
+            (
+                given[base][paths[0][change.rows[0][0]]] if change.rows[0] else -1,
+                given[head][paths[1][change.rows[1][0]]] if change.rows[1] else -1,
+            )
+            for change in changes
+        ]
         others = [places for change, places in zip(changes, at, strict=True) if change.kind not in ALIASED]
         taken[1].update(one for one, _ in others)
         taken[0].update(other for _, other in others)
@@ -172,45 +199,54 @@ def _aliases(
     return aliases
 
 
-def _place(run: Run, rows: Sequence[int], places: Places) -> int:
-    """The place that the first of some rows is, or -1."""
-    return places.inside(places.around(run, rows[0])[0], run.names[rows[0]] >> 1) if rows else -1
-
-
 def _places_of(run: Run, table: PathTable, places: Places) -> list[int]:
     """The places of all paths of a run, as it calls them."""
     times, _ = run.path_times(table.group_numbers)
     return places.of_paths(times.above, times.key, table.groups)
 
 
+def _numbers(
+    times: PathTimes, table: PathTable, renaming: tuple[_Aliases, Sequence[int]], side: int
+) -> tuple[list[int], bytearray]:
+    """The numbers of a run's paths in the table; and whether each is a path there, not what goes without a name."""
+    aliases, given = renaming
+    numbers: list[int] = []
+    counted = bytearray(b"\1") * len(times.above)
+    if not aliases:
+        for above, name in zip(times.above, times.key, strict=True):
+            numbers.append(table.number(above if above < 0 else numbers[above], name))
+        return numbers, counted
+    renamed = bytearray(len(counted))
+    for number, (above, name, place) in enumerate(zip(times.above, times.key, given, strict=True)):
+        around = above if above < 0 else numbers[above]
+        alias = aliases.get(place, name)
+        renamed[number] = alias != name or (above >= 0 and renamed[above])
+        if alias is None:
+            counted[number] = 0
+            numbers.append(around)
+            continue
+        numbers.append(table.number(around, alias))
+        if renamed[number]:
+            table.show(numbers[number], side, place)
+    return numbers, counted
+
+
 def _sample(
     run: Run,
     place: tuple[int, int],
-    naming: tuple[PathTable, _Aliases, frozenset[Group], Places],
+    naming: tuple[PathTable, _Aliases, frozenset[Group], tuple[Places, dict[Run, list[int]]]],
     wanted: Mapping[str, set[int]],
-    cells: dict[int, list[Cell]],
+    cells: defaultdict[int, list[Cell]],
 ) -> None:
     """Add the cells of one run; its place is its side, and its number there."""
-    table, aliases, loose, places = naming
+    table, aliases, loose, (places, known) = naming
     side, at = place
     times, step_numbers = run.path_times(table.group_numbers)
-    numbers: list[int] = []
-    counted: list[bool] = []
     groups: list[Group] = []
-    given = _places_of(run, table, places) if aliases else []
-    renamed = bytearray(len(times.above))
-    for number, (above, name) in enumerate(zip(times.above, times.key, strict=True)):
-        group = table.groups[-1 - above] if above < 0 else groups[above]
-        groups.append(group)
-        around = above if above < 0 else numbers[above]
-        alias: int | None = name
-        if aliases:
-            alias = aliases.get(given[number], name)
-            renamed[number] = alias != name or (above >= 0 and renamed[above])
-        numbers.append(around if alias is None else table.number(around, alias))
-        counted.append(alias is not None)
-        if renamed[number] and alias is not None:
-            table.show(numbers[number], side, places.path_of(given[number]))
+    for above in times.above:
+        groups.append(groups[above] if above >= 0 else table.groups[-1 - above])
+    given = (known.get(run) or _places_of(run, table, places)) if aliases else []
+    numbers, counted = _numbers(times, table, (aliases, given), side)
     whole = run.whole_steps
     judged = {
         group.process: ({*whole[group.process]} & wanted.get(group.process, set()))
@@ -236,4 +272,4 @@ def _sample(
         if counted[path] and number in judged[groups[path].process]:
             each = root_calls.get((roots[path], step), 1) if path in roots else 1
             cell = Cell(at, number, max(1, calls // each), total // each, own // each, longest)
-            cells.setdefault(numbers[path], []).append(cell)
+            cells[numbers[path]].append(cell)

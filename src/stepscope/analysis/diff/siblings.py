@@ -4,7 +4,8 @@ In this order: the same one, in its place; reordered; wrapped or unwrapped; rena
 only.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from stepscope.analysis.diff.align import Tiers, align
@@ -13,6 +14,9 @@ from stepscope.analysis.diff.run import Run
 __all__ = ["Siblings", "Wrapper", "pair_siblings"]
 
 Pairs = list[tuple[int, int]]
+# The tiers by which what is in a wrapper is known: by its shape, then by its name.
+_NAME = 2
+_IN_WRAPPERS = (1, _NAME)
 # Rows of base and of head.
 _Rows = tuple[Sequence[int], Sequence[int]]
 
@@ -76,18 +80,27 @@ class _Rest:
         del self.rows[0][one], self.rows[1][other]
         return one, other
 
-    def pair_by(self, key: Callable[[Run, int, int], object]) -> Pairs:
-        """Pair what has one key, in order; None is no key. A key is of a run, a side and a row."""
-        waiting: dict[object, list[int]] = {}
-        for row in reversed(self.rows[1]):
-            waiting.setdefault(key(self.runs[1], 1, row), []).append(row)
-        waiting.pop(None, None)
-        pairs = []
-        for row in list(self.rows[0]):
-            same = waiting.get(key(self.runs[0], 0, row))
-            if same:
-                pairs.append(self.take(row, same.pop()))
-        return pairs
+    def tier_of(self, side: int, tier: int) -> Sequence[int]:
+        """What all rows of one side's run are in a tier, paired or not: trees (0), shapes (1) or names (2)."""
+        run = self.runs[side]
+        return (run.trees.full, run.trees.shape, run.names)[tier]
+
+    def pair_equal(self, tier: int) -> Pairs:
+        """Pair what is equal in a tier, in order."""
+        columns = [self.tier_of(side, tier) for side in (0, 1)]
+        return self.pair_by([[column[row] for row in rows] for column, rows in zip(columns, self.rows, strict=True)])
+
+    def pair_by(self, keys: Sequence[Sequence[object]]) -> Pairs:
+        """Pair what has one key, in order; None is no key. There is one for each row of both sides."""
+        common = {*keys[0]} & {*keys[1]} - {None}
+        if not common:
+            return []
+        waiting: dict[object, list[int]] = {key: [] for key in common}
+        for key, row in zip(reversed(keys[1]), reversed(self.rows[1]), strict=True):
+            if key in common:
+                waiting[key].append(row)
+        found = [(row, waiting[key]) for key, row in zip(keys[0], self.rows[0], strict=True) if key in common]
+        return [self.take(row, same.pop()) for row, same in found if same]
 
 
 def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblings | None:
@@ -119,17 +132,15 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     rest = _Rest(base, head, rows)
     reordered: Pairs = []
     pairs: Pairs = []
-    gaps: dict[tuple[int, int], int] = {}
-    if ordered:
-        places = align(*tiers)
-        pairs = [rest.take(rows[0][i], rows[1][j]) for i, j in places]
-        gaps = _gaps(rows, places)
-    for key in (_full, _shape, _name):
-        found = rest.pair_by(key)
+    places = align(*tiers) if ordered else []
+    pairs = [rest.take(rows[0][i], rows[1][j]) for i, j in places]
+    for tier in range(3):
+        found = rest.pair_equal(tier)
         pairs += found
         reordered += found if ordered else []
+    gaps = _gaps(rows, rest, places)
     wrapped, unwrapped = _wrappers(rest, by_name=False)
-    renamed = rest.pair_by(lambda run, side, row: _inner(run, row, gaps.get((side, row))))
+    renamed = rest.pair_by([_inner(rest, side, gaps[side]) for side in (0, 1)])
     more_wrapped, more_unwrapped = _wrappers(rest, by_name=True)
     renamed += _renamed_leaves(rest, gaps, ordered=ordered)
     same = [(one, other) for one, other in sorted(pairs) if base.trees.full[one] != head.trees.full[other]]
@@ -154,32 +165,22 @@ def _sorted(tiers: list[Tiers], rows: _Rows) -> tuple[list[Tiers], _Rows]:
     return sorted_tiers, ([rows[0][at] for at in orders[0]], [rows[1][at] for at in orders[1]])
 
 
-def _full(run: Run, _: int, row: int) -> object:
-    return run.trees.full[row]
+def _inner(rest: _Rest, side: int, gaps: Mapping[int, int]) -> list[object]:
+    """What rows that may be renamed are known by: their place and what is inside them."""
+    inner = rest.runs[side].trees.inner
+    return [(gaps[row], inner[row]) if inner[row] else None for row in rest.rows[side]]
 
 
-def _shape(run: Run, _: int, row: int) -> object:
-    return run.trees.shape[row]
-
-
-def _name(run: Run, _: int, row: int) -> object:
-    return run.names[row]
-
-
-def _inner(run: Run, row: int, gap: int | None) -> object:
-    """What a row that may be renamed is known by: its place and what is inside it."""
-    inside = run.trees.inner[row]
-    return (gap, inside) if inside else None
-
-
-def _gaps(rows: _Rows, places: Pairs) -> dict[tuple[int, int], int]:
-    """Behind how many pairs each row stands, by side and row."""
-    gaps: dict[tuple[int, int], int] = {}
+def _gaps(rows: _Rows, rest: _Rest, places: Pairs) -> tuple[dict[int, int], dict[int, int]]:
+    """Behind how many pairs each row stands that has not been paired: of base and of head."""
+    gaps: tuple[dict[int, int], dict[int, int]] = ({}, {})
     for side in (0, 1):
         taken, before = {pair[side] for pair in places}, 0
         for at, row in enumerate(rows[side]):
-            gaps[side, row] = before
-            before += at in taken
+            if at in taken:
+                before += 1
+            elif row in rest.rows[side]:
+                gaps[side][row] = before
     return gaps
 
 
@@ -187,8 +188,12 @@ def _wrappers(rest: _Rest, *, by_name: bool) -> tuple[list[Wrapper], list[Wrappe
     """Rows of one side around rows of the other: at least half of what is in them, and of what they are around."""
     found: tuple[list[Wrapper], list[Wrapper]] = ([], [])
     for at, side in ((0, 1), (1, 0)):
+        inner = rest.runs[side].trees.inner
+        rows = [row for row in rest.rows[side] if inner[row]]
+        if not rows:
+            continue
         others = _Waiting(rest, side ^ 1)
-        for row in list(rest.rows[side]):
+        for row in rows:
             if not rest.rows[side ^ 1]:
                 break
             if inside := _inside(rest, row, side, others, by_name=by_name):
@@ -204,14 +209,15 @@ class _Waiting:
 
     def __init__(self, rest: _Rest, side: int) -> None:
         self._left = rest.rows[side]
-        self._rows: dict[tuple[int, object], list[int]] = {}
-        for row in reversed(self._left):
-            for tier, key in enumerate((_shape, _name)):
-                self._rows.setdefault((tier, key(rest.runs[side], side, row)), []).append(row)
+        self._rows: dict[int, defaultdict[int, list[int]]] = {tier: defaultdict(list) for tier in _IN_WRAPPERS}
+        for tier, rows in self._rows.items():
+            column = rest.tier_of(side, tier)
+            for row in reversed(self._left):
+                rows[column[row]].append(row)
 
-    def of(self, tier: int, key: object) -> Iterator[int]:
-        """Those of a shape (tier 0) or name (tier 1)."""
-        rows = self._rows.get((tier, key), [])
+    def of(self, tier: int, key: int) -> Iterator[int]:
+        """Those of a shape (tier 1) or name (tier 2)."""
+        rows = self._rows[tier].get(key, [])
         while rows and rows[-1] not in self._left:
             rows.pop()
         return (row for row in reversed(rows) if row in self._left)
@@ -219,18 +225,16 @@ class _Waiting:
 
 def _inside(rest: _Rest, row: int, side: int, others: _Waiting, *, by_name: bool) -> list[int]:
     """Rows of the other side that are inside this one; none if they are too few for it to be their wrapper."""
-    run = rest.runs[side]
-    if not run.trees.inner[row]:
-        return []
-    children = run.children(row)
+    children = rest.runs[side].children(row)
     inside: set[int] = set()
-    for tier, key_of in enumerate((_shape, _name)):
-        if key_of is _name and not inside and not by_name:
+    for tier in _IN_WRAPPERS:
+        if tier == _NAME and not inside and not by_name:
             return []
-        waiting: dict[object, Iterator[int]] = {}
+        column = rest.tier_of(side, tier)
+        waiting: dict[int, Iterator[int]] = {}
         still = []
         for child in children:
-            key = key_of(run, side, child)
+            key = column[child]
             if key not in waiting:
                 waiting[key] = others.of(tier, key)
             other = next((other for other in waiting[key] if other not in inside), None)
@@ -242,15 +246,18 @@ def _inside(rest: _Rest, row: int, side: int, others: _Waiting, *, by_name: bool
     return sorted(inside) if len(inside) >= len(children) else []
 
 
-def _renamed_leaves(rest: _Rest, gaps: dict[tuple[int, int], int], *, ordered: bool) -> Pairs:
+def _renamed_leaves(rest: _Rest, gaps: Sequence[Mapping[int, int]], *, ordered: bool) -> Pairs:
     """Rows with nothing inside, of equal kind, category and arguments, of which there are as many in one place."""
     places: dict[tuple[int, tuple[int, int, int]], tuple[list[int], list[int]]] = {}
     for side in (0, 1):
+        run = rest.runs[side]
+        inner = run.trees.inner
         for row in rest.rows[side]:
-            run = rest.runs[side]
-            if not run.trees.inner[row]:
-                place = gaps.get((side, row), 0), run.label_of(row)
-                places.setdefault(place, ([], []))[side].append(row)
+            if not inner[row]:
+                place = gaps[side][row], run.label_of(row)
+                if place not in places:
+                    places[place] = [], []
+                places[place][side].append(row)
     pairs: Pairs = []
     for left, right in places.values():
         if len(left) == len(right) and (ordered or len(left) == 1):

@@ -4,7 +4,7 @@ Equal subtrees cost nothing. What is on one side only is looked for elsewhere on
 is one change; what is left has come, gone, or is called more or less often.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ __all__ = ["Change", "Structure", "Threads", "compare_call", "compare_trees"]
 MAX_SHOWN = 8
 # What differs if and only if it is told apart in text; 0.0 and -0.0 do not.
 _EXACT = frozenset({int, str, bool})
+_NO_ARGS: Mapping[str, Any] = {}
 
 
 class Change(NamedTuple):
@@ -170,6 +171,7 @@ class _Comparison:
 
     def _take(self, level: _Level, siblings: Siblings) -> None:
         base, head = self.runs
+        size, labels = (base.trees.size, head.trees.size), (base.label_of, head.label_of)
         ordered = base.words.rules.order == "keep"
         for one, other in siblings.renamed:
             names = base.names[one] >> 1, head.names[other] >> 1
@@ -178,10 +180,10 @@ class _Comparison:
         if siblings.reordered:
             self._reordered(level, siblings.reordered)
         for one, other in siblings.same + siblings.renamed:
-            if self.labels:
+            if self.labels and labels[0](one) != labels[1](other):
                 self._compare_rows(one, other)
-            inside = base.children(one), head.children(other)
-            if inside[0] or inside[1]:
+            if size[0][one] > 1 or size[1][other] > 1:
+                inside = base.children(one), head.children(other)
                 cut = base.is_cut(one), head.is_cut(other)
                 within = base.trees.full[one], head.trees.full[other]
                 self.todo.append(_Level(*inside, ordered=ordered, cut=cut, within=within))
@@ -198,14 +200,15 @@ class _Comparison:
         self.levels += 1
         if not left[0] and not left[1]:
             return
-        counts = [Counter(run.names[row] for row in rows) for run, rows in zip(self.runs, level[:2], strict=True)]
+        counts = [Counter([run.names[row] for row in rows]) for run, rows in zip(self.runs, level[:2], strict=True)]
         for side, rows in enumerate(left):
             beyond = _at_the_ends(level[:2][side], {*rows}) if level.cut[side ^ 1] and not level.cut[side] else set()
             self.gone[side].update(beyond)
             for row in rows:
                 if row not in beyond:
                     name = self.runs[side].names[row]
-                    self.left[side].append(_Left(row, (counts[0][name], counts[1][name]), self.levels))
+                    both = counts[0].get(name, 0), counts[1].get(name, 0)
+                    self.left[side].append(_Left(row, both, self.levels))
 
     def _change(
         self,
@@ -235,29 +238,33 @@ class _Comparison:
     def _compare_rows(self, one: int, other: int) -> None:
         """Compare two rows that are one in all but what is inside them."""
         base, head = self.runs
-        if base.label_of(one) == head.label_of(other):
-            return
-        name = base.names[one] >> 1
-        left, right = base.besides_name(one), head.besides_name(other)
-        if left[0] != right[0]:
-            self._change("category", ((one,), (other,)), name, (left[0], right[0], "category"), (left[0], right[0]))
-        keys = [key for key in sorted({**left[2], **right[2]}) if _differs(left[2], right[2], key)]
-        if keys:
-            values = tuple({key: args[key] for key in keys if key in args} for args in (left[2], right[2]))
-            self._change("args", ((one,), (other,)), name, (values[0], values[1], "args"), tuple(keys))
+        (one_cat, one_args, _), (other_cat, other_args, _) = base.label_of(one), head.label_of(other)
+        if one_cat != other_cat:
+            cats = base.cat_of(one), head.cat_of(other)
+            self._change("category", ((one,), (other,)), base.names[one] >> 1, (*cats, "category"), cats)
+        if one_args != other_args:
+            left, right = _args_apart(base, head, (one, other))
+            keys = (*left,) if len(left) == len(right) else (*sorted({*left, *right}),)
+            self._change("args", ((one,), (other,)), base.names[one] >> 1, (left, right, "args"), keys)
 
     def _find_moved(self) -> None:
         """Pair what only one side has with the same elsewhere in the same step on the other side."""
         base, head = self.runs
+        full = base.trees.full, head.trees.full
+        common = {full[0][left.row] for left in self.left[0]} & {full[1][left.row] for left in self.left[1]}
+        if not common:
+            return
         waiting: dict[tuple[int, int, int], list[_Left]] = {}
-        for left in reversed(self.left[1]):
-            key = head.trees.full[left.row], head.names[left.row], head.step_of(left.row)
+        for left in (one for one in reversed(self.left[1]) if full[1][one.row] in common):
+            key = full[1][left.row], head.names[left.row], head.step_of(left.row)
             waiting.setdefault(key, []).append(left)
         stay: list[_Left] = []
         moved: set[int] = set()
         for left in self.left[0]:
-            step = base.step_of(left.row)
-            same = waiting.get((base.trees.full[left.row], base.names[left.row], self.steps.get(step, step)))
+            same = None
+            if full[0][left.row] in common:
+                step = base.step_of(left.row)
+                same = waiting.get((full[0][left.row], base.names[left.row], self.steps.get(step, step)))
             if not same:
                 stay.append(left)
                 continue
@@ -276,10 +283,10 @@ class _Comparison:
     def _count_left(self, side: int) -> None:
         """One change for each name that one side has more of among the children of one parent."""
         run = self.runs[side]
-        by_name: dict[tuple[int, int], list[_Left]] = {}
+        by_name: defaultdict[tuple[int, int], list[_Left]] = defaultdict(list)
         for left in self.left[side]:
-            by_name.setdefault((left.level, run.names[left.row]), []).append(left)
-            self.gone[side].add(left.row)
+            by_name[left.level, run.names[left.row]].append(left)
+        self.gone[side].update([left.row for left in self.left[side]])
         for (_, name), found in by_name.items():
             rows = tuple(left.row for left in found)
             counts = found[0].counts
@@ -300,10 +307,23 @@ def _at_the_ends(siblings: Sequence[int], left: set[int]) -> set[int]:
     return {*takewhile(left.__contains__, siblings), *takewhile(left.__contains__, reversed(siblings))}
 
 
-def _differs(left: Mapping[str, Any], right: Mapping[str, Any], key: str) -> bool:
-    if key not in left or key not in right:
-        return True
-    one, other = left[key], right[key]
-    if type(one) is type(other) and type(one) in _EXACT:
-        return bool(one != other)
-    return canonical(one) != canonical(other)
+def _args_apart(base: Run, head: Run, rows: tuple[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those arguments of two rows that are compared and differ."""
+    words, all_args = base.words, (base.trace.args, head.trace.args)
+    left, right = (args.get(row, _NO_ARGS) for args, row in zip(all_args, rows, strict=True))
+    apart: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for key in sorted({*left, *right}):
+        if not words.is_compared[key]:
+            continue
+        if key in left and key in right:
+            one, other = left[key], right[key]
+            if type(one) is type(other) and type(one) in _EXACT and one == other:
+                continue
+            one, other = words.normal_value(one), words.normal_value(other)
+            if canonical(one) == canonical(other):
+                continue
+            apart[0][key], apart[1][key] = one, other
+        else:
+            side = 0 if key in left else 1
+            apart[side][key] = words.normal_value((left, right)[side][key])
+    return apart

@@ -92,16 +92,16 @@ def compare_times(samples: Samples, rules: Rules, texts: Sequence[str]) -> Timin
         around = table.above[path]
         left, right = base.get(path, []), head.get(path, [])
         share = explained[path]
-        shift = _a_step(right) - _a_step(left)
         if not left or not right:
-            share = shift
+            share = _a_step(right) - _a_step(left)
         else:
             scale = _scale(left, right)
-            found = _judge_path((left, right), scale, explained[path], (rules, len(both)))
-            if scale != (1.0, 1.0):
-                share = shift
+            found = None
+            if scale != (1.0, 1.0) or _may_differ(left, right, rules.step_us * 1000):
+                found = _judge_path((left, right), scale, explained[path], (rules, len(both)))
+            if found is not None or scale != (1.0, 1.0):
+                share = _a_step(right) - _a_step(left)
             if found is not None:
-                share = shift
                 judged, note = found
                 where_base, where = (_where(samples, path, side, texts) for side in (0, 1))
                 name = texts[table.path_of(path, 1)[-1]]
@@ -133,8 +133,20 @@ def _a_step(cells: Sequence[Cell]) -> float:
     return median([cell.total for cell in cells])
 
 
+def _may_differ(left: Sequence[Cell], right: Sequence[Cell], least: float) -> bool:
+    """Whether medians can be so far apart: they are no further than the samples that are furthest apart."""
+    for times in (3, 4):  # what a cell has at these places: total and own
+        one, other = [cell[times] for cell in left], [cell[times] for cell in right]
+        if max(max(one) - min(other), max(other) - min(one)) >= least:
+            return True
+    return False
+
+
 def _scale(left: Sequence[Cell], right: Sequence[Cell]) -> tuple[float, float]:
     """What to multiply times of each side by: more calls are a finding of their own, not slower ones."""
+    each = {cell.calls for cell in left}
+    if len(each) == 1 and each == {cell.calls for cell in right}:
+        return 1.0, 1.0
     calls = median([cell.calls for cell in left]), median([cell.calls for cell in right])
     fewest = min(calls)
     return fewest / calls[0], fewest / calls[1]

@@ -6,9 +6,10 @@ depend on Python's own.
 
 import re
 from array import array
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from hashlib import blake2b
+from itertools import accumulate
 from typing import Any
 
 from stepscope.analysis.diff.rules import Rules
@@ -18,6 +19,15 @@ __all__ = ["Words", "canonical"]
 
 _NUMBERS = frozenset({int, float, bool})
 _SCALARS = _NUMBERS | {str}
+# What is in every text that a rule of NAME_RULES for slices changes. Of a million names hardly one is such a text: they
+# are looked for in all names at once.
+_SUSPECT = (
+    re.compile(r"ProfilerStep#|0x|/tmp/|/var/|:\\|(?:pid|tid|port)[ =:#]"),
+    re.compile(r"[\da-fA-F]{8}"),
+)
+# A text's hash is what is left of its bytes, as one number, by the largest prime below 2**64. blake2b takes twice as
+# long.
+_PRIME = (1 << 64) - 59
 
 
 class Words:
@@ -26,6 +36,7 @@ class Words:
     Attributes:
         texts: number -> text.
         rules: how they are normalised.
+        is_compared: whether an argument is, by its key.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -39,7 +50,7 @@ class Words:
             for of in ("any", "slice", "thread", "process")
         }
         self._args: dict[str, int] = {}
-        self._keys: dict[str, bool] = {}
+        self.is_compared = _Compared(rules.ignore_args)
 
     def normal(self, text: str, of: str) -> str:
         """A text without what belongs to one run only."""
@@ -62,13 +73,15 @@ class Words:
         """64 bits of a text; 0 is the hash of no text."""
         known = self._hashes.get(text)
         if known is None:
-            digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            known = self._hashes[text] = int.from_bytes(digest, "little") | 1
+            known = self._hashes[text] = _hash(text)
         return known
 
     def keys_of(self, trace: Trace) -> "array[int]":
         """The number of each string of a trace, as a name."""
-        return array("I", (self.number(self.normal(text, "slice")) for text in trace.strings))
+        texts = list(trace.strings)
+        for at in range(len(texts)) if self.rules.names else _suspects(texts):
+            texts[at] = self.normal(texts[at], "slice")
+        return array("I", map(self.number, texts))
 
     def args_of(self, trace: Trace) -> "array[int]":
         """A hash of each row's arguments; 0 for none."""
@@ -77,33 +90,60 @@ class Words:
             return hashes
         known = self._args
         for row, args in trace.args.items():
-            text = repr(args)
+            text = str(args)
             bits = known.get(text)
             if bits is None:
                 compared = self.compared(args)
-                bits = known[text] = self.hash_of(canonical(compared)) if compared else 0
+                bits = known[text] = _hash(canonical(compared)) if compared else 0
             hashes[row] = bits
         return hashes
 
     def compared(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """What of arguments is compared, with the text in them normalised."""
-        return {key: self._normal_value(value) for key, value in args.items() if self._is_compared(key)}
+        is_compared, normal = self.is_compared, self.normal_value
+        return {
+            key: value if type(value) in _NUMBERS else normal(value) for key, value in args.items() if is_compared[key]
+        }
 
-    def _is_compared(self, key: str) -> bool:
-        known = self._keys.get(key)
-        if known is None:
-            known = not any(fnmatchcase(key, pattern) for pattern in self.rules.ignore_args)
-            self._keys[key] = known
-        return known
-
-    def _normal_value(self, value: Any) -> Any:
+    def normal_value(self, value: Any) -> Any:
+        """An argument's value with the text in it normalised."""
         if type(value) in _NUMBERS:
             return value
         if isinstance(value, str):
             return self.normal(value, "any")
         if isinstance(value, Mapping):
-            return {self.normal(key, "any"): self._normal_value(item) for key, item in value.items()}
-        return [self._normal_value(item) for item in value] if isinstance(value, (list, tuple)) else value
+            return {self.normal(key, "any"): self.normal_value(item) for key, item in value.items()}
+        return [self.normal_value(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+class _Compared(dict[str, bool]):
+    """Whether an argument is compared, by its key."""
+
+    def __init__(self, ignored: Sequence[str]) -> None:
+        super().__init__()
+        self._ignored = ignored
+
+    def __missing__(self, key: str) -> bool:
+        self[key] = not any(fnmatchcase(key, pattern) for pattern in self._ignored)
+        return self[key]
+
+
+def _hash(text: str) -> int:
+    """64 bits of a text, never 0; the byte behind it tells texts apart that end in NUL."""
+    return int.from_bytes(text.encode("utf-8", "surrogatepass") + b"\1", "little") % _PRIME or 1
+
+
+def _suspects(texts: Sequence[str]) -> Iterator[int]:
+    """Where the texts are that a rule of NAME_RULES may change."""
+    joined = "\n".join(texts)
+    ends = list(accumulate(len(text) + 1 for text in texts))
+    for pattern in _SUSPECT:
+        last = -1
+        for found in pattern.finditer(joined):
+            at = bisect_right(ends, found.start())
+            if at != last:
+                yield at
+            last = at
 
 
 def _replacing(pattern: str, replacement: str) -> Callable[[str], str]:
@@ -120,5 +160,6 @@ def _sorted(value: Any) -> Any:
     if type(value) in _SCALARS:
         return value
     if isinstance(value, Mapping):
-        return sorted((str(key), _sorted(item)) for key, item in value.items())
+        items = [(str(key), item if type(item) in _SCALARS else _sorted(item)) for key, item in value.items()]
+        return sorted(items) if len(items) > 1 else items
     return [_sorted(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from stepscope.analysis.diff.rules import Rules
+from stepscope.analysis.diff.aside import comparable
+from stepscope.analysis.diff.rules import MIN_SEEN, Rules
 from stepscope.analysis.diff.words import Words
+from stepscope.analysis.golden.free import FREE, NO_FREE, find_free
 from stepscope.analysis.golden.text import DEFAULT_CATEGORY, HEADER, STEP, args_text, name_text, number_text
 from stepscope.core.values import NO_NAME
 from stepscope.model.errors import AnalysisError
@@ -45,13 +47,15 @@ def to_golden(trace: Trace, rules: Rules | None = None, *, counter_values: bool 
 
     Args:
         trace: of any producer.
-        rules: what of names, arguments and categories counts, and whether order does; as `diff` has them.
+        rules: what of names, arguments and categories counts, what is set aside, and whether order counts; as `diff`
+            has them.
         counter_values: say every value of the counters too.
 
     Raises:
         AnalysisError: the text would have more than MAX_LINES lines.
     """
-    lines = [HEADER, *_Folding(trace, rules or Rules(), counter_values).lines()]
+    rules = rules or Rules()
+    lines = [HEADER, *_Folding(comparable(trace, rules.aside), rules, counter_values).lines()]
     if len(lines) == 1:
         lines.append("nothing")
     return "\n".join(lines) + "\n"
@@ -69,6 +73,9 @@ class _Folding:
         self._digests: list[bytes] = []
         self._numbers: dict[Node, int] = {}
         self._roots: dict[int, Runs] = {}
+        self._free = NO_FREE
+        # Of threads that run free, by track: the calls, and the numbers of their trees.
+        self._free_calls: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         self._roles = [
             self._slice_name(track.name)
             if track.kind == "counter"
@@ -100,8 +107,10 @@ class _Folding:
 
     def _fold(self) -> None:
         """Number the tree of every row, from the last to the first: children stand behind their parents."""
-        columns, args = self._trace.columns, self._trace.args
+        columns = self._trace.columns
         parents = nest(self._trace).parent
+        self._free = find_free(self._trace, self._words, parents)
+        args = {**self._trace.args, **self._free.args}
         inside: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         heads: dict[tuple[int, int, int], tuple[int | None, str]] = {}
         for row in range(len(self._trace) - 1, -1, -1):
@@ -114,8 +123,12 @@ class _Folding:
                     heads[plain] = self._head(row, "")
                 step, head = heads[plain]
             number = self._number(Node(step, head, self._settled(inside.pop(row, ()))))
-            # Roots are kept below 0, by track.
-            _push(inside[parents[row] if parents[row] >= 0 else -1 - columns.track[row]], number, 1)
+            if parents[row] >= 0:
+                _push(inside[parents[row]], number, 1)
+            elif columns.track[row] in self._free.tracks:
+                self._free_calls[columns.track[row]].append((row, number))
+            else:  # roots are kept below 0, by track
+                _push(inside[-1 - columns.track[row]], number, 1)
         self._roots = {-1 - track: self._settled(runs) for track, runs in inside.items()}
 
     def _number(self, node: Node) -> int:
@@ -143,12 +156,12 @@ class _Folding:
         node = self._nodes[number]
         return -1 if node.step is None else node.step, node.head, self._digests[number]
 
-    def _head(self, row: int, args: str) -> tuple[int | None, str]:
+    def _head(self, row: int, args: str, *, cut: bool = False) -> tuple[int | None, str]:
         """The number of a step or None, and a row's line without its count."""
         columns, strings = self._trace.columns, self._trace.strings
         name, kind = strings[columns.name[row]], columns.kind[row]
         cat = strings[columns.cat[row]] if self._rules.categories else DEFAULT_CATEGORY
-        tail = args + (f" [{name_text(cat)}]" if cat != DEFAULT_CATEGORY else "") + " cut" * bool(kind & CUT)
+        tail = args + (f" [{name_text(cat)}]" if cat != DEFAULT_CATEGORY else "") + " cut" * (cut or bool(kind & CUT))
         if kind & INSTANT:
             return None, f"instant {name_text(self._slice_name(name))}{tail}"
         if step := STEP.fullmatch(name):
@@ -169,8 +182,13 @@ class _Folding:
             if track.pid == pid and track.kind == "counter":
                 counters[role, track.unit].append(number)
             elif track.pid == pid:
-                tracks[role != MAIN_THREAD, role, track.kind == "lane"].append(number)
+                is_lane = track.kind == "lane" and number not in self._free.tracks
+                tracks[role != MAIN_THREAD, role, is_lane].append(number)
         for (_, role, is_lane), numbers in sorted(tracks.items()):
+            if numbers[0] in self._free.tracks:
+                yield f"thread {name_text(role)}{FREE}"
+                yield from self._lines(self._kinds_of_calls(numbers))
+                continue
             yield f"{'lane' if is_lane else 'thread'} {name_text(role)}"
             runs = self._roots.get(numbers[0], ())
             if is_lane or "*" in role or len(numbers) > 1:
@@ -178,6 +196,22 @@ class _Folding:
             yield from self._lines(runs)
         for (name, unit), numbers in sorted(counters.items()):
             yield f"counter {name_text(name)}{f' [{name_text(unit)}]' * bool(unit)}{self._values(numbers)}"
+
+    def _kinds_of_calls(self, tracks: Iterable[int]) -> Runs:
+        """The trees of a thread that runs free, each once; of calls of which too few are whole, that there are some."""
+        columns = self._trace.columns
+        calls = [call for track in tracks for call in self._free_calls[track]]
+        kinds = [(columns.name[row], columns.kind[row] & INSTANT) for row, _ in calls]
+        counts = Counter(kinds)
+        told = {kind for kind, (row, _) in zip(kinds, calls, strict=True) if row in self._free.args}
+        runs: dict[int, int] = {}
+        for kind, (row, number) in zip(kinds, calls, strict=True):
+            count = min(counts[kind], MIN_SEEN)
+            if row in self._free.args:
+                runs[number] = count if count < MIN_SEEN else 1  # where there is no number, it is MIN_SEEN or more
+            elif kind not in told:
+                runs[self._number(Node(None, self._head(row, "", cut=True)[1], ()))] = count
+        return tuple((number, runs[number]) for number in sorted(runs, key=self._key))
 
     def _lines(self, runs: Runs) -> list[str]:
         """The lines of trees and all that is inside of them."""
@@ -233,12 +267,22 @@ class _Folding:
     def _flows(self) -> Iterator[str]:
         flows, strings = self._trace.flows, self._trace.strings
         points: list[list[str]] = [[] for _ in flows.name]
+        free: set[int] = set()
+        untold: set[int] = set()
         for flow, row in zip(flows.flow, flows.row, strict=True):
             points[flow].append(self._place(row))
-        named = (name_text(self._words.normal(strings[name], "slice") or NO_NAME) for name in flows.name)
-        counts = Counter((name, *sorted(places)) for name, places in zip(named, points, strict=True))
-        for (name, *places), count in sorted(counts.items()):
-            yield f"flow {name}{_times(count)} through {', '.join(places)}"
+            if self._trace.columns.track[row] in self._free.tracks:
+                free.add(flow)
+                if row not in self._free.args:
+                    untold.add(flow)
+        named = [name_text(self._words.normal(strings[name], "slice") or NO_NAME) for name in flows.name]
+        counts: Counter[tuple[bool, str, tuple[str, ...]]] = Counter()
+        for flow, (name, places) in enumerate(zip(named, points, strict=True)):
+            if flow not in untold:
+                counts[flow in free, name, tuple(sorted(places))] += 1
+        for (is_free, name, passed), count in sorted(counts.items(), key=lambda found: found[0][1:]):
+            shown = min(count, MIN_SEEN) if is_free else count
+            yield f"flow {name}{_times(shown)} through {', '.join(passed)}"
 
     def _place(self, row: int) -> str:
         """Where a flow passes: the row's name, its thread, and its process if that is another."""

@@ -5,9 +5,11 @@ Each thread begins where the one before it has ended, so that no thread's work f
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from stepscope.analysis.diff.rules import MIN_SEEN
+from stepscope.analysis.golden.free import FREE
 from stepscope.analysis.golden.text import DEFAULT_CATEGORY, HEADER, STEP, VERSION, Line, LineError
 from stepscope.core.rows import CUT, INSTANT, SLICE, Columns
 from stepscope.core.values import NO_NAME
@@ -36,6 +38,7 @@ class Entry:
     Attributes:
         line: its number.
         keyword: "thread", "lane", "counter", "flow", "process", "problem", "step", "instant"; "" for a slice.
+        free: of a thread: that it runs free of the steps.
         last_step: of a run of equal steps; the first is in `name`, as a number.
         values: of a counter, with how often each comes one after the other.
         places: of a flow: (row's name, thread, process or "").
@@ -47,6 +50,7 @@ class Entry:
     count: int = 1
     cat: str = DEFAULT_CATEGORY
     cut: bool = False
+    free: bool = False
     args: dict[str, Any] = field(default_factory=dict)
     last_step: int = 0
     unit: str = ""
@@ -65,6 +69,7 @@ INSIDE = {
     "file": frozenset({"nothing", "problem", "process", "thread", "lane", "counter", "flow"}),
     "process": frozenset({"thread", "lane", "counter"}),
     "thread": frozenset({"", "step", "instant"}),
+    "free": frozenset({"", "instant"}),
     "lane": frozenset({"", "step", "instant"}),
     "": frozenset({"", "step", "instant"}),
     "step": frozenset({"", "step", "instant"}),
@@ -114,13 +119,17 @@ def _parsed(text: str, source: str) -> list[Entry]:
         if entry.keyword not in INSIDE.get(around, ()):
             message = f"{source}: line {number}: {_said(entry.keyword)} cannot stand inside {_said(around)}. {FIX}"
             raise FormatError(message)
+        if around == "free" and entry.count == 1 and not entry.cut:
+            entry.count = MIN_SEEN
         siblings.append(entry)
-        stack.append((entry.keyword, entry.inside))
+        stack.append(("free" if entry.free else entry.keyword, entry.inside))
     return entries
 
 
 def _said(keyword: str) -> str:
-    return {"": "a call", "file": "nothing else", "instant": "an instant"}.get(keyword, f"a {keyword}")
+    return {"": "a call", "file": "nothing else", "free": "a free thread", "instant": "an instant"}.get(
+        keyword, f"a {keyword}"
+    )
 
 
 def _check_header(line: str, source: str) -> None:
@@ -170,6 +179,10 @@ def _read_named(words: Line, entry: Entry) -> None:
     entry.name = words.name()
 
 
+def _read_thread(words: Line, entry: Entry) -> None:
+    entry.name, entry.free = words.name(), words.take(FREE)
+
+
 def _read_process(words: Line, entry: Entry) -> None:
     entry.name, entry.count = words.name(), words.count()
 
@@ -200,7 +213,7 @@ def _read_flow(words: Line, entry: Entry) -> None:
 
 
 _READ: dict[str, Callable[[Line, Entry], None]] = {
-    "thread": _read_named,
+    "thread": _read_thread,
     "lane": _read_named,
     "problem": _read_named,
     "process": _read_process,
@@ -282,7 +295,11 @@ class _Making:
         name = f"{entry.name} (overlap 1)" if entry.keyword == "lane" else entry.name
         track = self._builder.thread(pid, 0, name, process, "lane" if entry.keyword == "lane" else "thread")
         owner = entry.name, "" if pid == 1 else process
-        todo: list[tuple[int, Iterator[tuple[Entry, str]]]] = [(-1, _repeated(entry.inside))]
+        roots = entry.inside
+        if entry.free and not any(root.cut for root in roots):
+            # By a call that the window cut, the thread is known to run free.
+            roots = [*roots, *[replace(root, count=1, cut=True, inside=[]) for root in roots if not root.keyword][:1]]
+        todo: list[tuple[int, Iterator[tuple[Entry, str]]]] = [(-1, _repeated(roots))]
         while todo:
             opened, following = todo[-1]
             found = next(following, None)

@@ -13,6 +13,7 @@ from stepscope.core.rows import (
     ANNOTATION,
     CALL,
     CUT,
+    FLOW,
     INSTANT,
     SLICE,
     THREAD_TIME,
@@ -40,9 +41,6 @@ from stepscope.core.twin.records import (
 from stepscope.core.twin.recycle import same_as
 
 __all__ = ["pair"]
-
-# What a flow is called whose first point is not in the window.
-FLOW = "flow"
 
 
 def pair(window: SealedWindow, steps: Iterable[StepMark], shift_ns: int) -> Paired:
