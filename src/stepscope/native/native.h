@@ -40,6 +40,7 @@
        fold.c            rows as events, and what is inside what     (twin/fold.py)
        group.c           events by key, and their sums               (twin/group.py)
        flows.c           the points of each row                      (twin/flows.py)
+       ahead.c           chunks of both formats, encoded while the one before is written
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
        chrome_scan.c     the same read again                         (twin/chrome_read.py)
        chrome_read.c     what Python makes of that
