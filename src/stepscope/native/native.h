@@ -25,8 +25,10 @@
        calls_monitoring.c  its events by sys.monitoring, from Python 3.12 on (twin/calls_hooks.py)
        calls_profile.c   the same by profile functions, before; all three share calls.h
        pair.c            a sealed window's records -> rows           (twin/pair.py)
+       pair_plain.c      runs of those that nest
+       touch.c           memory for the rows, mapped while they are paired
        pair_steps.c      steps, and calls that are cut at them       (twin/pair.py)
-       paired.c          rows -> Paired: what Python hands in and gets; all three share pair.h
+       paired.c          rows -> Paired: what Python hands in and gets; all five share pair.h
 
    and what is done with columns:
 
@@ -82,6 +84,8 @@ enum { CHUNK_BYTES = 1 << 20 };
 
 /* A new array.array of a typecode and length, zeroed; NULL with an exception. */
 PyObject *array_new(char typecode, Py_ssize_t length);
+/* The same with items that are not set: the caller writes or cuts off each. */
+PyObject *array_new_unset(char typecode, Py_ssize_t length);
 /* The same with its buffer held for writing; NULL with an exception and nothing held. */
 PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
 /* A new array 'I' of these; NULL with an exception. */
@@ -116,6 +120,8 @@ typedef struct {
 int columns_get(PyObject *tuple, columns_t *columns, int writable);
 /* A new Columns tuple of that many rows, all zero, with its buffers held for writing; NULL with an exception. */
 PyObject *columns_new(Py_ssize_t rows, columns_t *columns);
+/* The same, not set: the caller writes every row, or cuts it off. */
+PyObject *columns_new_unset(Py_ssize_t rows, columns_t *columns);
 /* Give the buffers back; harmless when none is held. */
 void columns_release(columns_t *columns);
 /* For tp_traverse. */
