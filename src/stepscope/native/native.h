@@ -268,8 +268,6 @@ typedef struct {
 
 /* Sort by key, stable: merge neighbouring runs, from one buffer to the other, until one is left. Returns which. */
 entry_t *sort_entries(entry_t *from, entry_t *to, size_t count);
-/* Whether no row has to move. */
-int rows_are_sorted(const columns_t *columns);
 /* Put the columns in order, and note the row that each was; 0, or -1 when there is no memory. Needs no GIL. */
 int sort_rows(columns_t *columns, uint32_t *order);
 
