@@ -125,6 +125,7 @@ static char *print_rows(rows_t *self, Py_ssize_t stop, char *to, const char *end
     const text_t *names = self->names.of, *tracks = self->tracks.of;
     const size_t name_count = (size_t)self->names.count, track_count = (size_t)self->tracks.count;
     const uint32_t *places = self->args.of;
+    tens_t tens = {0};
     Py_ssize_t row;
     for (row = self->at; row < stop; row++) {
         uint32_t name = columns.name[row], cat = columns.cat[row], track = columns.track[row];
@@ -154,7 +155,7 @@ static char *print_rows(rows_t *self, Py_ssize_t stop, char *to, const char *end
         }
         to = paste(to, category.at + SLICE_HEAD_LENGTH, category.length - SLICE_HEAD_LENGTH - NAME_TAIL_LENGTH);
         to = paste(to, where.at, where.length);
-        to = print_us(to, ts);
+        to = print_rising_us(to, ts, &tens);
         if (!(kind & ROW_INSTANT)) {
             memcpy(to, DUR_HEAD, sizeof DUR_HEAD - 1);
             to = print_us(to + sizeof DUR_HEAD - 1, dur);
