@@ -34,6 +34,7 @@
 
        order.c           rows by time, and ties by track             (twin/settle.py)
        settle.c          order, lanes                                (twin/settle.py)
+       settle_lanes.c    lanes for what does not nest
        settle_counters.c the order of counter values                 (twin/settle_counters.py)
        settle_flows.c    the order of flow points                    (twin/settle_flows.py)
        renumber.c        ids by first appearance                     (twin/settle.py)
@@ -257,6 +258,18 @@ static inline void still_open(open_slices_t *open, int64_t start, int64_t dur) {
     while (open->depth && has_ended(&open->slices[open->depth - 1], start, dur))
         open->depth--;
 }
+
+/* ---- settle_lanes.c: lanes for what cannot stay on its track ---- */
+
+/* Until when each of a track's lanes is taken. */
+typedef struct {
+    uint64_t *until;
+    size_t count, room;
+} lanes_t;
+
+/* The number, from 1, of the first lane that is free at the slice's start, now taken by it; 0 when there is no memory.
+   Times are counted from INT64_MIN, and an end past 2**64 is that. Needs no GIL. */
+size_t free_lane(lanes_t *track, open_slice_t slice);
 
 /* ---- order.c: rows in order ---- */
 

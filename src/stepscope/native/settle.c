@@ -5,8 +5,6 @@
 
 #include "native.h"
 
-#include <string.h>
-
 /* The trace processor's limit: deeper slices are dropped there, and counted as errors. */
 enum { MAX_DEPTH = 512 };
 /* Rows that far ahead are asked for: one KiB of a column. */
@@ -54,17 +52,6 @@ typedef struct {
     reason_t reason;
 } moved_t;
 
-/* Until when each of a track's lanes is taken: a tree of minima, so that the first free lane is found without looking at
-   each, which would take hours where a file's slices all overlap.
-
-       until    - | root | 2 nodes | 4 nodes | ... | a leaf for each lane         2 * room of them
-
-   A node is the smaller of its two children; a lane that is not there yet is taken for ever. */
-typedef struct {
-    uint64_t *until;
-    size_t count, room;
-} lanes_t;
-
 /* A row that was clamped, and the dur it had. */
 typedef struct {
     uint32_t row;
@@ -79,6 +66,8 @@ typedef struct {
     size_t tracks;
     clamped_t *clamped;
     size_t clamped_count, clamped_room;
+    int at_once; /* whether any two rows begin at the same time */
+    size_t cut;  /* how many slices are */
 } layout_t;
 
 static void layout_free(layout_t *layout) {
@@ -146,53 +135,6 @@ static lanes_t *lanes_at(layout_t *layout, size_t place) {
     return &layout->of_track[place];
 }
 
-/* Take a lane until a time. */
-static void take_lane(lanes_t *track, size_t lane, uint64_t until) {
-    size_t node = track->room + lane;
-    track->until[node] = until;
-    while (node /= 2) {
-        uint64_t left = track->until[2 * node], right = track->until[2 * node + 1];
-        track->until[node] = left < right ? left : right;
-    }
-}
-
-/* Make room for twice as many lanes; 0, or -1 when there is no memory. */
-static int grow_lanes(lanes_t *track) {
-    lanes_t grown = {NULL, track->count, track->room ? track->room * 2 : 4};
-    grown.until = PyMem_RawMalloc(2 * grown.room * sizeof *grown.until);
-    if (!grown.until)
-        return -1;
-    memset(grown.until, 0xff, 2 * grown.room * sizeof *grown.until);
-    for (size_t lane = 0; lane < track->count; lane++)
-        take_lane(&grown, lane, track->until[track->room + lane]);
-    PyMem_RawFree(track->until);
-    *track = grown;
-    return 0;
-}
-
-/* The number of the first lane that is free at the slice's start, now taken by it; 0 when there is no memory. Times are
-   counted from INT64_MIN, and an end past 2**64 is that. */
-static size_t free_lane(lanes_t *track, open_slice_t slice) {
-    uint64_t start = since(INT64_MIN, slice.start), end = start + (uint64_t)slice.dur;
-    if (end < start)
-        end = UINT64_MAX;
-    size_t lane = track->count;
-    if (track->room && track->until[1] <= start) {
-        size_t node = 1;
-        while (node < track->room)
-            node = 2 * node + (track->until[2 * node] > start);
-        lane = node - track->room;
-    }
-    /* The start may be the end of time, when lanes that are not there yet seem free. */
-    if (lane >= track->count) {
-        if (track->count == track->room && grow_lanes(track) < 0)
-            return 0;
-        lane = track->count++;
-    }
-    take_lane(track, lane, end);
-    return lane + 1;
-}
-
 /* Move a slice that overlaps to a lane of its track; 0, or -1 when there is no memory. */
 static int move_overlap(layout_t *layout, size_t place, open_slice_t slice) {
     lanes_t *lanes = lanes_at(layout, place);
@@ -218,7 +160,7 @@ static laid_out_t lay_out(columns_t *columns, uint64_t tick, layout_t *layout, o
     const columns_t of = *columns;
     open_slices_t *open = NULL;
     open_slice_t *slices = NULL;
-    size_t depth = 0, room = 0, place = 0;
+    size_t depth = 0, room = 0, place = 0, cut = 0;
     uint32_t open_track = 0;
     int64_t before = INT64_MIN, before_ns = 0;
     Py_ssize_t row;
@@ -227,11 +169,14 @@ static laid_out_t lay_out(columns_t *columns, uint64_t tick, layout_t *layout, o
         __builtin_prefetch(of.dur + row + AHEAD);
         open_slice_t slice = {of.ts[row], of.dur[row], row};
         uint32_t track = of.track[row];
-        if (unlikely(slice.dur < 0) ||
-            (unlikely(slice.start <= before) && row && !is_in_order(columns, row, before_ns))) {
-            *stopped = row;
-            return UNORDERED;
+        if (unlikely((slice.dur < 0) | (slice.start <= before)) && (row || slice.dur < 0)) {
+            if (slice.dur < 0 || !is_in_order(columns, row, before_ns)) {
+                *stopped = row;
+                return UNORDERED;
+            }
+            layout->at_once = 1;
         }
+        cut += of.kind[row] == (ROW_SLICE | ROW_CUT);
         before = slice.start;
         before_ns = slice.dur;
         if (unlikely(track != open_track || !open)) {
@@ -275,6 +220,7 @@ static laid_out_t lay_out(columns_t *columns, uint64_t tick, layout_t *layout, o
         }
         slices[depth++] = slice;
     }
+    layout->cut = cut;
     *stopped = row;
     return row < of.rows ? FAILED : LAID_OUT;
 }
@@ -322,12 +268,23 @@ static PyObject *settle_order(columns_t *columns) {
     return order;
 }
 
+/* The Settled; NULL with an exception. order: NULL when no row has moved. */
+static PyObject *settled_of(PyObject *columns, PyObject *order, const layout_t *layout) {
+    PyObject *lanes = lanes_dict(layout), *cut = PyLong_FromSize_t(layout->cut), *settled = NULL;
+    if (lanes && cut)
+        settled = PyObject_CallFunctionObjArgs(settled_type, columns, order ? order : Py_None, lanes,
+                                               layout->at_once ? Py_True : Py_False, cut, NULL);
+    Py_XDECREF(lanes);
+    Py_XDECREF(cut);
+    return settled;
+}
+
 PyDoc_STRVAR(settle_rows_doc, "settle_rows(columns, tick_ns)\n--\n\n"
                               "Sort rows, clamp what overruns by rounding, and give a lane to what does not nest.");
 
 static PyObject *settle_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"columns", "tick_ns", NULL};
-    PyObject *tuple, *order = NULL, *lanes = NULL, *result = NULL;
+    PyObject *tuple, *order = NULL, *result = NULL;
     long long tick_ns;
     columns_t columns;
     layout_t layout = {0};
@@ -358,13 +315,10 @@ static PyObject *settle_rows(PyObject *module, PyObject *args, PyObject *kwargs)
         open_tracks_error(&columns, stopped);
         goto done;
     }
-    lanes = lanes_dict(&layout);
-    if (lanes)
-        result = PyObject_CallFunctionObjArgs(settled_type, tuple, order ? order : Py_None, lanes, NULL);
+    result = settled_of(tuple, order, &layout);
 
 done:
     Py_XDECREF(order);
-    Py_XDECREF(lanes);
     layout_free(&layout);
     open_tracks_free(&open);
     columns_release(&columns);
