@@ -29,10 +29,12 @@ static void fill(ahead_t *ahead) {
 
 /* ---- turns ---- */
 
-/* Let it be somebody else's turn; called with the lock held. */
+/* Let it be somebody else's turn. */
 static void pass(ahead_t *ahead, turn_t turn) {
+    pthread_mutex_lock(&ahead->lock);
     ahead->turn = turn;
-    pthread_cond_signal(&ahead->turns);
+    pthread_mutex_unlock(&ahead->lock);
+    pthread_cond_signal(&ahead->turns); /* now, that who wakes up does not wait for the lock */
 }
 
 /* What the thread does: fill what it is offered, until it is over. */
@@ -47,8 +49,8 @@ static void *serve(void *argument) {
         ahead->turn = TAKEN;
         pthread_mutex_unlock(&ahead->lock);
         fill(ahead);
-        pthread_mutex_lock(&ahead->lock);
         pass(ahead, FILLED);
+        pthread_mutex_lock(&ahead->lock);
     }
     pthread_mutex_unlock(&ahead->lock);
     return NULL;
@@ -91,9 +93,7 @@ static void offer(ahead_t *ahead) {
         PyErr_Clear(); /* the caller tries again, when it has let go of the chunk before */
         return;
     }
-    pthread_mutex_lock(&ahead->lock);
     pass(ahead, OFFERED);
-    pthread_mutex_unlock(&ahead->lock);
 }
 
 /* Have a chunk filled, the one that was offered or a new one; 0, or -1 with an exception. */
@@ -149,9 +149,7 @@ int ahead_stop(ahead_t *ahead) {
         ahead->busy = 1;
         Py_BEGIN_ALLOW_THREADS
         take_back(ahead);
-        pthread_mutex_lock(&ahead->lock);
         pass(ahead, OVER);
-        pthread_mutex_unlock(&ahead->lock);
         pthread_join(ahead->thread, NULL);
         Py_END_ALLOW_THREADS
         pthread_cond_destroy(&ahead->turns);
