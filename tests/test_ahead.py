@@ -107,7 +107,7 @@ def test_no_thread_is_left_of_an_encoder_that_nobody_asks_any_more(encode: Encod
     give_up = time.monotonic() + PATIENCE_S  # the system counts a thread for a moment after it is joined
     while threads() > before and time.monotonic() < give_up:
         time.sleep(0.001)
-    assert threads() == before
+    assert threads() <= before
 
 
 @both
