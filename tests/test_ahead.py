@@ -8,6 +8,8 @@ import time
 import warnings
 from array import array
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ PATIENCE_S = 10
 FULL = 1 << 20  # a chunk's size, less what the next row did not fit into
 
 
+@cache
 def columns() -> Columns:
     """A ladder of slices that nest on each of the tracks, five deep; several chunks of each format."""
     rows = range(ROWS)
@@ -169,7 +172,7 @@ def test_where_no_thread_can_be_started_the_caller_encodes(encode: str) -> None:
 
 
 def test_an_error_met_ahead_is_raised_where_its_chunk_would_be() -> None:
-    whole, broken = list(perfetto(native)), columns()
+    whole, broken = list(perfetto(native)), deepcopy(columns())
     broken.dur[119_975] = 1 << 40  # one of the last on the last track, inside another
     chunks, got = perfetto(native, broken), list[bytes]()
     with pytest.raises(ValueError, match="row 119975 ends after the slice it begins in, on track 2: rows must be"):
