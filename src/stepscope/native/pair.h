@@ -204,7 +204,7 @@ typedef struct {
 } touch_t;
 
 /* Begin, if there are enough rows for it to pay. touch_end must follow, before the columns are released. */
-void touch_begin(touch_t *touch, const columns_t *columns, Py_ssize_t rows);
+void touch_begin(touch_t *touch, const columns_t *columns, const window_t *window);
 void touch_end(touch_t *touch);
 
 /* ---- pair_steps.c ----------------------------------------------------------------------------------------- */

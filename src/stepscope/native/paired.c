@@ -293,7 +293,7 @@ static PyObject *rows_of(pairing_t *p, needs_t *needs) {
     PyObject *columns = columns_new_unset((Py_ssize_t)room, &p->columns);
     if (columns == NULL) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    touch_begin(&touch, &p->columns, (Py_ssize_t)room / 2); /* a span's records are two */
+    touch_begin(&touch, &p->columns, p->window);
     result = window_read(p, needs);
     touch_end(&touch);
     Py_END_ALLOW_THREADS

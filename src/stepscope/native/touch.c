@@ -29,6 +29,34 @@ static int map_rows(const touch_t *self, int number, Py_ssize_t first) {
     return from < to ? madvise((void *)from, to - from, MADV_POPULATE_WRITE) : 0;
 }
 
+static int opens_row(const record_t *record) {
+    switch (record->kind) {
+    case REC_BEGIN:
+    case REC_BEGIN_ARGS:
+    case REC_CALL:
+    case REC_INSTANT:
+    case REC_INSTANT_ARGS:
+    case REC_FLOW:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* About how many rows a window's records become, by the first ones of each chunk. */
+static Py_ssize_t rows_about(const window_t *window) {
+    enum { SAMPLE = 64 };
+    size_t rows = 0;
+    for (size_t t = 0; t < window->thread_count; t++)
+        for (const chunk_t *chunk = window->threads[t].part.first; chunk != NULL; chunk = chunk->next) {
+            size_t seen = 0, opened = 0;
+            for (; seen < SAMPLE && seen < chunk->used; seen += (size_t)record_length(&chunk->records[seen]))
+                opened += (size_t)opens_row(&chunk->records[seen]);
+            rows += seen ? opened * chunk->used / seen : 0;
+        }
+    return (Py_ssize_t)rows;
+}
+
 static void *touch(void *of) {
     const touch_t *self = of;
     for (Py_ssize_t first = STEP_ROWS; first < self->rows; first += STEP_ROWS) {
@@ -40,7 +68,9 @@ static void *touch(void *of) {
     return NULL;
 }
 
-void touch_begin(touch_t *self, const columns_t *columns, Py_ssize_t rows) {
+void touch_begin(touch_t *self, const columns_t *columns, const window_t *window) {
+    Py_ssize_t rows = rows_about(window);
+    if (rows > columns->rows) rows = columns->rows;
     *self = (touch_t){.columns = columns, .rows = rows};
     if (rows > STEP_ROWS) self->begun = thread_start(&self->thread, touch, self) == 0;
     for (int i = 0; rows > FEW_ROWS && i < COLUMNS; i++)
@@ -55,7 +85,10 @@ void touch_end(touch_t *self) {
 
 #else
 
-void touch_begin(touch_t *self, const columns_t *columns, Py_ssize_t rows) { *self = (touch_t){.columns = columns, .rows = rows}; }
+void touch_begin(touch_t *self, const columns_t *columns, const window_t *window) {
+    (void)window;
+    *self = (touch_t){.columns = columns};
+}
 
 void touch_end(touch_t *self) { (void)self; }
 
