@@ -42,7 +42,8 @@ PyObject *ahead_next(ahead_t *ahead, const encoder_t *encoder, PyObject *self);
    behind by a fork, in the middle of something. */
 int ahead_stop(ahead_t *ahead);
 
-/* Start a thread that no signal of the program's interrupts; 0, or an error number. */
+/* Start a thread that no signal of the program's interrupts; 0, or an error number. The C core's other threads, in
+   touch.c and disk.c, are started by it, too. */
 int thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
 #endif

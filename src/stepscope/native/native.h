@@ -44,6 +44,7 @@
        group.c           events by key, and their sums               (twin/group.py)
        flows.c           the points of each row                      (twin/flows.py)
        ahead.c           chunks of both formats, encoded while the one before is written
+       disk.c            the way to the disk, begun by a thread      (twin/disk.py)
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
        chrome_scan.c     the same read again                         (twin/chrome_read.py)
        chrome_read.c     what Python makes of that
@@ -309,5 +310,6 @@ int flows_add(PyObject *module);
 int counters_add(PyObject *module);
 int trees_add(PyObject *module);
 int paths_add(PyObject *module);
+int disk_add(PyObject *module);
 
 #endif
