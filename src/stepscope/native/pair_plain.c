@@ -10,7 +10,7 @@
 enum { AHEAD = 64 };
 
 const record_t *plain_read(pairing_t *p, const record_t *record, const record_t *end) {
-    const uint64_t opened = p->window->opened.ticks, within = p->window->sealed.ticks - opened;
+    const uint64_t opened = p->window->opened.ticks, sealed = p->window->sealed.ticks;
     const uint32_t last = p->here.lane ? REC_END : REC_RETURN; /* calls stand on the thread's own track */
     const tick_scale_t scale = p->scale;
     const int64_t shift_ns = p->shift_ns;
@@ -28,7 +28,7 @@ const record_t *plain_read(pairing_t *p, const record_t *record, const record_t 
         uint32_t kind = record->kind;
         uint64_t key = record->id | (uint64_t)(kind >> 1) << 62; /* CALL_KEY of a call */
         if (unlikely(kind > last)) break;
-        if (unlikely(ticks - opened > within)) ticks = clamped(p, ticks);
+        if (unlikely(ticks < opened || ticks > sealed)) ticks = clamped(p, ticks);
         int64_t ts = ticks_to_ns(&scale, ticks) + shift_ns;
         if (kind & REC_END) {
             if (unlikely(depth == 0 || waiting[depth - 1].key != key)) break;
