@@ -1,6 +1,7 @@
 """For the programs that test_children runs, and for their children: to know what is being recorded, without a clock."""
 
 import os
+import sys
 import threading
 from typing import Any
 
@@ -59,3 +60,10 @@ def _forget(*_: Any) -> None:
 
 
 os.register_at_fork(after_in_child=_forget)
+
+# A program that is told by its environment follows from the import of stepscope on, which was above.
+if "stepscope.session.children" in sys.modules:
+    _child = sys.modules["stepscope.session.children"]._Here.child  # noqa: SLF001
+    _recording = None if _child is None else _child.recording
+    if _recording is not None and _recording._opened is not None:  # noqa: SLF001 - the window, while it is open
+        opened.append(_recording._cycles)  # noqa: SLF001 - and its number

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import types
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from clock import Ticking
 from stepscope import CallOptions, LifecycleError, Trace, core, profile, record_function
 from stepscope.core import kernels
 from stepscope.core.rows import CALL, CUT
@@ -41,11 +43,23 @@ def kinds(trace: Trace) -> set[str]:
     return {problem.kind for problem in trace.problems}
 
 
+def count_of(kind: str, trace: Trace) -> int:
+    """Of a kind of problem; the test runner may have threads that the Python core cannot see before 3.12."""
+    return sum(problem.count for problem in trace.problems if problem.kind == kind)
+
+
 def records_well() -> bool:
     """Whether calls are traced now, as if nothing had been."""
     with profile(with_stack=HERE) as prof:
         twice()
     return whole(prof.trace) == ["twice", "leaf", "leaf"] and kinds(prof.trace) <= {"cut", "unseen"}
+
+
+@pytest.fixture
+def ticking() -> Iterator[None]:
+    core.use_clock(Ticking())
+    yield
+    core.use_clock(None)
 
 
 # -- sys.monitoring ----------------------------------------------------------------------------------------------------
@@ -273,15 +287,82 @@ def test_threads_that_module_threading_does_not_know() -> None:
         done.set()
         told.wait()
 
+    threads = _thread._count()  # noqa: SLF001 - nothing else knows such threads
     with profile(with_stack=HERE) as prof:
         _thread.start_new_thread(raw, ())
         done.wait()
     told.set()
+    while _thread._count() > threads:  # noqa: SLF001 - as above
+        time.sleep(0.001)
 
     if MONITORING is not None:
         assert whole(prof.trace) == ["twice", "leaf", "leaf"]
     else:
         assert "unseen" in kinds(prof.trace)
+
+
+def test_threads_that_are_over_before_tracing_is_are_seen_or_counted() -> None:
+    ended = threading.Semaphore(0)
+
+    def raw() -> None:
+        twice()
+        ended.release()
+
+    with profile(with_stack=HERE) as empty:
+        pass
+    with profile(with_stack=HERE) as prof:
+        for _ in range(3):
+            _thread.start_new_thread(raw, ())
+            ended.acquire()
+        known = threading.Thread(target=twice)
+        known.start()
+        known.join()
+
+    missed = count_of("unseen", prof.trace) - count_of("unseen", empty.trace)
+    if MONITORING is not None:
+        assert (whole(prof.trace).count("twice"), missed) == (4, 0)
+    else:
+        assert (whole(prof.trace).count("twice"), missed) == (1, 3)
+
+
+@with_profile_functions
+def test_a_thread_that_ends_its_profile_function_is_no_thread_that_was_not_seen() -> None:
+    told, done = threading.Event(), threading.Event()
+
+    def goes_dark() -> None:
+        sys.setprofile(None)
+        done.set()
+        told.wait()
+
+    thread = threading.Thread(target=goes_dark)
+    with profile(with_stack=HERE) as empty:
+        pass
+    with profile(with_stack=HERE) as prof:
+        thread.start()
+        done.wait()
+    told.set()
+    thread.join()
+
+    assert count_of("unseen", prof.trace) == count_of("unseen", empty.trace)
+    # The Python core cannot ask another thread.
+    assert count_of("replaced", prof.trace) == (core.info().name == "c")
+
+
+def test_the_calls_that_lead_to_a_thread_begin_and_end_with_it(ticking: None) -> None:
+    def begin_one() -> None:
+        thread = threading.Thread(target=leaf, name="other")
+        thread.start()
+        thread.join()
+
+    with profile(with_stack=True) as prof:
+        twice()
+        begin_one()
+        twice()
+
+    first, last = [row for row in prof.trace if row.name == "twice"]
+    inside = [row for row in prof.trace if row.track.name == "other" and row.cat == CALL]
+    assert {row.name.rpartition(".")[2] for row in inside} >= {"_bootstrap", "_bootstrap_inner", "run", "leaf"}
+    assert all(first.ts + first.dur < row.ts and row.ts + row.dur < last.ts for row in inside)
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------

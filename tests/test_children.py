@@ -456,6 +456,100 @@ def test_a_forked_child_without_multiprocessing_writes_at_its_exit(tmp_path: Pat
     assert found["program.py (child)", 0].origin.session["partial"]
 
 
+def test_a_python_program_that_is_started_meanwhile_records_with_its_parent(tmp_path: Path) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        dedent(
+            """
+            import sys
+            import family
+            from stepscope import record_function
+            def record(cycle, name):
+                family.wait_open(cycle)
+                with record_function(name):
+                    pass
+                print("recorded", flush=True)
+                family.wait_closed(cycle)
+            if sys.argv[1] == "alone":
+                assert not family.opened
+            else:
+                record(0, "work")
+                record(1, "more work")
+            """
+        )
+    )
+    done = run(
+        tmp_path,
+        """
+        import subprocess
+        def started(*how):
+            worker = os.path.join(os.path.dirname(__file__), "worker.py")
+            return subprocess.Popen([sys.executable, worker, *how], stdout=subprocess.PIPE, text=True)
+        with followed(2) as prof:
+            child = started("with its parent")
+            for step in range(6):
+                if step in (2, 5):
+                    assert child.stdout.readline() == "recorded\\n"
+                prof.step()
+            print("STEPSCOPE_FOLLOW" in os.environ)
+        print("STEPSCOPE_FOLLOW" in os.environ, child.wait(), started("alone").wait())
+        """,
+    )
+
+    assert (done.stdout, done.stderr) == ("True\nFalse 0 0\n", "")
+    found = written(tmp_path / "log")
+    assert {key: names(trace) for key, trace in found.items() if key[0] != "program.py"} == {
+        ("worker.py", 0): ["work"],
+        ("worker.py", 1): ["more work"],
+    }
+    shared = ("trace_id", "clocks", "base_ns", "host", "rank")
+    for cycle in (0, 1):
+        child, parent = found["worker.py", cycle].origin, found["program.py", cycle].origin
+        assert [getattr(child, of) for of in shared] == [getattr(parent, of) for of in shared]
+        assert child.pid != parent.pid == child.session["profile_pid"]
+
+
+def test_a_child_of_a_program_that_was_started_follows_the_profile_too(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        """
+        import subprocess
+        GRANDCHILD = "import family; from stepscope import record_function; family.wait_open(0)\\n" \\
+            "with record_function('grandchild'): pass\\nprint(1, flush=True); family.wait_closed(0)"
+        with followed(1) as prof:
+            prof.step()
+            prof.step()
+            command = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {GRANDCHILD!r}], check=True)"
+            child = subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, text=True)
+            assert child.stdout.readline() == "1\\n"
+            prof.step()
+        print(child.wait())
+        """,
+    )
+
+    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert {process: names(trace) for (process, _), trace in written(tmp_path / "log").items()} == {
+        "program.py": ["ProfilerStep#2"],
+        "-c": ["grandchild"],
+    }
+
+
+def test_a_variable_that_leads_nowhere_costs_the_program_nothing(tmp_path: Path) -> None:
+    program = "import stepscope, sys; print('stepscope.session.child' in sys.modules, stepscope.profile.__name__)"
+    for value, looks, warns in (
+        ("", False, False),
+        ("1:", True, False),
+        (f"1:{tmp_path / 'gone'}", True, False),
+        (f"1:{tmp_path}", True, True),
+    ):
+        environ = {**os.environ, "STEPSCOPE_FOLLOW": value}
+        for how in ("default", "error"):
+            command = [sys.executable, "-W", how, "-c", program]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ, timeout=PATIENCE_S)
+            assert done.stdout == f"{looks} profile\n"
+            assert ("this child process does not record" in done.stderr) == warns
+
+
 def test_steps_in_a_child_are_its_own(tmp_path: Path) -> None:
     done = run(
         tmp_path,

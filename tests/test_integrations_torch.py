@@ -298,3 +298,109 @@ def test_operators_on_the_threads_of_the_autograd_engine_are_seen() -> None:
     assert sum(threads.values()) == 71
     assert len(threads) == 2
     assert set(threads) > {threading.get_native_id()}
+
+
+# -- modules -----------------------------------------------------------------------------------------------------------
+
+
+class Net(torch.nn.Module):  # type: ignore[misc, name-defined, unused-ignore] # torch is Any here
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList([torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)])
+        self.head = torch.nn.Sequential(torch.nn.ReLU())
+
+    def forward(self, batch: Any, *, fails: bool = False) -> Any:
+        for layer in self.layers:
+            batch = layer(batch)
+        if fails:
+            torch.nn.Linear(3, 3)(batch)
+        return self.head(batch) * 2
+
+
+def hierarchies(trace: Trace) -> list[tuple[str, str]]:
+    """Operators that compute, and what they say of modules."""
+    names = ("aten::addmm", "aten::relu", "aten::mul")
+    return [(row.name, row.args.get("Module Hierarchy", "")) for row in operators(trace) if row.name in names]
+
+
+FORWARD = [
+    ("aten::addmm", "TOP(Net)::forward.layers.0(Linear)::forward"),
+    ("aten::addmm", "TOP(Net)::forward.layers.1(Linear)::forward"),
+    ("aten::relu", "TOP(Net)::forward.head(Sequential)::forward.0(ReLU)::forward"),
+    ("aten::mul", "TOP(Net)::forward"),
+]
+
+
+def test_operators_say_in_which_modules_they_run() -> None:
+    net, batch = Net(), torch.ones(2, 4)
+    with profile(with_modules=True) as prof:
+        net(batch).sum().backward()
+        batch.mul(3)
+
+    found = hierarchies(prof.trace)
+    assert found[:4] == FORWARD
+    assert {hierarchy for _, hierarchy in found[4:]} == {""}
+
+
+def test_a_forward_that_fails_leaves_its_modules() -> None:
+    net, batch = Net(), torch.ones(2, 4)
+    with profile(with_modules=True) as prof:
+        with pytest.raises(RuntimeError, match="shapes"):
+            net(batch, fails=True)
+        batch.mul(3)
+        net(batch)
+
+    assert [pair for pair in hierarchies(prof.trace) if "()" not in pair[1]][-5:] == [("aten::mul", ""), *FORWARD]
+
+
+def test_modules_of_each_thread_are_its_own() -> None:
+    net, batch, inside = Net(), torch.ones(2, 4), threading.Event()
+
+    def other() -> None:
+        with integration.on_this_thread():
+            inside.wait()
+            net.layers[0](batch)
+
+    def meanwhile(*_: Any) -> None:
+        inside.set()
+        thread.join()
+
+    thread = threading.Thread(target=other)
+    with profile(with_modules=True) as prof:
+        thread.start()
+        handle = net.head.register_forward_pre_hook(meanwhile)
+        net(batch)
+        handle.remove()
+
+    assert ("aten::addmm", "TOP(Linear)::forward") in hierarchies(prof.trace)
+    assert [pair for pair in hierarchies(prof.trace) if pair[1] != "TOP(Linear)::forward"] == FORWARD
+
+
+def test_modules_have_no_hooks_unless_they_are_asked_for_and_recorded() -> None:
+    from torch.nn.modules import module
+
+    def hooks() -> int:
+        return len(module._global_forward_hooks) + len(module._global_forward_pre_hooks)  # noqa: SLF001
+
+    with profile():
+        assert hooks() == 0
+    with profile(with_modules=True, schedule=schedule(wait=1, warmup=1, active=1)) as prof:
+        seen = []
+        for _ in range(3):
+            seen.append(hooks())
+            prof.step()
+    assert (seen, hooks()) == ([0, 0, 2], 0)
+
+
+@pytest.mark.filterwarnings("ignore:Using `torch.compile.module.` when there are global hooks:UserWarning")
+def test_what_is_compiled_runs_as_ever_and_is_one_module() -> None:
+    batch = torch.ones(2, 4)
+    net = torch.compile(Net(), backend="eager", fullgraph=True)
+    expected = net(batch)
+    with profile(with_modules=True) as prof:
+        assert torch.equal(net(batch), expected)
+
+    assert torch.equal(net(batch), expected)
+    found = hierarchies(prof.trace)
+    assert [name for name, _ in found] == [name for name, _ in FORWARD]
+    assert {hierarchy for _, hierarchy in found} == {"TOP(OptimizedModule)::forward"}

@@ -136,6 +136,69 @@ def test_annotations_of_every_kind(file: File, tmp_path: Path) -> None:
     }
 
 
+def stacks(file: File, sequence: int = 1, *, cleared: bool = True) -> None:
+    """Stack 1 is of a function that has a file, one that has none, and one that nobody has looked up."""
+    interned = file.packet(sequence, sequence_flags=1 if cleared else 2).interned_data
+    interned.function_names.add(iid=1, str=b"outer")
+    interned.function_names.add(iid=2, str="inn\u00e9r; there".encode())
+    interned.source_paths.add(iid=1, str=b"a.py")
+    interned.frames.add(iid=1, function_name_id=1, source_path_iid=1, line_number=3)
+    interned.frames.add(iid=2, function_name_id=2)
+    interned.frames.add(iid=3, rel_pc=255)
+    interned.callstacks.add(iid=1, frame_ids=[1, 2, 3])
+
+
+def test_call_stacks_are_the_argument_that_has_them_in_our_files(file: File) -> None:
+    stacks(file)
+    file.event(NOW, BEGIN, "begun", track_uuid=10, callstack_iid=1)
+    file.event(NOW + 5, END, track_uuid=10)
+    # Between two packets of events stacks may be interned, too; the first of an iid counts.
+    packet = file.packet(1, NOW + 6, sequence_flags=2)
+    packet.interned_data.callstacks.add(iid=1, frame_ids=[2])
+    packet.interned_data.callstacks.add(iid=2, frame_ids=[2])
+    packet.track_event.type, packet.track_event.name, packet.track_event.track_uuid = INSTANT, "marked", 10
+    packet.track_event.callstack_iid = 2
+    file.event(NOW + 7, INSTANT, "again", track_uuid=10, callstack_iid=1)
+    inline = file.event(NOW + 8, INSTANT, "inline", track_uuid=10).callstack.frames
+    inline.add(function_name="main", source_file="b.cc", line_number=1)
+    inline.add(function_name="called")
+    told = file.event(NOW + 9, INSTANT, "told", track_uuid=10, callstack_iid=1).debug_annotations
+    told.add(name="Call stack", string_value="as it says")
+    file.event(NOW + 10, INSTANT, "none", track_uuid=10)
+    trace = read(file.data)
+
+    assert {row.name: row.args.get("Call stack") for row in trace} == {
+        "begun": "0xff;inn\u00e9r_ there;a.py(3): outer",
+        "marked": "inn\u00e9r_ there",
+        "again": "0xff;inn\u00e9r_ there;a.py(3): outer",
+        "inline": "called;b.cc(1): main",
+        "told": "as it says",
+        "none": None,
+    }
+    assert trace.problems == ()
+
+
+def test_a_call_stack_that_is_not_interned_is_none_and_counted(file: File) -> None:
+    stacks(file)
+    interned = file.packet(1, sequence_flags=2).interned_data
+    interned.callstacks.add(iid=2, frame_ids=[1, 9])
+    file.event(NOW, INSTANT, "no stack", track_uuid=10, callstack_iid=7)
+    file.event(NOW, INSTANT, "no frame", track_uuid=10, callstack_iid=2)
+    stacks(file, 2)
+    file.packet(1, sequence_flags=1)  # from here on the first sequence has none
+    file.event(NOW, INSTANT, "cleared", track_uuid=10, callstack_iid=1)
+    file.event(NOW, INSTANT, "other", track_uuid=10, callstack_iid=1, sequence=2)
+
+    shown = {row.name: row.args.get("Call stack") for row in read(file.data)}
+    assert {name: stack for name, stack in shown.items() if name != "other"} == {
+        "no stack": None,
+        "no frame": "?;a.py(3): outer",
+        "cleared": None,
+    }
+    assert shown["other"] == "0xff;inn\u00e9r_ there;a.py(3): outer"
+    assert problems(file.data) == {"interned": 3}
+
+
 def test_descriptors_may_come_after_the_events(tmp_path: Path) -> None:
     file = File()
     file.event(NOW, BEGIN, "early", track_uuid=10)

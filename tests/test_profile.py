@@ -413,7 +413,10 @@ def test_options_that_nothing_fills_yet_are_said_in_one_warning() -> None:
 
     assert len(caught) == 1
     assert caught[0].filename == __file__
-    for said in ("with_modules= (module hierarchies are not recorded)", "ProfilerActivity.CUDA"):
+    for said in (
+        "with_modules= (modules are torch's: call stepscope.integrations.torch.install() first)",
+        "ProfilerActivity.CUDA",
+    ):
         assert said in str(caught[0].message)
 
 

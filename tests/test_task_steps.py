@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import subprocess
 import sys
 from asyncio.events import Handle
 from pathlib import Path
@@ -171,6 +172,41 @@ def test_uvloops_tasks_have_lanes_and_the_trace_says_that_their_steps_are_not_se
         ("task", "b", 1, 22),
     ]
     assert [problem.kind for problem in prof.trace.problems] == ["steps"]
+
+
+SILENT = """
+import asyncio, asyncio.tasks, sys
+if sys.argv[1] == "removed":
+    del asyncio.tasks._current_tasks
+else:
+    asyncio.tasks._current_tasks = {}  # which the tasks in C do not know
+from stepscope import profile, record_function
+async def fetch():
+    with record_function("fetch"):
+        await asyncio.sleep(0)
+async def main():
+    await asyncio.gather(*(asyncio.create_task(fetch(), name=name) for name in "ab"))
+with profile(record_tasks="steps" in sys.argv) as prof:
+    asyncio.run(main())
+print(*sorted({row.track.name for row in prof.trace if row.name == "fetch"}))
+print(*(problem.kind for problem in prof.trace.problems))
+print([problem.example for problem in prof.trace.problems if problem.kind == "tasks"])
+"""
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_where_asyncio_does_not_say_which_task_runs_the_trace_does_or_the_steps_tell(how: str) -> None:
+    shown = []
+    for options in ((), ("steps",)):
+        command = [sys.executable, "-c", SILENT, how, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        shown.append(done.stdout.splitlines())
+
+    track, kinds, examples = shown[0]
+    assert track == "MainThread"
+    assert "tasks" in kinds.split()
+    assert "record_tasks=True has them on lanes of their own" in examples
+    assert shown[1] == ["a b", "", "[]"]
 
 
 def test_both_files_show_lanes_and_steps_alike(tmp_path: Path) -> None:

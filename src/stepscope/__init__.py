@@ -150,3 +150,16 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _follow() -> None:
+    """Where a program whose profile has children=True has started this one: record with it."""
+    from os import environ
+
+    if environ.get("STEPSCOPE_FOLLOW"):
+        from stepscope.session.children import follow_environment
+
+        follow_environment()
+
+
+_follow()

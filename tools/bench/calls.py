@@ -22,7 +22,7 @@ from typing import Any
 from bench.spans import call_loop
 from bench.timing import AbsentError, Checked, Contender, Timed, fresh
 
-__all__ = ["CALLS", "WORKLOAD"]
+__all__ = ["CALLS", "WORKLOAD", "untraced", "work"]
 
 Open = Callable[[int], AbstractContextManager[Timed]]
 # Makes what is run, for so many operations.
@@ -38,8 +38,11 @@ def _call(ops: int) -> Callable[[], None]:
     return functools.partial(fresh(call_loop), function, ops)
 
 
-def _work(ops: int) -> Callable[[], None]:
-    # One function of it: a sample is over before another program gets its turn, so that the minimum says something.
+def work(ops: int) -> Callable[[], None]:
+    """Rounds of the real program, of one function's source.
+
+    So a sample is over before another program gets its turn, and the minimum says something.
+    """
     source = textwrap.dedent(inspect.getsource(textwrap.TextWrapper._wrap_chunks))  # noqa: SLF001 - only its text
     changed = source.replace("chunks", "pieces").splitlines()
     tree = ast.parse(source)
@@ -139,8 +142,9 @@ def _trace0() -> tuple[Callable[[], object], Callable[[str], int]]:
 
 
 @contextlib.contextmanager
-def _untraced(ops: int) -> Iterator[Timed]:
-    yield Timed(_work(ops))
+def untraced(ops: int) -> Iterator[Timed]:
+    """The real program alone."""
+    yield Timed(work(ops))
 
 
 @contextlib.contextmanager
@@ -163,6 +167,6 @@ def _contenders(ready: Ready, name: str, calls: Callable[[int], int], ops: int) 
 
 CALLS = (*_contenders(_call, "function", lambda ops: ops, 100_000), Contender("the call alone", _plain_call, 100_000))
 WORKLOAD = (
-    *_contenders(_work, "unparse", lambda ops: ops, 10),
-    Contender("not traced", _untraced, 10),
+    *_contenders(work, "unparse", lambda ops: ops, 10),
+    Contender("not traced", untraced, 10),
 )

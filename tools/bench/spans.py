@@ -14,7 +14,7 @@ from typing import Any
 from bench.timing import AbsentError, Checked, Contender, Timed, fresh
 from bench.verify import trace_holds
 
-__all__ = ["OURS", "Ready", "call_loop", "with_loop"]
+__all__ = ["OURS", "Ready", "call_loop", "idle", "operator", "recording", "with_loop", "with_x"]
 
 # Makes a loop of so many operations that is ready to run: what it takes to make it is not measured.
 Ready = Callable[[int], Callable[[], None]]
@@ -33,7 +33,8 @@ def call_loop(function: Callable[[], Any], ops: int) -> None:
         function()
 
 
-def _with(ops: int) -> Callable[[], None]:
+def with_x(ops: int) -> Callable[[], None]:
+    """Spans called x."""
     from stepscope import record_function
 
     return functools.partial(fresh(with_loop), record_function, ops)
@@ -101,18 +102,20 @@ def _counter(ops: int) -> Callable[[], None]:
     return run
 
 
-def _operator(ops: int) -> Callable[[], None]:
+def operator(inputs: tuple[object, ...]) -> Ready:
     """What a dispatcher does around a kernel: ask, begin, end."""
-    from stepscope.ops import enter, exit, is_enabled  # noqa: A004 - the word that goes with enter
 
-    inputs = (1, 2)
+    def ready(ops: int) -> Callable[[], None]:
+        from stepscope.ops import enter, exit, is_enabled  # noqa: A004 - the word that goes with enter
 
-    def run() -> None:
-        for _ in itertools.repeat(None, ops):
-            if is_enabled():
-                exit(enter("aten::add", "cpu", inputs, None))
+        def run() -> None:
+            for _ in itertools.repeat(None, ops):
+                if is_enabled():
+                    exit(enter("aten::add", "cpu", inputs, None))
 
-    return run
+        return run
+
+    return ready
 
 
 def _asked(ops: int) -> Callable[[], None]:
@@ -121,16 +124,29 @@ def _asked(ops: int) -> Callable[[], None]:
     return functools.partial(fresh(call_loop), is_enabled, ops)
 
 
-def _recording(ready: Ready, expected: str, args: int = 0) -> Callable[[int], AbstractContextManager[Timed]]:
-    """Samples that record: the trace must hold as many of `expected` as there were operations."""
+def recording(
+    ready: Ready, expected: str, args: int = 0, *, says: str = "", **options: Any
+) -> Callable[[int], AbstractContextManager[Timed]]:
+    """Samples that record: the trace must hold as many of `expected` as there were operations.
+
+    Args:
+        ready: what is measured.
+        expected: a parameter of `trace_holds`.
+        args: how many arguments called a or b each has.
+        says: an argument that each must have.
+        options: of the profile.
+    """
 
     @contextlib.contextmanager
     def open_recording(ops: int) -> Iterator[Timed]:
         from stepscope import profile
 
-        prof, run = profile(), ready(ops)
+        prof, run = profile(**options), ready(ops)
 
         def check(wall_ns: int) -> Checked:
+            silent = sum(says not in row.args for row in prof.trace) if says else 0
+            if silent:
+                return Checked(ok=False, text=f"{silent:,} do not say their {says}")
             return trace_holds(prof.trace, wall_ns, args=args * ops, **{expected: ops})
 
         prof.start()
@@ -142,7 +158,7 @@ def _recording(ready: Ready, expected: str, args: int = 0) -> Callable[[int], Ab
     return open_recording
 
 
-def _idle(ready: Ready) -> Callable[[int], AbstractContextManager[Timed]]:
+def idle(ready: Ready) -> Callable[[int], AbstractContextManager[Timed]]:
     """Samples while no profile is active; one that starts afterwards must not find anything."""
 
     @contextlib.contextmanager
@@ -164,7 +180,7 @@ def _open_waiting(ops: int) -> Iterator[Timed]:
     """A profile is active, and its schedule waits."""
     from stepscope import profile, schedule
 
-    prof, run = profile(schedule=schedule(wait=1_000_000, warmup=0, active=1)), _with(ops)
+    prof, run = profile(schedule=schedule(wait=1_000_000, warmup=0, active=1)), with_x(ops)
 
     def check(_: int) -> Checked:
         return Checked(not prof.sessions, f"{len(prof.sessions)} cycles, as it should be")
@@ -177,14 +193,14 @@ def _open_waiting(ops: int) -> Iterator[Timed]:
 
 
 OURS = {
-    "span": Contender("stepscope", _recording(_with, "slices"), 100_000, ours=True),
-    "task": Contender("stepscope", _recording(_in_a_task, "slices"), 100_000, ours=True),
-    "idle": Contender("stepscope (no profile)", _idle(_with), 100_000, ours=True),
+    "span": Contender("stepscope", recording(with_x, "slices"), 100_000, ours=True),
+    "task": Contender("stepscope", recording(_in_a_task, "slices"), 100_000, ours=True),
+    "idle": Contender("stepscope (no profile)", idle(with_x), 100_000, ours=True),
     "waiting": Contender("stepscope (profile waits)", _open_waiting, 100_000, ours=True),
-    "decorated": Contender("stepscope", _recording(_decorated, "slices"), 100_000, ours=True),
-    "instant": Contender("stepscope", _recording(_instant, "instants"), 100_000, ours=True),
-    "counter": Contender("stepscope", _recording(_counter, "counters"), 100_000, ours=True),
-    "args": Contender("stepscope", _recording(_two_args, "slices", args=2), 50_000, ours=True),
-    "op": Contender("stepscope", _recording(_operator, "slices"), 50_000, ours=True),
-    "op-disabled": Contender("stepscope (no profile)", _idle(_asked), 100_000, ours=True),
+    "decorated": Contender("stepscope", recording(_decorated, "slices"), 100_000, ours=True),
+    "instant": Contender("stepscope", recording(_instant, "instants"), 100_000, ours=True),
+    "counter": Contender("stepscope", recording(_counter, "counters"), 100_000, ours=True),
+    "args": Contender("stepscope", recording(_two_args, "slices", args=2), 50_000, ours=True),
+    "op": Contender("stepscope", recording(operator((1, 2)), "slices"), 50_000, ours=True),
+    "op-disabled": Contender("stepscope (no profile)", idle(_asked), 100_000, ours=True),
 }

@@ -8,6 +8,7 @@ from bench.averages import AVERAGES
 from bench.calls import CALLS, WORKLOAD
 from bench.diff import DIFF_CHANGED, DIFF_SAME
 from bench.exports import EXPORTS, EXTRA, HELD, STEPS
+from bench.options import AFTER_EVERYTHING, BESIDES, MEMORY, PAUSES
 from bench.peers import PEERS
 from bench.spans import OURS
 from bench.timing import EMPTY, AbsentError, Contender, Gauge, elapsed_ns
@@ -94,7 +95,8 @@ SPAN = 'with record_function("x")'
 
 VIZTRACER_CALLS = ("viztracer", "viztracer (no C functions)")
 
-# The limits are those of issue 3, "How fast", and of issue 6 for operators and calls.
+# The limits say what a thing may cost on one core of about 3 GHz, and how many times cheaper than a peer it must be.
+# They are what sketches of the hot paths have shown to be possible; a row without one is there to be known.
 ROWS = (
     Row("span", f"{SPAN}, recording", _spans("span"), 75, {TORCH_SPAN: 60, VIZTRACER_SPAN: 20}, environ=BOOTTIME),
     Row(
@@ -108,12 +110,16 @@ ROWS = (
     ),
     Row("span-task", f"{SPAN} in an asyncio task, recording", (EMPTY, OURS["task"])),
     Row("idle", f"{SPAN}, nothing recording", _spans("idle", "waiting"), 35, {TORCH_SPAN: 100}),
+    Row("idle-after", f"{SPAN}, nothing recording, after everything was", (EMPTY, AFTER_EVERYTHING), 35),
     Row("decorated", "a decorated call, recording, with the call", _spans("decorated"), 60),
     Row("instant", 'instant("x"), recording', _spans("instant"), 30, {"viztracer add_instant": 1}),
     Row("counter", 'counter("x", 1), recording', _spans("counter"), 45, {"viztracer add_counter": 1}),
     Row("args", 'with record_function("x", a=1, b="text"), recording', _spans("args"), 200),
     Row("op", "an operator, recorded: is_enabled(), enter(), exit()", (EMPTY, OURS["op"]), 250),
+    *(Row(name, title, (EMPTY, contender)) for name, title, contender in BESIDES),
     Row("op-disabled", "an operator, nothing recording: is_enabled()", (EMPTY, OURS["op-disabled"]), 20),
+    Row("pause", "gc.collect(0), its pause recorded or not, with the call", (EMPTY, *PAUSES)),
+    Row("memory", "a round of a real program, memory sampled or not", MEMORY),
     Row(
         "call",
         "function tracing: a call, with the call",

@@ -67,12 +67,20 @@ def describe_inputs(
     inputs = (*args, *kwargs.values()) if kwargs else args
     if not inputs:
         return {}
-    said = [_say(value, names, 0) for value in inputs[:MAX_ITEMS]]
-    dims, types, strides, values = map(list, zip(*said, strict=True))
-    described = {"Input Dims": dims, "Input type": types}
-    if any(steps is not EMPTY for steps in strides):
+    dims, types, strides, values = [], [], [], []
+    has_strides = has_values = False
+    for value in inputs[:MAX_ITEMS]:
+        shape, kind, steps, text = _say(value, names, 0)
+        dims.append(shape)
+        types.append(kind)
+        strides.append(steps)
+        values.append(text)
+        has_strides = has_strides or steps is not EMPTY
+        has_values = has_values or text != ""
+    described: dict[str, Any] = {"Input Dims": dims, "Input type": types}
+    if has_strides:
         described["Input Strides"] = strides
-    if any(values):
+    if has_values:
         described["Concrete Inputs"] = values
     if kwargs:
         described["Kwinputs"] = freeze(kwargs)
@@ -149,8 +157,8 @@ def _strides_of(value: Any) -> list[int | str]:
         stride = getattr(value, "stride", None)
         if callable(stride):
             return [step if type(step) is int else _size_of(step) for step in stride()]
-        size_bytes = value.itemsize
-        return [step // size_bytes for step in value.strides]
+        steps_bytes = getattr(value, "strides", None)  # numpy's; asking is cheaper than being refused
+        return [] if steps_bytes is None else [step // value.itemsize for step in steps_bytes]
     except Exception:  # noqa: BLE001 - the program's object may raise anything
         return []
 

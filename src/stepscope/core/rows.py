@@ -140,12 +140,12 @@ class StepMark(NamedTuple):
 
 
 class PairedTrack(NamedTuple):
-    """What rows stand on: a thread, or the lane of a task.
+    """What rows stand on: a thread, the lane of a task, or what instants are of that are no thread's.
 
     Attributes:
-        kind: "thread" or "task".
-        tid: a thread's native id; a task has 0.
-        name: the thread's Python name, or the task's.
+        kind: "thread", "task", "process" or "global".
+        tid: a thread's native id; others have 0.
+        name: the thread's Python name, the task's, or what stands there.
     """
 
     kind: str

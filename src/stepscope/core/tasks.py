@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from stepscope.core.values import legal_text
 
-__all__ = ["FOUND", "MAX_NAME", "Asyncio", "find_asyncio", "task_name"]
+__all__ = ["FOUND", "MAX_NAME", "Asyncio", "asyncio_is_silent", "find_asyncio", "task_name"]
 
 # Called once asyncio is there, by whoever notices first: in the middle of the program's own doings.
 FOUND: list[Callable[[], None]] = []
@@ -34,18 +34,30 @@ class Asyncio(NamedTuple):
 
 
 def find_asyncio() -> Asyncio | None:
-    """asyncio, once the program has imported all of it; None before, and where it keeps no such mapping."""
-    module = sys.modules.get("asyncio")
-    # Set last: while its import goes on, what it will use may not be in place yet.
-    if module is None or not hasattr(module, "__all__"):
+    """asyncio, once the program has imported all of it; None before, and where it is silent."""
+    if not _is_imported():
         return None
     running = getattr(sys.modules.get("asyncio.tasks"), "_current_tasks", None)
     loop_here = getattr(sys.modules.get("asyncio.events"), "_get_running_loop", None)
     if type(running) is not dict or not callable(loop_here):
         return None
+    # Tasks in C have a mapping of their own, which asyncio.tasks takes over. If it does not, nothing ever is in it.
+    accelerated = sys.modules.get("_asyncio")
+    if accelerated is not None and getattr(accelerated, "_current_tasks", None) is not running:
+        return None
     while FOUND:
         FOUND.pop()()
     return Asyncio(running, loop_here)
+
+
+def asyncio_is_silent() -> bool:
+    """Whether the program has asyncio, and it keeps no such mapping: that is no part of what it promises to have."""
+    return _is_imported() and find_asyncio() is None
+
+
+def _is_imported() -> bool:
+    # Set last: while its import goes on, what it will use may not be in place yet.
+    return hasattr(sys.modules.get("asyncio"), "__all__")
 
 
 def task_name(task: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from stepscope.core import kernels
 from stepscope.core.events import BEGIN, COMPLETE, COUNT, END, POINT
 from stepscope.formats.chrome_flows import FlowPoint
+from stepscope.formats.perfetto_callstacks import has_stack
 from stepscope.formats.perfetto_clocks import MONOTONIC
 from stepscope.formats.perfetto_messages import Note, as_bytes, as_text
 from stepscope.formats.perfetto_sequence import Sequence, Sequences
@@ -162,7 +163,7 @@ class EventReader:
         number = scanner.event(ts, kind, track, self._event_name(event), self._category(event))
         if kind == COMPLETE:
             self.durations[number] = max(min(legacy.duration_us, MAX_DURATION_US), 0) * UNIT_NS
-        if proto.debug_annotations:
+        if proto.debug_annotations or has_stack(proto):
             scanner.detail(number, event.start, event.stop, event.sequence.generation)
         for flow in (*proto.flow_ids_old, *proto.flow_ids):
             scanner.flow(number, flow, False)

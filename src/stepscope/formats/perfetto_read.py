@@ -13,6 +13,7 @@ from stepscope.core import kernels
 from stepscope.core.events import DONE, PACKET, TRUNCATED, Stop
 from stepscope.core.protobuf import LENGTH, VARINT, MalformedError, fields
 from stepscope.formats.findings import Findings
+from stepscope.formats.perfetto_callstacks import Callstacks
 from stepscope.formats.perfetto_events import Event, EventReader
 from stepscope.formats.perfetto_messages import as_bytes, as_text, parse
 from stepscope.formats.perfetto_packed import DEFLATE, ZSTD, Packed
@@ -64,6 +65,7 @@ class _File:
         self._sequences = Sequences(self._scanner)
         self._tracks = Tracks(self._findings.note)
         self._events = EventReader(self._scanner, self._sequences, self._tracks, self._findings.note)
+        self._callstacks = Callstacks(findings.note)
         self._buffers: list[Any] = []
         self._metadata: dict[str, Any] = {}
         self._host = ""
@@ -91,6 +93,7 @@ class _File:
             self._host,
             uuids=self._scanner.uuids(),
             interned=self._scanner.interned,
+            callstacks=self._callstacks,
         )
         return make_trace(content, self._findings)
 
@@ -157,6 +160,7 @@ class _File:
                     self._scanner.intern(sequence.generation, table, entry.iid, as_bytes(entry.name))
             for entry in interned.debug_annotation_string_values:
                 self._scanner.intern(sequence.generation, STRING_VALUES, entry.iid, entry.str)
+            self._callstacks.intern(sequence.generation, interned)
         elif 12 in parts:
             self._findings.note("state", f"texts of sequence {sequence.number} come before its state is cleared")
         self._sequences.tell(sequence)

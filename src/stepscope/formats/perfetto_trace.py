@@ -17,6 +17,7 @@ from stepscope.formats.chrome_flows import FlowPoint, Flows
 from stepscope.formats.chrome_values import legal_args
 from stepscope.formats.findings import Findings
 from stepscope.formats.perfetto_args import Texts, decode_args
+from stepscope.formats.perfetto_callstacks import CALL_STACK, Callstacks, has_stack
 from stepscope.formats.perfetto_clocks import BOOTTIME, MONOTONIC, REALTIME
 from stepscope.formats.perfetto_messages import as_text
 from stepscope.formats.perfetto_sequence import Sequences
@@ -44,6 +45,7 @@ class Content(NamedTuple):
         host: the machine's name.
         uuids: uuid and number of each track that has one.
         interned: generation, table, iid -> text id, or -1.
+        callstacks: what else is interned.
     """
 
     scanned: Scanned
@@ -56,6 +58,7 @@ class Content(NamedTuple):
     host: str
     uuids: list[tuple[int, int]]
     interned: Callable[[int, int, int], int]
+    callstacks: Callstacks
 
 
 def make_trace(content: Content, findings: Findings) -> Trace:
@@ -174,11 +177,11 @@ class _Assembly:
     def _args(self, paired: PairedEvents, strings: dict[str, int]) -> dict[int, dict[str, Any]]:
         """Row -> its arguments; a row that says it is cut is marked, and one that says its site has it."""
         found: dict[int, dict[str, Any]] = {}
-        for event, annotations, generation in self._annotated():
+        for event, proto, generation in self._annotated():
             row = paired.rows[event]
             if row == NO_ROW:
                 continue
-            args = decode_args(annotations, Texts(partial(self._interned, generation), self._findings.note))
+            args = decode_args(proto.debug_annotations, Texts(partial(self._interned, generation), self._findings.note))
             for name in [name for name in args if name.startswith(RESERVED_PREFIX)]:
                 if name == CUT_KEY and self._told:
                     paired.columns.kind[row] |= CUT
@@ -187,19 +190,21 @@ class _Assembly:
                     paired.columns.site[row] = strings.setdefault(args.pop(name), len(strings))
                 else:
                     args["user:" + name] = args.pop(name)
+            if CALL_STACK not in args and has_stack(proto):
+                stack = self._content.callstacks.text(generation, proto)
+                args.update({CALL_STACK: stack} if stack else {})
             if args:
                 found.setdefault(row, {}).update(args)
         return found
 
     def _annotated(self) -> Iterator[tuple[int, Any, int]]:
-        """Each event with annotations: its number, they, and whose interned texts they use."""
+        """Each event with annotations or a call stack: its number, it, and whose interned data it uses."""
         from google.protobuf.message import DecodeError
         from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TrackEvent
 
         for event, buffer, start, stop, generation in zip(*self._content.scanned.details, strict=True):
             try:
-                annotations = TrackEvent.FromString(self._content.buffers[buffer][start:stop]).debug_annotations
-                yield event, annotations, generation
+                yield event, TrackEvent.FromString(self._content.buffers[buffer][start:stop]), generation
             except (DecodeError, UnicodeDecodeError):  # noqa: PERF203 - a damaged event is one of many
                 self._findings.wrong("malformed", start, f"the arguments of event {event} cannot be read")
 

@@ -26,11 +26,12 @@ class Track(NamedTuple):
 
     Attributes:
         kind: "thread", "task" for spans of an asyncio task, or of tasks of one name that follow one another, "device"
-            for a stream of one, "lane" for slices of such a track that overlap the others on it, or "counter".
+            for a stream of one, "lane" for slices of such a track that overlap the others on it, "process" and
+            "global" for instants that are of no thread, or "counter".
         pid: the process's id.
         tid: the thread's id, unlike any other of its process, above 0 and below 2**31. It is the native id
             unless that one is taken: by an earlier thread of the same id, or by the thread whose lane this is.
-            A task's and a device's are made up. A counter has 0: it is the process's.
+            Those of tracks that are no thread's are made up. A counter has 0: it is the process's.
         name: the thread's, the task's, the stream's or the counter's name.
         process: the process's name.
         unit: what a counter counts, such as "bytes", "ns" or "count"; "" where nobody said.

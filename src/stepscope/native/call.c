@@ -19,6 +19,7 @@ typedef struct {
 static cache_entry_t cache[1 << CACHE_BITS]; /* by the name's address */
 static PyObject *spans_by_name;              /* dict: str -> span without arguments */
 static PyObject *legal_name;                 /* stepscope.core.values.legal_name */
+static PyObject *scoped_instant;             /* stepscope.core.scopes.scoped_instant */
 
 /* ---- the span of a name ----------------------------------------------------------------------------------- */
 
@@ -168,7 +169,15 @@ static inline PyObject *mark(PyObject *made) {
     Py_RETURN_NONE;
 }
 
+/* Whether a keyword is "scope": such an instant is made in Python. */
+static int has_scope(PyObject *names) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++)
+        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), "scope") == 0) return 1;
+    return 0;
+}
+
 static PyObject *instant(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *names) {
+    if (unlikely(names != NULL) && has_scope(names)) return PyObject_Vectorcall(scoped_instant, args, (size_t)nargs, names);
     if (!recorder.recording) Py_RETURN_NONE;
     return mark(record_function(NULL, args, nargs, names));
 }
@@ -209,7 +218,8 @@ static PyMethodDef functions[] = {
      PyDoc_STR("record_function($module, name, args=None, **kwargs)\n--\n\nA span to hold open with `with`, or to "
                "decorate with.")},
     {"instant", (PyCFunction)(void (*)(void))instant, METH_FASTCALL | METH_KEYWORDS,
-     PyDoc_STR("instant($module, name, args=None, **kwargs)\n--\n\nMark a point in time on the calling thread.")},
+     PyDoc_STR("instant($module, name, args=None, **kwargs)\n--\n\nMark a point in time on the calling thread, or with "
+               "scope= for the process or all.")},
     {"span_of", (PyCFunction)(void (*)(void))span_of, METH_FASTCALL,
      PyDoc_STR("span_of($module, label, args=None, frozen=False, /)\n--\n\nA span of a Label.")},
     {"instant_of", (PyCFunction)(void (*)(void))instant_of, METH_FASTCALL,
@@ -220,6 +230,8 @@ static PyMethodDef functions[] = {
 int call_add(PyObject *module) {
     Py_XSETREF(legal_name, imported("stepscope.core.values", "legal_name"));
     if (legal_name == NULL) return -1;
+    Py_XSETREF(scoped_instant, imported("stepscope.core.scopes", "scoped_instant"));
+    if (scoped_instant == NULL) return -1;
     if (spans_by_name == NULL && (spans_by_name = PyDict_New()) == NULL) return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -1,8 +1,8 @@
 /* Function tracing: the table of calls, and the frames that are open when a thread's first event comes.
 
    A thread joins the window at its first call or return in it: whatever is on its stack then, besides a call that is
-   just beginning, has been open since the window's start, and is noted as begun there. The stacks of threads without
-   any event are read when tracing stops. */
+   just beginning, has been open since the window's start, and is noted as begun there; of a thread that has begun since,
+   as begun when it joins. The stacks of threads without any event are read when tracing stops. */
 
 #include "calls.h"
 
@@ -111,14 +111,14 @@ static int stack_describe(PyObject *codes) {
     return 0;
 }
 
-/* Note what a thread has open as begun before the window, outermost first. */
-static void stack_note(buffer_t *buffer, PyObject *codes) {
+/* Note what a thread has open as begun at that tick, outermost first; 0: before the window. */
+static void stack_note(buffer_t *buffer, PyObject *codes, uint64_t ticks) {
     buffer->call_depth = 0;
     for (Py_ssize_t i = PyList_GET_SIZE(codes); i-- > 0;) {
         call_t *call = call_find(PyList_GET_ITEM(codes, i));
         if (call == NULL || call->label == NULL) continue;
         if (calls.max_depth && buffer->call_depth++ >= calls.max_depth) continue;
-        record_t begin[2] = {{0, 0, REC_CALL, 0}, {0, NO_PAYLOAD, REC_PAYLOAD, 0}}; /* at tick 0: before the window */
+        record_t begin[2] = {{ticks, 0, REC_CALL, 0}, {0, NO_PAYLOAD, REC_PAYLOAD, 0}};
         if (call->registry == recorder.registry || call_register(call) == 0) {
             begin->id = call->id;
             if (begun_add(&buffer->part.begun, begin, 0, 1) == 0) continue;
@@ -141,7 +141,8 @@ int calls_join(buffer_t *buffer, int inside) {
     }
     PyObject *codes = stack_codes(frame);
     int result = codes == NULL ? 0 : stack_describe(codes);
-    if (codes != NULL && result == 0) stack_note(buffer, codes);
+    if (codes != NULL && result == 0)
+        stack_note(buffer, codes, calls_thread_is_new(PyThreadState_Get()) ? ticks_now() : 0);
     Py_XDECREF(codes);
     PyErr_Clear();
     PyErr_Restore(kind, error, trace);
@@ -206,7 +207,7 @@ static void idle_note(void) {
         if (idle[i].buffer == NULL && idle[i].tid != 0) idle[i].buffer = buffer_for_other(idle[i].thread, idle[i].tid);
         if (idle[i].buffer == NULL) continue;
         idle[i].buffer->calls_window = calls.window;
-        stack_note(idle[i].buffer, idle[i].codes);
+        stack_note(idle[i].buffer, idle[i].codes, 0);
     }
     recorder.walkers--;
     for (size_t i = 0; i < count; i++) {

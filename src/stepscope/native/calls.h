@@ -45,6 +45,8 @@ __attribute__((noinline)) int call_register(call_t *call);
 
 /* Whether a thread's events come at all; calls_profile.c. */
 int calls_profiled(const PyThreadState *state);
+/* Whether a thread has begun since calls are traced, and its first calls are not seen. */
+int calls_thread_is_new(PyThreadState *state);
 
 static inline call_t *call_find(const void *key) {
     if (unlikely(calls.places == 0)) return NULL;

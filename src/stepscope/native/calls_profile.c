@@ -2,7 +2,10 @@
 
    The threads there are get it from here; a new one gets it as threading's profile function, an object that puts the C
    function in its own place when it is called first. So does sys.setprofile() with what sys.getprofile() returned: a
-   function that puts back what it has replaced puts this back. */
+   function that puts back what it has replaced puts this back.
+
+   A thread that module threading does not begin is not seen, even if it is over when tracing stops. Thread states are
+   numbered as they are made: of those made since tracing began, as many were missed as did not come by threading. */
 
 #include "calls.h"
 
@@ -16,7 +19,32 @@ typedef struct {
     vectorcallfunc vectorcall;
 } profiler_t;
 
-static PyObject *profiler; /* the one object of its type */
+static PyObject *profiler;       /* the one object of its type */
+static uint64_t last_before;     /* the number of the last thread state that was made before calls were traced */
+static Py_ssize_t new_profiled;  /* how many of those made since then have come by threading's profile function */
+
+/* The number of a thread state made now; 0 without memory, with an exception. */
+static uint64_t next_number(void) {
+    PyThreadState *made = PyThreadState_New(PyInterpreterState_Get());
+    if (made == NULL) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    uint64_t number = PyThreadState_GetID(made);
+    PyThreadState_Clear(made);
+    PyThreadState_Delete(made);
+    return number;
+}
+
+int calls_thread_is_new(PyThreadState *state) { return PyThreadState_GetID(state) > last_before; }
+
+/* The calling thread comes by threading's profile function. */
+static void profiled_note(void) {
+    buffer_t *buffer = buffer_mine();
+    if (buffer == NULL || buffer->profiled_window == calls.window) return;
+    buffer->profiled_window = calls.window;
+    new_profiled += calls_thread_is_new(PyThreadState_Get());
+}
 
 static inline __attribute__((always_inline)) void frame_event(PyFrameObject *frame, int begins) {
     PyObject *code = (PyObject *)PyFrame_GetCode(frame);
@@ -83,6 +111,7 @@ static PyObject *profiler_call(PyObject *self, PyObject *const *args, size_t nar
         Py_RETURN_NONE;
     }
     PyEval_SetProfile(on_event, self);
+    profiled_note();
     for (size_t i = 0; i < sizeof EVENTS / sizeof *EVENTS; i++)
         if (PyUnicode_CompareWithASCIIString(args[1], EVENTS[i].name) == 0)
             on_event(self, (PyFrameObject *)args[0], EVENTS[i].what, args[2]);
@@ -103,7 +132,7 @@ int calls_profiled(const PyThreadState *state) { return state->c_profilefunc == 
 
 /* What profiles a thread besides this: borrowed; NULL: nothing. */
 static PyObject *profiled_by(const PyThreadState *state) {
-    if (state->c_profilefunc == NULL || state->c_profilefunc == on_event) return NULL;
+    if (state->c_profilefunc == NULL || state->c_profilefunc == on_event || state->c_profileobj == profiler) return NULL;
     return state->c_profileobj == NULL ? Py_None : state->c_profileobj;
 }
 
@@ -112,26 +141,29 @@ static PyObject *profile_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSE
     PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
     for (PyThreadState *other = state; other != NULL; other = PyThreadState_Next(other))
         if (profiled_by(other) != NULL) return Py_NewRef(profiled_by(other));
+    if ((last_before = next_number()) == 0) return NULL;
+    new_profiled = 0;
     for (; state != NULL; state = PyThreadState_Next(state))
         if (_PyEval_SetProfile(state, on_event, profiler) < 0) return NULL;
     Py_RETURN_NONE;
 }
 
-/* unprofile_threads() -> (threads whose profile function has been replaced, threads that began unseen). */
+/* unprofile_threads() -> (threads whose profile function has been replaced, threads that were not seen). */
 static PyObject *unprofile_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
-    Py_ssize_t replaced = 0, unseen = 0;
+    uint64_t last = next_number();
+    if (last == 0) return NULL;
+    Py_ssize_t replaced = 0, unseen = last_before ? (Py_ssize_t)(last - last_before - 1) - new_profiled : 0;
     PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
     for (; state != NULL; state = PyThreadState_Next(state)) {
-        if (state->c_profilefunc == on_event) {
+        if (state->c_profilefunc == on_event || state->c_profileobj == profiler) {
             if (_PyEval_SetProfile(state, NULL, NULL) < 0) return NULL;
             continue;
         }
         const buffer_t *buffer = buffer_of(state);
         if (buffer != NULL && buffer->muted) continue;
-        int seen = buffer != NULL && buffer->calls_window == calls.window;
-        replaced += seen || state->c_profilefunc != NULL;
-        unseen += !seen && state->c_profilefunc == NULL;
+        if (!calls_thread_is_new(state) || (buffer != NULL && buffer->profiled_window == calls.window)) replaced++;
     }
+    last_before = 0;
     return Py_BuildValue("(nn)", replaced, unseen);
 }
 
@@ -158,6 +190,9 @@ int calls_profile_add(PyObject *module) {
 #else
 
 int calls_profiled(const PyThreadState *state) { return state != NULL; }
+
+/* A thread's very first call is an event: none of its calls has begun before. */
+int calls_thread_is_new(PyThreadState *state) { return state == NULL; }
 
 int calls_profile_add(PyObject *module) {
     (void)module;

@@ -4,27 +4,16 @@
    before it is known whether the packet is read here; to note it again changes nothing. */
 
 #include "perfetto_read.h"
+#include "protobuf.h"
 
 #include <string.h>
 
-enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 };
-enum { LAST_FIELD = (1 << 29) - 1, MAX_VARINT = 10 };
 enum { CATEGORIES = 1, NAMES = 2, ANNOTATION_NAMES = 3, STRING_VALUES = 29 };
+enum { FUNCTIONS = 5, STACKS = 7, FILES = 18 }; /* 6: frames */
 enum { NEEDS_STATE = 2 };
 
 /* Why a message is not read here, or READ. */
 typedef enum { READ, OTHER, NO_MEMORY } outcome_t;
-
-typedef struct {
-    const uint8_t *at, *end;
-} span_t;
-
-/* A field: the value of an integer, the bits of a double, or the payload. */
-typedef struct {
-    uint32_t number, wire;
-    uint64_t value;
-    span_t payload;
-} field_t;
 
 /* A TrackEvent as it is parsed. */
 typedef struct {
@@ -41,66 +30,6 @@ typedef struct {
     int has_time;
     span_t event, interned; /* NULL: none */
 } packet_t;
-
-/* ---- the wire ---- */
-
-/* Read an integer; 0 if it goes on past the end or ten bytes. */
-static inline int get_varint(span_t *in, uint64_t *value) {
-    const uint8_t *at = in->at;
-    if (likely(at < in->end && *at < 0x80)) {
-        *value = *at;
-        in->at = at + 1;
-        return 1;
-    }
-    uint64_t sum = 0;
-    for (int i = 0; i < MAX_VARINT && at < in->end; i++, at++) {
-        sum |= (uint64_t)(*at & 0x7f) << 7 * i;
-        if (*at < 0x80) {
-            *value = sum;
-            in->at = at + 1;
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static int get_fixed(span_t *in, size_t size, uint64_t *value) {
-    *value = 0;
-    if ((size_t)(in->end - in->at) < size)
-        return 0;
-    for (size_t i = 0; i < size; i++)
-        *value |= (uint64_t)in->at[i] << 8 * i;
-    in->at += size;
-    return 1;
-}
-
-/* Read a field; 0 if it is none, or goes on past the end. */
-static inline int get_field(span_t *in, field_t *field) {
-    uint64_t tag;
-    if (!get_varint(in, &tag))
-        return 0;
-    field->payload = (span_t){in->at, in->at};
-    field->wire = tag & 7;
-    if (unlikely(tag >> 3 == 0 || tag >> 3 > LAST_FIELD))
-        return 0;
-    field->number = (uint32_t)(tag >> 3);
-    switch (field->wire) {
-    case VARINT:
-        return get_varint(in, &field->value);
-    case LENGTH:
-        if (!get_varint(in, &field->value) || field->value > (uint64_t)(in->end - in->at))
-            return 0;
-        field->payload = (span_t){in->at, in->at + field->value};
-        in->at += field->value;
-        return 1;
-    case FIXED64:
-        return get_fixed(in, 8, &field->value);
-    case FIXED32:
-        return get_fixed(in, 4, &field->value);
-    default:
-        return 0;
-    }
-}
 
 /* ---- interned data ---- */
 
@@ -125,6 +54,8 @@ static outcome_t read_interned(scanner_t *self, uint32_t generation, span_t in) 
     while (in.at < in.end) {
         if (!get_field(&in, &field))
             return OTHER;
+        if ((field.number >= FUNCTIONS && field.number <= STACKS) || field.number == FILES) /* the caller's */
+            return OTHER;
         int has_text = field.number <= ANNOTATION_NAMES || field.number == STRING_VALUES;
         if (!has_text || field.wire != LENGTH)
             continue;
@@ -145,10 +76,12 @@ static int wire_of(uint32_t number) {
     case 3:
     case 11:
     case 30:
+    case 56:
         return VARINT;
     case 23:
     case 22:
     case 4:
+    case 55:
         return LENGTH;
     case 47:
     case 48:
@@ -227,6 +160,10 @@ static int take_field(scanner_t *self, uint32_t generation, const field_t *field
         break;
     case 4:
         take_annotation(self, generation, field->payload, event);
+        break;
+    case 55:
+    case 56:
+        event->annotated = 1;
         break;
     case 47:
     case 48:

@@ -173,6 +173,7 @@ typedef struct buffer {
     life_t *life;
     struct buffer *next;
     uint32_t calls_window; /* the last window in which calls of the thread were traced */
+    uint32_t profiled_window; /* the last one in which it came by threading's profile function */
     int32_t call_depth;    /* how many traced calls it is in; followed if there is a limit */
     int muted;             /* its calls are never traced */
 } buffer_t;

@@ -97,7 +97,7 @@ static buffer_t *buffer_new(life_t *life, PyObject *thread, unsigned long tid) {
     buffer->thread = Py_XNewRef(thread);
     buffer->tid = tid;
     buffer->thread_asks = MANY_ASKS;
-    buffer->calls_window = 0;
+    buffer->calls_window = buffer->profiled_window = 0;
     buffer->muted = 0;
     buffer->next = recorder.buffers;
     recorder.buffers = buffer;

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from types import CodeType
 from typing import Any, Protocol
 
+from stepscope import core
 from stepscope.core import kernels
 from stepscope.core.rows import CALL, Label
 from stepscope.core.values import NO_NAME, legal_text
@@ -237,6 +238,8 @@ class _Profiling:
         replaced, unseen = kernels.unprofile_threads()
         if replaced:
             what = "sys.setprofile() was called on a thread: its later calls are missing"
+            if core.info().name == "python":
+                what += "; or the profile function, which is in Python, ran into the limit of recursion"
             problems.append(Problem("replaced", replaced, what))
         if unseen:
             what = "a thread that was not begun by module threading, or not since then, could not be traced"

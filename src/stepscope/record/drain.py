@@ -7,6 +7,7 @@ from stepscope.core.rows import StepMark
 from stepscope.model.build import TraceBuilder
 from stepscope.model.trace import Origin, Trace
 from stepscope.record.lanes import share_lanes
+from stepscope.record.scopes import place_scoped
 from stepscope.record.sources import Harvest
 
 __all__ = ["drain"]
@@ -25,7 +26,7 @@ def drain(
     """
     clocks = origin.clocks
     ticked = clocks.boottime_ns if kernels.CLOCK == "boottime" else clocks.monotonic_ns
-    paired = share_lanes(kernels.pair(window, steps, clocks.realtime_ns - ticked - origin.base_ns))
+    paired = place_scoped(share_lanes(kernels.pair(window, steps, clocks.realtime_ns - ticked - origin.base_ns)))
     builder = TraceBuilder(origin)
     for track in paired.tracks:
         builder.thread(origin.pid, track.tid, track.name, origin.process, track.kind)

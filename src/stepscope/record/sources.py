@@ -15,7 +15,17 @@ from stepscope.model.trace import Problem
 if TYPE_CHECKING:
     from stepscope.model.build import TraceBuilder
 
-__all__ = ["SOURCES", "Harvest", "Source", "SourceRow", "import_sources", "start_sources", "stop_sources"]
+__all__ = [
+    "SOURCES",
+    "TORCH",
+    "Harvest",
+    "Source",
+    "SourceRow",
+    "import_sources",
+    "is_installed",
+    "start_sources",
+    "stop_sources",
+]
 
 
 class Harvest(NamedTuple):
@@ -68,7 +78,7 @@ def _wants_steps(options: Mapping[str, Any]) -> bool:
     return bool(options["record_tasks"] or options["with_cpu_time"])
 
 
-def _is_installed(integration: str) -> bool:
+def is_installed(integration: str) -> bool:
     """Whether the program has imported an integration and asked for it."""
     module = sys.modules.get(f"stepscope.integrations.{integration}")
     return module is not None and bool(module.is_installed())
@@ -79,11 +89,12 @@ TORCH = "torch"
 SOURCES: tuple[SourceRow, ...] = (
     # Always: a framework may be imported, and run its first operator, in the middle of a window.
     SourceRow("operators", "stepscope.record.operators", "Operators", lambda _: True),
-    SourceRow(TORCH, "stepscope.integrations.torch", "TorchOperators", lambda _: _is_installed(TORCH)),
+    SourceRow(TORCH, "stepscope.integrations.torch", "TorchOperators", lambda _: is_installed(TORCH)),
     SourceRow("memory", "stepscope.record.memory", "MemorySampler", lambda options: bool(options["profile_memory"])),
     SourceRow("cpu time", "stepscope.record.besides", "CpuTime", lambda options: bool(options["with_cpu_time"])),
     SourceRow("stacks", "stepscope.record.besides", "Stacks", lambda options: bool(options["record_stacks"])),
     SourceRow("steps", "stepscope.record.steps", "TaskSteps", _wants_steps),
+    SourceRow("tasks", "stepscope.record.steps", "SilentTasks", lambda options: not _wants_steps(options)),
     SourceRow("gc", "stepscope.record.pauses", "Pauses", lambda options: bool(options["record_gc"])),
     SourceRow("calls", "stepscope.record.calls", "CallSource", lambda options: bool(options["with_stack"])),
 )

@@ -2,7 +2,8 @@
 
 The spans of a task stand on its lane, where nothing says when the task ran and when it waited. A loop runs each step,
 from await to await, and each other callback, through its Handle: that method is replaced while a window is open. Where
-CPU time is measured the recorder is told of each step, too, so that a span has what its own task has computed.
+CPU time is measured the recorder is told of each step, too, so that a span has what its own task has computed; and
+where asyncio does not say which task runs, so that there are lanes at all.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from stepscope.core import kernels
 from stepscope.core.rows import Label
-from stepscope.core.tasks import FOUND, find_asyncio, task_name
+from stepscope.core.tasks import FOUND, asyncio_is_silent, find_asyncio, task_name
+from stepscope.model.trace import Problem
 from stepscope.record.sources import Harvest
 
 if TYPE_CHECKING:
     from stepscope.core.twin import Span
     from stepscope.model.build import TraceBuilder
 
-__all__ = ["CATEGORY", "TaskSteps", "span_of_step"]
+__all__ = ["CATEGORY", "SilentTasks", "TaskSteps", "span_of_step"]
 
 CATEGORY = "task_step"
 # What a task has called on its loop: CPython's own object for a step, and methods of the task, in C and in Python.
@@ -26,6 +28,8 @@ STEP_TYPE = "TaskStepMethWrapper"
 STEP_METHODS = frozenset({"task_wakeup", "__step", "__wakeup"})
 # Spans are kept by their task's name, until there are so many.
 MAX_SPANS = 1024
+
+SILENT = "asyncio does not say here which task runs: spans of tasks stand on their thread, where they may overlap"
 
 Run = Callable[[Any], None]
 
@@ -42,7 +46,10 @@ class TaskSteps:
 
     def start(self) -> None:
         """As Source; where asyncio is imported later, it is found when its program's first new name is recorded."""
-        if find_asyncio() is None:
+        if asyncio_is_silent():
+            self._told = True
+            self._replace()
+        elif find_asyncio() is None:
             FOUND.append(self._replace)
         else:
             self._replace()
@@ -58,7 +65,9 @@ class TaskSteps:
             if vars(Handle)["_run"] is ours:  # else it was replaced again, by something that calls ours
                 Handle._run = original  # type: ignore[method-assign,assignment] # noqa: SLF001
             self._replaced = None
-        return Harvest(add=None if self._steps else _say_unseen)
+        if self._steps:
+            return Harvest()
+        return Harvest((Problem("tasks", 1, SILENT),)) if asyncio_is_silent() else Harvest(add=_say_unseen)
 
     def _replace(self) -> None:
         from asyncio.events import Handle
@@ -92,6 +101,22 @@ class TaskSteps:
                 self._spans.clear()
             span = self._spans[name] = span_of_step(name)
         return span
+
+
+class SilentTasks:
+    """The source where no steps are asked for: it records nothing, and says so where tasks cannot be told apart."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        del options
+
+    def start(self) -> None:
+        """As Source."""
+
+    def stop(self) -> Harvest:
+        """As Source."""
+        if not asyncio_is_silent():
+            return Harvest()
+        return Harvest((Problem("tasks", 1, f"{SILENT}; record_tasks=True has them on lanes of their own"),))
 
 
 def span_of_step(name: str) -> "Span":

@@ -40,14 +40,15 @@ class Child:
     Args:
         path: the control file's.
         file: it, open; to be closed by this.
+        is_program: whether this process runs a program of its own, after which it is called then.
 
     Attributes:
-        path, file: as given.
+        path, file, is_program: as given.
         recording: of the run that the parent is in; None while it is in none.
     """
 
-    def __init__(self, path: str, file: Descriptor) -> None:
-        self.path, self.file = path, file
+    def __init__(self, path: str, file: Descriptor, *, is_program: bool = False) -> None:
+        self.path, self.file, self.is_program = path, file, is_program
         self.recording: ChildRecording | None = None
         self._follower = Follower(file)
         self._pid = os.getpid()
@@ -204,7 +205,7 @@ class ChildRecording(Stepping):
             self._fate, self._running_step = Fate(closed.fate), closed.last_step
         self._late_ns = max(0, self._opened_ns - opened.clocks.boottime_ns)
         name = child_name()
-        process = name or f"{self.run.process} (child)"
+        process = name or (self._origin.process if self._child.is_program else f"{self.run.process} (child)")
         # The parent's clocks: what two processes read at two instants differs by what was set in between.
         self._origin = self._origin._replace(base_ns=opened.base_ns, clocks=opened.clocks, process=process)
         self.stop_trace()

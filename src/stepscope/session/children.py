@@ -2,13 +2,16 @@
 
 A forked child knows at once. One that multiprocessing spawns, or has its fork server fork, unpickles its Process
 object, in which the path of the control file travels; `BaseProcess.start` puts it there while a run goes on, and is
-itself again afterwards. Children outlive the run: they wait for the next one of the same process.
+itself again afterwards. Any other Python program that is started meanwhile, as by subprocess, finds the path in its
+environment when it imports stepscope. Children outlive the run: they wait for the next one of the same process. Those
+that were there before the first run cannot know where to look.
 """
 
 import base64
 import contextlib
 import os
 import pickle
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from multiprocessing import process, util
@@ -23,9 +26,11 @@ from stepscope.session.control import Closed, ControlFile, Descriptor, Opened, R
 from stepscope.session.handlers import TraceHandler
 from stepscope.session.recording import Fate
 
-__all__ = ["Children", "handler_of_children"]
+__all__ = ["VARIABLE", "Children", "follow_environment", "handler_of_children"]
 
 CONFIG_KEY = "stepscope"
+# What a program that is started while a run goes on is told by: "PID:PATH", whose profile it is and its control file.
+VARIABLE = "STEPSCOPE_FOLLOW"
 # Those options that are about the process that they are given in.
 OWN = frozenset({"execution_trace_observer", "acc_events", "custom_trace_id_callback", "keep_sessions"})
 # Once every Finalize that could still have something recorded has run.
@@ -69,6 +74,8 @@ class Children:
         self._is_lost = False
         self._publish(self._state)
         _Here.children = self
+        self._invited_by = os.environ.get(VARIABLE)  # this may be a child, too
+        os.environ[VARIABLE] = self._invites = f"{origin.pid}:{self.control.path}"
         _patch()
 
     def opened(self, cycle: int, first_step: int, origin: Origin) -> None:
@@ -88,6 +95,10 @@ class Children:
     def end(self) -> None:
         """The run is over; children wait for the next one."""
         _Here.children = None
+        if os.environ.get(VARIABLE) == self._invites:  # else it is somebody else's by now
+            del os.environ[VARIABLE]
+            if self._invited_by is not None:
+                os.environ[VARIABLE] = self._invited_by
         _restore()
         self._publish(State(closed=self._state.closed))
 
@@ -144,19 +155,44 @@ class _Invitation:
 
 
 def _accept(path: str) -> _Invitation:
-    """Follow, if this is a child of which multiprocessing is making a process; never fail, or it would die of it."""
-    if _Here.child is None and getattr(process.current_process(), "_inheriting", False):
-        try:
-            with contextlib.suppress(FileNotFoundError):  # the parent is gone
-                _follow(path, open_to_follow(path))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the child's work is not ours to end
-            message = f"this child process does not record: {type(error).__name__}: {error}"
-            warnings.warn(message, StepscopeWarning, stacklevel=2)
+    """Follow, if this is a child of which multiprocessing is making a process."""
+    if _is_being_made():
+        _try_to_follow(path, is_program=False)
     return _Invitation(path)
 
 
-def _follow(path: str, file: Descriptor) -> None:
-    _Here.child = Child(path, file)
+def _is_being_made() -> bool:
+    return bool(getattr(process.current_process(), "_inheriting", False))
+
+
+def follow_environment() -> None:
+    """Follow the run that this program was started in, if its parent is still there; called as stepscope is imported.
+
+    What multiprocessing starts is invited by it. A program that has replaced itself (os.exec) has the variable of its
+    own run, which is over.
+    """
+    pid, _, path = os.environ.get(VARIABLE, "").partition(":")
+    if path and pid != str(os.getpid()) and not _is_being_made():
+        _try_to_follow(path, is_program=True)
+
+
+def _try_to_follow(path: str, *, is_program: bool) -> None:
+    """Never fail, or the child would die of it."""
+    if _Here.child is not None:
+        return
+    try:
+        with contextlib.suppress(FileNotFoundError):  # the parent is gone
+            _follow(path, open_to_follow(path), is_program=is_program)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the child's work is not ours to end
+        message = f"this child process does not record: {type(error).__name__}: {error}"
+        try:
+            warnings.warn(message, StepscopeWarning, stacklevel=3)
+        except StepscopeWarning:  # where warnings are errors, they must not end the child either
+            sys.excepthook(*sys.exc_info())
+
+
+def _follow(path: str, file: Descriptor, *, is_program: bool = False) -> None:
+    _Here.child = Child(path, file, is_program=is_program)
     _patch()
     _Here.child.begin()
 

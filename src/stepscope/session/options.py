@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypedDict, cast
 
 from stepscope.model.errors import StepscopeWarning
 from stepscope.record.call_options import CallOptions
+from stepscope.record.sources import TORCH, is_installed
 from stepscope.session.activities import ProfilerActivity, parse_activities, supported_activities
 
 __all__ = ["Observer", "Options", "checked_options", "warn_unfilled"]
@@ -71,7 +72,6 @@ DEFAULTS = Options(
 
 # torch's options for what stepscope records no source of yet: accepted, so that a port runs, and said.
 UNFILLED = {
-    "with_modules": "module hierarchies are not recorded",
     "experimental_config": "it configures kineto, which is not used",
     "post_processing_timeout_s": "what is recorded is processed in the background, to the end",
 }
@@ -131,6 +131,8 @@ def warn_unfilled(options: Options) -> None:
     """
     activities: set[ProfilerActivity] = set(options["activities"] or ())
     reasons = [f"{name}= ({reason})" for name, reason in UNFILLED.items() if options.get(name)]
+    if options["with_modules"] and not is_installed(TORCH):
+        reasons.append("with_modules= (modules are torch's: call stepscope.integrations.torch.install() first)")
     reasons += [
         f"ProfilerActivity.{activity.name} (nothing registered it with stepscope.ops.register_device)"
         for activity in sorted(activities - supported_activities(), key=lambda item: item.value)

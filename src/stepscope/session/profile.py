@@ -46,9 +46,11 @@ class profile(Parent):  # noqa: N801 - torch's name
         schedule: step number -> ProfilerAction, such as `schedule(...)` makes; None records everything as one cycle.
         on_trace_ready: called with the profile when a cycle has finished.
         children: True: processes that are started while the profile runs record in its cycles too, by fork, by
-            multiprocessing in any way, and in pools; each that has recorded something writes files of its own with
-            on_trace_ready, which `trace_handler` must have made. Or the handler that they shall write with. step() in a
-            child marks steps of its own. A child that is killed, as Pool.terminate does, loses what it was recording.
+            multiprocessing in any way, in pools, and as any Python program that imports stepscope, which its environ
+            tells of it. Each that has recorded something writes files of its own with on_trace_ready, which
+            `trace_handler` must have made. Or the handler that they shall write with. step() in a child marks steps of
+            its own. A child that is killed, as Pool.terminate does, loses what it was recording. Processes that were
+            started before do not know of it.
         use_cuda: deprecated in torch; use activities.
         options: as `Recording` says.
 

@@ -66,7 +66,8 @@ class Recording(Reporting):
 
     Args:
         record_shapes, with_flops, with_modules, experimental_config, post_processing_timeout_s: torch's.
-            Those that this version has no source for are said in one warning.
+            Those that this version has no source for are said in one warning. with_modules is for torch's operators
+            (stepscope.integrations.torch): "Module Hierarchy" says in which modules' forward each one runs.
         activities: the devices whose operators and work are recorded, as ProfilerActivity or by name; None for all.
         profile_memory: what the process holds and what Python's heap does, sampled every 10 ms, as counters; and what
             is allocated before and after each operator.

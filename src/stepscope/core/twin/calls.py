@@ -1,8 +1,8 @@
 """Function tracing: a call is a begin and an end on its thread, as a span is.
 
 A thread joins the window at its first call or return in it: whatever is on its stack then, besides a call that is just
-beginning, has been open since the window's start, and is noted as begun there. The stacks of threads without any event
-are read when tracing stops.
+beginning, has been open since the window's start, and is noted as begun there; of a thread that has begun since, as
+begun when it joins. The stacks of threads without any event are read when tracing stops.
 
 Events come from calls_hooks.py; while one is handled no other comes on its thread.
 """
@@ -32,9 +32,14 @@ MAX_CALLS = 1 << 16
 
 
 class _Calls:
-    """What is traced; `window` is None while nothing is."""
+    """What is traced; `window` is None while nothing is.
 
-    __slots__ = ("describe", "describe_c", "max_depth", "min_ns", "profiled", "table", "window")
+    Attributes:
+        profiled: idents of the threads that have a profile function.
+        new: of those among them that have begun since calls are traced, and whose first calls were not seen.
+    """
+
+    __slots__ = ("describe", "describe_c", "max_depth", "min_ns", "new", "profiled", "table", "window")
 
     def __init__(self) -> None:
         self.window: Window | None = None
@@ -43,6 +48,7 @@ class _Calls:
         self.max_depth = self.min_ns = 0
         self.table: dict[Any, Span | None] = {}
         self.profiled: set[int] = set()
+        self.new: set[int] = set()
 
     def span(self, key: Any, described: Any, describe: Describe) -> Span | None:
         """The span of a code object or a C function; None: it is not traced."""
@@ -164,12 +170,12 @@ def _join(buffer: Buffer, window: Window, frame: FrameType | None) -> bool:
     if buffer.window is not window:
         buffer.join(window)
     buffer.calls = window
-    _note(buffer, window, frame)
+    _note(buffer, frame, STATE.ticks() if buffer.ident in CALLS.new else window.start)
     return CALLS.window is window
 
 
-def _note(buffer: Buffer, window: Window, frame: FrameType | None) -> None:
-    """Note a frame and those that wait for it as begun before the window."""
+def _note(buffer: Buffer, frame: FrameType | None, tick: int) -> None:
+    """Note a frame and those that wait for it as begun at that tick."""
     buffer.depth = 0
     spans: list[Span] = []
     while frame is not None:
@@ -181,7 +187,7 @@ def _note(buffer: Buffer, window: Window, frame: FrameType | None) -> None:
     if CALLS.max_depth:
         buffer.depth = len(spans)
         del spans[CALLS.max_depth :]
-    buffer.begun = [*buffer.begun, *(Begun(window.start, span, span.label, None, 0, cut=True) for span in spans)]
+    buffer.begun = [*buffer.begun, *(Begun(tick, span, span.label, None, 0, cut=True) for span in spans)]
 
 
 def _note_idle(window: Window) -> None:

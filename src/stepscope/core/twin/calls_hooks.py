@@ -1,17 +1,22 @@
 """Where the events of function tracing come from: sys.monitoring, or before Python 3.12 each thread's profile function.
 
 The profile function of another thread cannot be set from Python. So the threads there are, besides the one that begins
-to trace, are not seen then.
+to trace, are not seen then. Nor are those that module threading does not begin: thread states are numbered as they are
+made, and of those made since tracing began, as many were missed as did not come by threading. Without ctypes only those
+that are still there can be counted.
 """
 
 import sys
 import threading
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stepscope.core.twin.calls import CALLS, begin_call, c_function, end_call, function_of
-from stepscope.core.twin.recorder import STATE
+from stepscope.core.twin.recorder import LOCAL, STATE, thread_of
+
+if TYPE_CHECKING:
+    from stepscope.core.twin.recorder import Window
 
 __all__ = ["call_hooks", "call_profiler", "profile_threads", "unprofile_threads"]
 
@@ -76,6 +81,19 @@ def call_hooks() -> dict[str, Callable[..., Any]]:
 # -- profile functions ---------------------------------------------------------------------------------------------
 
 
+class _Threads:
+    """The threads there were when tracing began, and what has been seen since.
+
+    Attributes:
+        before: those that have not been seen, by ident.
+        last: the number of the last thread state that was made before.
+        new: how many have begun since, and have been seen.
+    """
+
+    before: ClassVar[dict[int, threading.Thread | None]] = {}
+    last = new = 0
+
+
 def profile_threads() -> Any:
     """Trace the calls of the threads there are, which here is the calling one alone.
 
@@ -84,7 +102,11 @@ def profile_threads() -> Any:
     """
     found = sys.getprofile()
     if found is None:
-        CALLS.profiled = {threading.get_ident()}
+        mine = threading.get_ident()
+        _Threads.before = {ident: thread_of(ident) for ident in sys._current_frames() if ident != mine}  # noqa: SLF001 - documented
+        _Threads.last, _Threads.new = _next_number(), 0
+        CALLS.profiled, CALLS.new = {mine}, set()
+        LOCAL.profiled = CALLS.window
         sys.setprofile(_profile)
     return found
 
@@ -95,14 +117,49 @@ def unprofile_threads() -> tuple[int, int]:
     Returns:
         How many threads have replaced their profile function, as far as can be told, and how many were not seen.
     """
-    mine, frames = threading.get_ident(), sys._current_frames()  # noqa: SLF001 - documented
-    muted = {buffer.ident for buffer in tuple(STATE.buffers) if buffer.muted}
+    mine = threading.get_ident()
     replaced = int(mine in CALLS.profiled and sys.getprofile() is not _profile)
     if sys.getprofile() is _profile:
         sys.setprofile(None)
-    unseen = len(frames.keys() - CALLS.profiled - muted)
-    CALLS.profiled = set()
+    muted = {buffer.ident for buffer in tuple(STATE.buffers) if buffer.muted}
+    number = _next_number()
+    if number:
+        unseen = number - _Threads.last - 1 - _Threads.new
+    else:
+        frames = sys._current_frames()  # noqa: SLF001 - documented
+        unseen = len(frames.keys() - CALLS.profiled - _Threads.before.keys() - muted)
+    unseen += len(_Threads.before.keys() - muted)
+    CALLS.profiled, CALLS.new = set(), set()
     return replaced, unseen
+
+
+def _next_number() -> int:
+    """The number of a thread state made now; 0 where that cannot be done."""
+    try:
+        from ctypes import PYFUNCTYPE, c_uint64, c_void_p, pythonapi
+    except ImportError:
+        return 0
+    # Prototypes of our own: those of pythonapi are everybody's.
+    here = PYFUNCTYPE(c_void_p)(("PyInterpreterState_Get", pythonapi))
+    new = PYFUNCTYPE(c_void_p, c_void_p)(("PyThreadState_New", pythonapi))
+    number_of = PYFUNCTYPE(c_uint64, c_void_p)(("PyThreadState_GetID", pythonapi))
+    made = new(here())
+    number: int = number_of(made)
+    for end in ("PyThreadState_Clear", "PyThreadState_Delete"):
+        PYFUNCTYPE(None, c_void_p)((end, pythonapi))(made)
+    return number
+
+
+def _come(window: "Window") -> None:
+    """The calling thread comes by threading's profile function."""
+    ident = threading.get_ident()
+    LOCAL.profiled = window
+    CALLS.profiled.add(ident)
+    if ident in _Threads.before and _Threads.before[ident] is thread_of(ident):
+        del _Threads.before[ident]
+    else:  # perhaps of the ident of one that has ended
+        _Threads.new += 1
+        CALLS.new.add(ident)
 
 
 def call_profiler() -> Callable[..., Any]:
@@ -116,7 +173,8 @@ def _profile(frame: FrameType, event: str, function: object) -> None:
         if threading.get_ident() not in CALLS.profiled:
             sys.setprofile(None)
         return
-    CALLS.profiled.add(threading.get_ident())
+    if getattr(LOCAL, "profiled", None) is not CALLS.window:
+        _come(CALLS.window)
     span = function_of(frame.f_code)
     if span is None:
         return

@@ -6,7 +6,7 @@
 
 The one annotation that is read is where a row's function is, as our writer has it: 22 len | 08 name iid | 88 01 site
 iid, both interned. What is in any other packet, and what these mean there, is the caller's to know: the scan stops
-there.
+there. So does it where call stacks are interned; an event that has one (ba 03 len stack, c0 03 iid) is read, and noted.
 """
 
 from typing import Any
@@ -30,6 +30,7 @@ from stepscope.core.twin.perfetto_state import (
     ANNOTATION_NAMES,
     CATEGORIES,
     NAMES,
+    STACK_TABLES,
     STRING_VALUES,
     TEXT_TABLES,
     ClockState,
@@ -62,6 +63,8 @@ READ = {
     48: FIXED64,
     30: VARINT,
     44: FIXED64,
+    55: LENGTH,
+    56: VARINT,
 }
 # A packet whose bytes behind the time are as those of one before has the same event: that saves parsing it.
 MAX_SHAPES, MAX_SHAPE_BYTES = 1 << 17, 64
@@ -284,8 +287,8 @@ class TrackEventScanner:
         ns = clock.ns(numbers[TIME]) if clock and clock.epoch == self._epoch else None
         if clock is None or ns is None:
             return False
-        if INTERNED in parts:
-            self._intern(sequence.generation, *parts[INTERNED])
+        if INTERNED in parts and not self._intern(sequence.generation, *parts[INTERNED]):
+            return False
         event = self._event(sequence.generation, *parts[EVENT])
         if event is not None:
             clock.last = ns
@@ -307,10 +310,12 @@ class TrackEventScanner:
                 return numbers, {}
         return numbers, parts
 
-    def _intern(self, generation: int, start: int, stop: int) -> None:
-        """Read the texts of InternedData."""
+    def _intern(self, generation: int, start: int, stop: int) -> bool:
+        """Read the texts of InternedData; False: there is more that is read elsewhere."""
         data = self._data
         for table, wire, begin, end in fields(data, start, stop):
+            if table in STACK_TABLES:
+                return False
             if table not in TEXT_TABLES or wire != LENGTH:
                 continue
             iid, text = 0, b""
@@ -320,6 +325,7 @@ class TrackEventScanner:
                 elif number == 2 and inner == LENGTH:
                     text = data[value:behind]
             self.intern(generation, table, iid, text)
+        return True
 
     def _event(self, generation: int, start: int, stop: int) -> ParsedEvent | None:
         """Read a TrackEvent; None: it is not of the shapes that are read here."""
@@ -348,8 +354,8 @@ class TrackEventScanner:
             event.cats.append(self.text(self._data[value:end]))
         elif number == 11:
             event.track = self.track(value)
-        elif number == 4:
-            site = self._site(generation, value, end)
+        elif number in (4, 55, 56):
+            site = self._site(generation, value, end) if number == 4 else -1
             event.annotated = event.annotated or site < 0
             event.site = max(site, event.site)
         elif number in (47, 48):

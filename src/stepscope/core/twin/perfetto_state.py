@@ -4,12 +4,14 @@ from typing import Any
 
 from stepscope.core.protobuf import MalformedError, read_varint
 
-__all__ = ["ANNOTATION_NAMES", "CATEGORIES", "NAMES", "STRING_VALUES", "TEXT_TABLES"]
+__all__ = ["ANNOTATION_NAMES", "CATEGORIES", "NAMES", "STACK_TABLES", "STRING_VALUES", "TEXT_TABLES"]
 __all__ += ["ClockState", "ParsedEvent", "SequenceState", "site_iids"]
 
 # Fields of InternedData that hold texts.
 CATEGORIES, NAMES, ANNOTATION_NAMES, STRING_VALUES = 1, 2, 3, 29
 TEXT_TABLES = (CATEGORIES, NAMES, ANNOTATION_NAMES, STRING_VALUES)
+# And what call stacks are made of: functions, frames, stacks, files.
+STACK_TABLES = (5, 6, 7, 18)
 NAME_TAG, VALUE_TAG, MAX_SITE_BYTES = 1 << 3, b"\x88\x01", 16
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepscope.core.rows import Label
+from stepscope.core.scopes import scoped_instant
 from stepscope.core.twin.lanes import TASKS
 from stepscope.core.twin.recorder import LOCAL, STATE, adopt_thread
 from stepscope.core.twin.records import Count, FlowPoint, Payload
@@ -19,8 +20,10 @@ _FLOWS = itertools.count(1)
 
 
 def instant(name: str, args: Any = None, **kwargs: Any) -> None:
-    """Mark a point in time on the calling thread; the arguments are those of `record_function`."""
-    if STATE.window is not None:
+    """Mark a point in time on the calling thread; the arguments are those of `record_function`, and a scope."""
+    if "scope" in kwargs:
+        scoped_instant(name, args, **kwargs)
+    elif STATE.window is not None:
         _mark(record_function(name, args, **kwargs))
 
 
