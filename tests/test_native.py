@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +24,7 @@ from nomemory import alone, require_testcapi
 from stepscope import ProfilerAction, core, counter, flow_start, flow_step, instant, profile, record_function
 from stepscope.core import clock as clocks
 from stepscope.core import kernels
-from stepscope.model.trace import CUT
+from stepscope.model.trace import CUT, INSTANT, SLICE
 
 pytestmark = pytest.mark.skipif(core.info().name != "c", reason=f"the C core is not in use: {core.info().reason}")
 
@@ -93,6 +94,29 @@ def test_a_thread_that_outlives_its_sessions_is_in_each() -> None:
     worker.join()
 
     assert found == [[("work", "worker")]] * 3
+
+
+def test_a_long_window_is_paired_row_by_row_like_a_short_one(clock: FakeClock) -> None:
+    """Columns of many records are memory that is not set, and mapped ahead: every item must be written."""
+    rounds = 140_000
+    with profile() as prof:
+        for _ in range(rounds):
+            with record_function("outer"):
+                clock.at(clock.now + 2)
+                with record_function("inner"):
+                    clock.at(clock.now + 3)
+                instant("mark")
+                clock.at(clock.now + 5)
+    columns = prof.trace.columns
+
+    assert prof.trace.strings == ("", "outer", "inner", "mark", "user_annotation")
+    first = columns.ts[0]
+    assert columns.ts.tolist() == [first + 10 * n + place for n in range(rounds) for place in (0, 2, 5)]
+    assert columns.dur.tobytes() == array("q", [10, 3, 0]).tobytes() * rounds
+    assert columns.name.tobytes() == array("I", [1, 2, 3]).tobytes() * rounds
+    assert columns.cat.tobytes() == array("I", [4, 4, 4]).tobytes() * rounds
+    assert columns.site.tobytes() == columns.track.tobytes() == bytes(12 * rounds)
+    assert columns.kind.tobytes() == bytes([SLICE, SLICE, INSTANT]) * rounds
 
 
 def test_threads_at_once_lose_nothing() -> None:

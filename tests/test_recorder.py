@@ -184,6 +184,21 @@ def test_a_generator_that_another_thread_closes_ends_its_span(clock: FakeClock) 
     assert places(prof.trace) == [("MainThread", "numbers", 0, 3, SLICE)]
 
 
+def test_what_a_clock_that_was_set_back_says_is_held_to_when_the_window_opened(clock: FakeClock) -> None:
+    """The window is sealed earlier than it opened, and no slice lasts less than nothing for that."""
+    clock.at(1000)
+    with profile() as prof:
+        clock.at(100)
+        with record_function("outer"):
+            clock.at(200)
+            with record_function("inner"):
+                clock.at(300)
+            clock.at(400)
+
+    assert [(row.name, row.dur) for row in prof.trace] == [("outer", 0), ("inner", 0)]
+    assert prof.trace.columns.ts[0] == prof.trace.columns.ts[1]
+
+
 def test_an_exit_that_nobody_entered_is_nothing(clock: FakeClock) -> None:
     with profile() as prof, record_function("outer"):
         record_function("never entered").__exit__(None, None, None)

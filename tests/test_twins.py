@@ -65,7 +65,7 @@ def in_order(rows: Iterable[Row]) -> list[Row]:
 
 def settled(columns: Columns) -> Columns:
     """The columns as a Trace has them: in order, and what does not nest on tracks of its own."""
-    columns, _, lanes = twin.settle_rows(copy_of(columns), 1)
+    columns, _, lanes, *_ = twin.settle_rows(copy_of(columns), 1)
     made: dict[tuple[int, Lane], int] = {}
     for row, lane in lanes.items():
         columns.track[row] = made.setdefault((columns.track[row], lane), TRACKS + len(made))

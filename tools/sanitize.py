@@ -14,6 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TESTS = (
+    "test_ahead.py",
+    "test_output.py",
     "test_native.py",
     "test_recorder.py",
     "test_recorder_breaks.py",

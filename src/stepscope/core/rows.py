@@ -250,11 +250,15 @@ class Settled(NamedTuple):
         columns: clamped where an overrun was rounding.
         order: array 'I', the given row of each; shape (rows,). None: no row has moved.
         lanes: row -> lane, for the slices that cannot stay on their track.
+        at_once: whether any two rows begin at the same time.
+        cut: how many slices the edge of the window cut off.
     """
 
     columns: Columns
     order: "array[int] | None"
     lanes: dict[int, Lane]
+    at_once: bool
+    cut: int
 
 
 class SettledCounters(NamedTuple):

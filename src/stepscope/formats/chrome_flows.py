@@ -103,7 +103,7 @@ class _Enclosing:
 
     def __init__(self, columns: Columns, tracks: set[int]) -> None:
         copy = Columns(*(array(column.typecode, column) for column in columns))
-        self._settled, self._order, _ = kernels.settle_rows(copy, 1)
+        self._settled, self._order, *_ = kernels.settle_rows(copy, 1)
         self._parent, _ = kernels.nest_rows(self._settled)
         self._last: dict[int, tuple[int, int]] = {}
         self._rows: defaultdict[int, list[int]] = defaultdict(list)

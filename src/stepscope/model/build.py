@@ -226,9 +226,11 @@ class TraceBuilder:
 
     def build(self) -> Trace:
         """The Trace of all rows added; the builder is spent then."""
-        columns, order, lanes = kernels.settle_rows(self._columns, self._tick_ns)
-        self._lay_out(columns, lanes)
-        order = _composed(order, kernels.order_ties(columns))
+        settled = kernels.settle_rows(self._columns, self._tick_ns)
+        columns, order = settled.columns, settled.order
+        self._lay_out(columns, settled.lanes)
+        if settled.at_once:
+            order = _composed(order, kernels.order_ties(columns))
         counters = self._settled_counters()
         columns, used, tracks = kernels.renumber_rows(columns)
         texts = list(self._strings)
@@ -236,10 +238,10 @@ class TraceBuilder:
         flows = flows._replace(name=_append_new(used, flows.name))
         counters = counters._replace(track=_append_new(tracks, counters.track))
         strings = tuple(texts[old] for old in used)
-        kinds = columns.kind.tobytes()  # counts a hundred times faster than the array
-        if cut := kinds.count(SLICE | CUT):
+        if settled.cut:
+            kinds = columns.kind.tobytes()  # is searched a hundred times faster than the array
             first = strings[columns.name[kinds.index(SLICE | CUT)]]
-            self.problem("cut", cut, f"{first!r} was open at the edge of what was recorded")
+            self.problem("cut", settled.cut, f"{first!r} was open at the edge of what was recorded")
         problems = tuple(Problem(kind, count, self._examples[kind]) for kind, count in sorted(self._problems.items()))
         return Trace(
             strings,

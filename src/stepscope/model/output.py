@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from stepscope.core import kernels
 from stepscope.model.errors import ExportError
 
 __all__ = ["make_folder", "write_whole"]
@@ -112,16 +113,6 @@ def _write_beside(path: Path, pieces: Iterable[bytes], *, exclusive: bool) -> No
             beside.unlink()
 
 
-def _begin_to_disk(number: int, start: int, length: int) -> None:
-    """Let the system write to disk while the encoder goes on: otherwise fsync waits for all of it at the end.
-
-    The advice is about reading, but what it does to pages that are not on disk yet is to send them there.
-    """
-    if hasattr(os, "posix_fadvise"):
-        with contextlib.suppress(OSError):  # a pipe or a file system that takes no advice
-            os.posix_fadvise(number, start, length, os.POSIX_FADV_DONTNEED)
-
-
 def _take_free_name(beside: Path, target: Path) -> None:
     """Rename without replacing: a link fails if the name is taken, in one step on every file system with links."""
     try:
@@ -144,8 +135,8 @@ def _write_pieces(file: BinaryIO, pieces: Iterable[bytes], *, compress: bool) ->
             written += file.write(piece)
             if written - begun >= DISK_BATCH_BYTES:
                 file.flush()
-                _begin_to_disk(file.fileno(), begun, written - begun)
-                begun = written
+                if kernels.begin_to_disk(file.fileno(), begun, written - begun):
+                    begun = written
         return
     from isal import igzip
 

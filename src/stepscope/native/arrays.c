@@ -1,8 +1,8 @@
 /* Arrays: array.array objects made, and held so that they cannot be resized while C works on them.
 
-   A new array is made of memory that is zero already: filling it would touch every page once more than what is going to
-   be written there. The module has no call for that, so the object is put together here, the way Cython's cpython.array
-   does it, and only where a trial shows that it looks like this:
+   A new array is made of memory that is zero already, or that is not set where every item is going to be written:
+   filling it would touch every page once more than that. The module has no call for it, so the object is put together
+   here, the way Cython's cpython.array does it, and only where a trial shows that it looks like this:
 
        PyVarObject | char *ob_item | Py_ssize_t allocated | ... */
 
@@ -33,13 +33,22 @@ static size_t item_size(char typecode) {
     return typecode == 'B' ? 1 : typecode == 'I' ? 4 : 8;
 }
 
-/* Let the system map large memory two MiB at a time: page by page, its first touch costs more than pairing a slice. */
+/* Large memory is mapped two MiB at a time where the system can: page by page, its first touch costs more than pairing a
+   slice. Linux lets memory begin where such a page does if its length is a multiple of theirs, with what malloc keeps of
+   its own in front. */
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
+
+/* How much to allocate for that many bytes. */
+static size_t room_for(size_t bytes) {
+    return bytes < HUGE_PAGE ? bytes : (bytes + PAGE + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE - PAGE;
+}
+
+/* Ask for such pages. */
 static void expect_use(void *memory, size_t bytes) {
 #ifdef MADV_HUGEPAGE
-    enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
-    if (bytes < 2 * HUGE_PAGE)
+    if (bytes < HUGE_PAGE - PAGE)
         return;
-    uintptr_t start = ((uintptr_t)memory + PAGE - 1) / PAGE * PAGE, end = ((uintptr_t)memory + bytes) / PAGE * PAGE;
+    uintptr_t start = (uintptr_t)memory / PAGE * PAGE, end = ((uintptr_t)memory + bytes + PAGE - 1) / PAGE * PAGE;
     (void)madvise((void *)start, end - start, MADV_HUGEPAGE); /* advice: where it is not taken, nothing is lost */
 #else
     (void)memory;
@@ -55,22 +64,28 @@ static PyObject *array_filled(char typecode, Py_ssize_t length) {
     return array;
 }
 
-PyObject *array_new(char typecode, Py_ssize_t length) {
-    if (!is_known || length == 0)
+/* A new array, whose items are zero or not set. */
+static PyObject *array_made(char typecode, Py_ssize_t length, int zeroed) {
+    if (!is_known || length == 0 || length > PY_SSIZE_T_MAX / 16)
         return array_filled(typecode, length);
     array_t *array = (array_t *)PyObject_CallFunction(array_type, "C", typecode);
     if (!array)
         return NULL;
-    array->items = PyMem_Calloc((size_t)length, item_size(typecode));
+    size_t size = item_size(typecode), bytes = room_for((size_t)length * size);
+    array->items = zeroed ? PyMem_Calloc(1, bytes) : PyMem_Malloc(bytes);
     if (!array->items) {
         Py_DECREF(array);
         return PyErr_NoMemory();
     }
-    expect_use(array->items, (size_t)length * item_size(typecode));
+    expect_use(array->items, bytes);
     Py_SET_SIZE(array, length);
-    array->allocated = length;
+    array->allocated = (Py_ssize_t)(bytes / size);
     return (PyObject *)array;
 }
+
+PyObject *array_new(char typecode, Py_ssize_t length) { return array_made(typecode, length, 1); }
+
+PyObject *array_new_unset(char typecode, Py_ssize_t length) { return array_made(typecode, length, 0); }
 
 PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held) {
     PyObject *array = array_new(typecode, length);

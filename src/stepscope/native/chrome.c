@@ -6,8 +6,9 @@
        ,\n{"ph":"X","name": "fwd" ,"cat": "user_annotation" , "pid":1,"tid":2 ,"ts": 0.001 ,"dur": 1.250 }
        '------ name piece -------'         '- category --'  '- track piece -------'  '----- printed ------'
 
-   Rows are printed without the GIL straight into the bytes object that is handed out. */
+   Rows are printed without the GIL straight into the bytes object that is handed out, ahead of the caller (ahead.c). */
 
+#include "ahead.h"
 #include "chrome.h"
 
 static const char SLICE_HEAD[] = ",\n{\"ph\":\"X\",\"name\":", NAME_TAIL[] = ",\"cat\":";
@@ -56,7 +57,7 @@ typedef struct {
     size_t point;       /* the next of flows.points */
     size_t needed;      /* bytes for that row, if it is larger than a chunk */
     Py_ssize_t invalid; /* the row at which an id was no longer valid, or -1 */
-    int busy;           /* a thread is printing without the GIL */
+    ahead_t ahead;
 } rows_t;
 
 /* Print what stands in args: where the row's function is, unless site is NULL, then its arguments, then the mark. */
@@ -124,6 +125,7 @@ static char *print_rows(rows_t *self, Py_ssize_t stop, char *to, const char *end
     const text_t *names = self->names.of, *tracks = self->tracks.of;
     const size_t name_count = (size_t)self->names.count, track_count = (size_t)self->tracks.count;
     const uint32_t *places = self->args.of;
+    tens_t tens = {0};
     Py_ssize_t row;
     for (row = self->at; row < stop; row++) {
         uint32_t name = columns.name[row], cat = columns.cat[row], track = columns.track[row];
@@ -153,7 +155,7 @@ static char *print_rows(rows_t *self, Py_ssize_t stop, char *to, const char *end
         }
         to = paste(to, category.at + SLICE_HEAD_LENGTH, category.length - SLICE_HEAD_LENGTH - NAME_TAIL_LENGTH);
         to = paste(to, where.at, where.length);
-        to = print_us(to, ts);
+        to = print_rising_us(to, ts, &tens);
         if (!(kind & ROW_INSTANT)) {
             memcpy(to, DUR_HEAD, sizeof DUR_HEAD - 1);
             to = print_us(to + sizeof DUR_HEAD - 1, dur);
@@ -171,7 +173,8 @@ static int is_finished(const rows_t *self) {
 }
 
 /* Print rows, and behind each the flows that pass it, until a chunk is full, an id is invalid or all is printed. */
-static char *print_chunk(rows_t *self, char *to, const char *end) {
+static char *rows_fill(PyObject *object, char *to, const char *end) {
+    rows_t *self = (rows_t *)object;
     while (!is_finished(self)) {
         to = print_flows(self, to, end);
         int passed = self->point < self->flows.count;
@@ -185,41 +188,30 @@ static char *print_chunk(rows_t *self, char *to, const char *end) {
     return to;
 }
 
-static PyObject *rows_next(PyObject *object) {
-    rows_t *self = (rows_t *)object;
-    PyObject *chunk = NULL;
-    Py_ssize_t length = 0;
-    if (self->busy)
-        return PyErr_Format(PyExc_ValueError, "chrome_rows: another thread is in the middle of a chunk");
-    /* A row that is larger than a chunk leaves the first one empty. */
-    while (!is_finished(self) && !length) {
-        Py_ssize_t size = self->needed > CHUNK_BYTES ? (Py_ssize_t)self->needed : CHUNK_BYTES;
-        Py_XDECREF(chunk);
-        chunk = PyBytes_FromStringAndSize(NULL, size);
-        if (!chunk)
-            goto failed;
-        char *start = PyBytes_AS_STRING(chunk), *end;
-        self->busy = 1;
-        Py_BEGIN_ALLOW_THREADS
-        end = print_chunk(self, start, start + size);
-        Py_END_ALLOW_THREADS
-        self->busy = 0;
-        length = end - start;
-        if (self->invalid >= 0) {
-            PyErr_Format(PyExc_ValueError, "row %zd: its ids were changed while it was to be printed", self->invalid);
-            goto failed;
-        }
-    }
-    if (chunk && _PyBytes_Resize(&chunk, length) < 0)
-        goto failed;
-    return chunk;
+static size_t rows_wants(const PyObject *object) {
+    const rows_t *self = (const rows_t *)object;
+    if (is_finished(self))
+        return 0;
+    return self->needed > CHUNK_BYTES ? self->needed : CHUNK_BYTES;
+}
 
-failed:
+static int rows_check(const PyObject *object) {
+    const rows_t *self = (const rows_t *)object;
+    if (self->invalid < 0)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "row %zd: its ids were changed while it was to be printed", self->invalid);
+    return -1;
+}
+
+static void rows_finish(PyObject *object) {
+    rows_t *self = (rows_t *)object;
     self->at = self->columns.rows;
     self->point = self->flows.count;
-    Py_XDECREF(chunk);
-    return NULL;
 }
+
+static const encoder_t ENCODER = {"chrome_rows", rows_fill, rows_wants, rows_check, rows_finish};
+
+static PyObject *rows_next(PyObject *object) { return ahead_next(&((rows_t *)object)->ahead, &ENCODER, object); }
 
 static int rows_traverse(PyObject *object, visitproc visit, void *arg) {
     rows_t *self = (rows_t *)object;
@@ -230,8 +222,8 @@ static int rows_traverse(PyObject *object, visitproc visit, void *arg) {
 
 static int rows_clear(PyObject *object) {
     rows_t *self = (rows_t *)object;
-    self->at = self->columns.rows;
-    self->point = self->flows.count;
+    (void)ahead_stop(&self->ahead);
+    rows_finish(object);
     columns_release(&self->columns);
     texts_release(&self->names);
     texts_release(&self->tracks);

@@ -19,10 +19,10 @@ static inline char *paste(char *to, const char *from, size_t length) {
 }
 
 static inline char *print_below_10000(char *to, uint32_t value) {
-    uint32_t skip = (value < 1000) + (value < 100) + (value < 10);
-    char shifted[8] = {0};
-    memcpy(shifted, digits4[value], 4);
-    memcpy(to, shifted + skip, 4);
+    uint32_t skip = (value < 1000) + (value < 100) + (value < 10), digits;
+    memcpy(&digits, digits4[value], 4);
+    digits = PY_BIG_ENDIAN ? digits << 8 * skip : digits >> 8 * skip;
+    memcpy(to, &digits, 4);
     return to + 4 - skip;
 }
 
@@ -47,6 +47,34 @@ static inline char *print_us(char *to, int64_t ns) {
         whole = -whole;
     }
     to = print_unsigned(to, (uint64_t)whole);
+    memcpy(to, digits3[rest], 4);
+    return to + 4;
+}
+
+/* Whole tens of milliseconds, and the text that they begin a time with. */
+typedef struct {
+    uint64_t tens;
+    size_t length;
+    char text[16];
+} tens_t;
+
+/* The same for times that rise: few begin otherwise than the last. */
+static inline char *print_rising_us(char *to, int64_t ns, tens_t *last) {
+    if (unlikely(ns < 0))
+        return print_us(to, ns);
+    uint64_t whole = (uint64_t)ns / 1000, rest = (uint64_t)ns % 1000, tens = whole / 10000;
+    if (unlikely(tens != last->tens)) {
+        last->tens = tens;
+        last->length = (size_t)(print_unsigned(last->text, tens) - last->text);
+    }
+    if (likely(tens)) {
+        memcpy(to, last->text, sizeof last->text);
+        to += last->length;
+        memcpy(to, digits4[whole % 10000], 4);
+        to += 4;
+    } else {
+        to = print_below_10000(to, (uint32_t)whole);
+    }
     memcpy(to, digits3[rest], 4);
     return to + 4;
 }

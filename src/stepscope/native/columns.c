@@ -83,13 +83,13 @@ failed:
     return -1;
 }
 
-PyObject *columns_new(Py_ssize_t rows, columns_t *columns) {
+static PyObject *columns_made(Py_ssize_t rows, columns_t *columns, int zeroed) {
     PyObject *arrays = PyTuple_New(COLUMNS), *tuple = NULL;
     columns->count = 0;
     if (!arrays)
         return NULL;
     for (int i = 0; i < COLUMNS; i++) {
-        PyObject *array = array_new(COLUMN[i].typecode, rows);
+        PyObject *array = (zeroed ? array_new : array_new_unset)(COLUMN[i].typecode, rows);
         if (!array)
             goto done;
         PyTuple_SET_ITEM(arrays, i, array);
@@ -102,6 +102,10 @@ done:
     Py_DECREF(arrays);
     return tuple;
 }
+
+PyObject *columns_new(Py_ssize_t rows, columns_t *columns) { return columns_made(rows, columns, 1); }
+
+PyObject *columns_new_unset(Py_ssize_t rows, columns_t *columns) { return columns_made(rows, columns, 0); }
 
 void columns_release(columns_t *columns) {
     while (columns->count)

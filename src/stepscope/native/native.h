@@ -25,13 +25,16 @@
        calls_monitoring.c  its events by sys.monitoring, from Python 3.12 on (twin/calls_hooks.py)
        calls_profile.c   the same by profile functions, before; all three share calls.h
        pair.c            a sealed window's records -> rows           (twin/pair.py)
+       pair_plain.c      runs of those that nest
+       touch.c           memory for the rows, mapped while they are paired
        pair_steps.c      steps, and calls that are cut at them       (twin/pair.py)
-       paired.c          rows -> Paired: what Python hands in and gets; all three share pair.h
+       paired.c          rows -> Paired: what Python hands in and gets; all five share pair.h
 
    and what is done with columns:
 
        order.c           rows by time, and ties by track             (twin/settle.py)
        settle.c          order, lanes                                (twin/settle.py)
+       settle_lanes.c    lanes for what does not nest
        settle_counters.c the order of counter values                 (twin/settle_counters.py)
        settle_flows.c    the order of flow points                    (twin/settle_flows.py)
        renumber.c        ids by first appearance                     (twin/settle.py)
@@ -40,6 +43,8 @@
        fold.c            rows as events, and what is inside what     (twin/fold.py)
        group.c           events by key, and their sums               (twin/group.py)
        flows.c           the points of each row                      (twin/flows.py)
+       ahead.c           chunks of both formats, encoded while the one before is written
+       disk.c            the way to the disk, begun by a thread      (twin/disk.py)
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
        chrome_scan.c     the same read again                         (twin/chrome_read.py)
        chrome_read.c     what Python makes of that
@@ -74,13 +79,17 @@ enum { ROW_SLICE = 0, ROW_INSTANT = 1, ROW_CUT = 2 };
 /* The name of no event, the group of no row; core/groups.py. */
 #define NO_KEY UINT32_MAX
 
-/* An iterator of a file's rows hands out about this much at a time. */
-enum { CHUNK_BYTES = 1 << 20 };
+/* An iterator of a file's rows hands out about this much at a time: one MiB with what bytes objects and malloc keep of
+   their own. So a chunk that is cut a little short still has the pages that it was given, and the C library, which goes
+   by the size of what is freed, gives them to the next one; else each would be mapped and touched anew. */
+enum { CHUNK_BYTES = (1 << 20) - 64 };
 
 /* ---- arrays.c: array.array objects ---- */
 
 /* A new array.array of a typecode and length, zeroed; NULL with an exception. */
 PyObject *array_new(char typecode, Py_ssize_t length);
+/* The same with items that are not set: the caller writes or cuts off each. */
+PyObject *array_new_unset(char typecode, Py_ssize_t length);
 /* The same with its buffer held for writing; NULL with an exception and nothing held. */
 PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
 /* A new array 'I' of these; NULL with an exception. */
@@ -115,6 +124,8 @@ typedef struct {
 int columns_get(PyObject *tuple, columns_t *columns, int writable);
 /* A new Columns tuple of that many rows, all zero, with its buffers held for writing; NULL with an exception. */
 PyObject *columns_new(Py_ssize_t rows, columns_t *columns);
+/* The same, not set: the caller writes every row, or cuts it off. */
+PyObject *columns_new_unset(Py_ssize_t rows, columns_t *columns);
 /* Give the buffers back; harmless when none is held. */
 void columns_release(columns_t *columns);
 /* For tp_traverse. */
@@ -251,6 +262,18 @@ static inline void still_open(open_slices_t *open, int64_t start, int64_t dur) {
         open->depth--;
 }
 
+/* ---- settle_lanes.c: lanes for what cannot stay on its track ---- */
+
+/* Until when each of a track's lanes is taken. */
+typedef struct {
+    uint64_t *until;
+    size_t count, room;
+} lanes_t;
+
+/* The number, from 1, of the first lane that is free at the slice's start, now taken by it; 0 when there is no memory.
+   Times are counted from INT64_MIN, and an end past 2**64 is that. Needs no GIL. */
+size_t free_lane(lanes_t *track, open_slice_t slice);
+
 /* ---- order.c: rows in order ---- */
 
 /* A number that is sorted by a key. */
@@ -261,8 +284,6 @@ typedef struct {
 
 /* Sort by key, stable: merge neighbouring runs, from one buffer to the other, until one is left. Returns which. */
 entry_t *sort_entries(entry_t *from, entry_t *to, size_t count);
-/* Whether no row has to move. */
-int rows_are_sorted(const columns_t *columns);
 /* Put the columns in order, and note the row that each was; 0, or -1 when there is no memory. Needs no GIL. */
 int sort_rows(columns_t *columns, uint32_t *order);
 
@@ -289,5 +310,6 @@ int flows_add(PyObject *module);
 int counters_add(PyObject *module);
 int trees_add(PyObject *module);
 int paths_add(PyObject *module);
+int disk_add(PyObject *module);
 
 #endif

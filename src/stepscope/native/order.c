@@ -21,7 +21,8 @@ static uint64_t tie_key(const columns_t *columns, Py_ssize_t row) {
     return (uint64_t)(INT64_MAX - columns->dur[row]) << 1 | (columns->kind[row] & ROW_INSTANT);
 }
 
-int rows_are_sorted(const columns_t *columns) {
+/* Whether no row has to move. */
+static int rows_are_sorted(const columns_t *columns) {
     for (Py_ssize_t row = 1; row < columns->rows; row++) {
         if (likely(columns->ts[row - 1] < columns->ts[row]))
             continue;

@@ -9,14 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A begin that waits for its end: of a span without arguments its label's id, of one with some SERIAL_KEY and its
-   serial, of a call CALL_KEY and its label's id. */
-typedef struct {
-    uint64_t key;
-    Py_ssize_t row;
-    cpu_t cpu;
-} waiting_t;
-
 int list_grow(list_t *list, size_t more, size_t size) {
     if (list->count + more <= list->room) return 0;
     size_t room = list->room ? 2 * list->room : 64;
@@ -220,9 +212,6 @@ static inline int record_read(pairing_t *p, const sealed_thread_t *thread, const
     }
 }
 
-/* Records were written long ago, and a processor does not look beyond a page by itself: one KiB is asked for ahead. */
-enum { AHEAD = 64 };
-
 static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
     const part_t *part = &thread->part;
     for (uint32_t i = 0; i < part->begun.count; i++) {
@@ -233,8 +222,7 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
     lane_set(p, part->lane);
     for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) {
         const record_t *record = chunk->records, *end = record + chunk->used;
-        while (record < end) {
-            __builtin_prefetch(record + AHEAD);
+        while ((record = plain_read(p, record, end)) < end) {
             if (unlikely(record_read(p, thread, record) < 0)) return -1;
             if (unlikely(p->cpu.known | p->stack) && record->kind != REC_CPU && record->kind != REC_STACK)
                 p->cpu.known = p->stack = 0; /* they are good for one record */

@@ -1,10 +1,13 @@
-/* What pair.c and pair_steps.c, which pair records without the GIL, and paired.c, which holds the Python objects around
-   that, share. */
+/* What pair.c, pair_plain.c, pair_steps.c and touch.c, which pair records without the GIL, and paired.c, which holds the
+   Python objects around that, share. */
 
 #ifndef STEPSCOPE_PAIR_H
 #define STEPSCOPE_PAIR_H
 
 #include "recorder.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define CALL_KEY ((uint64_t)1 << 62)   /* a call, by its label */
 #define SERIAL_KEY ((uint64_t)1 << 63) /* a span with arguments is known by its serial, others by their label */
@@ -40,6 +43,14 @@ typedef struct {
     uint64_t ns;
 } row_cpu_t;
 
+/* A begin that waits for its end: of a span without arguments its label's id, of one with some SERIAL_KEY and its
+   serial, of a call CALL_KEY and its label's id. */
+typedef struct {
+    uint64_t key;
+    Py_ssize_t row;
+    cpu_t cpu;
+} waiting_t;
+
 typedef struct {
     uint64_t start, end;
     uint32_t name;
@@ -72,7 +83,7 @@ typedef struct {
     PyObject *lanes;   /* dict: lane -> its id, those of the steps too */
     uint32_t lane_end; /* ids are below */
     uint32_t *numbers; /* per lane, and of the present thread at 0: its place among the tracks; or NO_TRACK */
-    list_t *waiting;   /* per lane, and of the present thread at 0: of waiting_t, see pair.c */
+    list_t *waiting;   /* per lane, and of the present thread at 0: of waiting_t */
     lane_cpu_t *cpu_of; /* per lane */
     paired_track_t *tracks;
     uint32_t call_category; /* string id of what function tracing records; 0: there is none */
@@ -156,9 +167,10 @@ static inline Py_ssize_t row_add(pairing_t *p, label_t label, uint64_t ticks, ui
     p->columns.ts[row] = ts_of(p, ticks);
     p->columns.name[row] = label.name;
     p->columns.cat[row] = label.cat;
-    if (unlikely(label.site)) p->columns.site[row] = label.site; /* it is 0: no need to touch its page */
+    p->columns.site[row] = label.site;
     p->columns.track[row] = p->track;
     p->columns.kind[row] = kind;
+    if (kind & ROW_INSTANT) p->columns.dur[row] = 0; /* a slice gets it where it ends */
     return row;
 }
 
@@ -174,6 +186,26 @@ static inline int is_call(const pairing_t *p, Py_ssize_t row) {
 int list_grow(list_t *list, size_t more, size_t size);
 /* pair.c: give a row arguments, which may be NULL. */
 int args_add(pairing_t *p, Py_ssize_t row, PyObject *args);
+
+/* ---- pair_plain.c ----------------------------------------------------------------------------------------- */
+
+/* Pair the plain records there are before the first that is not, or that has no room to wait; where that is. */
+const record_t *plain_read(pairing_t *p, const record_t *record, const record_t *end);
+
+/* ---- touch.c ---------------------------------------------------------------------------------------------- */
+
+/* A thread that has the memory of columns mapped ahead of who fills them. */
+typedef struct {
+    const columns_t *columns;
+    Py_ssize_t rows; /* about as many as will be written */
+    atomic_int stop;
+    int begun;
+    pthread_t thread;
+} touch_t;
+
+/* Begin, if there are enough rows for it to pay. touch_end must follow, before the columns are released. */
+void touch_begin(touch_t *touch, const columns_t *columns, const window_t *window);
+void touch_end(touch_t *touch);
 
 /* ---- pair_steps.c ----------------------------------------------------------------------------------------- */
 

@@ -288,11 +288,14 @@ static int columns_cut(PyObject *columns, Py_ssize_t rows, Py_ssize_t room) {
 /* The columns of all rows, and the lists of what is besides; NULL with an exception. */
 static PyObject *rows_of(pairing_t *p, needs_t *needs) {
     size_t room = window_room(p->window, needs);
+    touch_t touch;
     int result;
-    PyObject *columns = columns_new((Py_ssize_t)room, &p->columns);
+    PyObject *columns = columns_new_unset((Py_ssize_t)room, &p->columns);
     if (columns == NULL) return NULL;
     Py_BEGIN_ALLOW_THREADS
+    touch_begin(&touch, &p->columns, p->window);
     result = window_read(p, needs);
+    touch_end(&touch);
     Py_END_ALLOW_THREADS
     columns_release(&p->columns);
     if (result < 0)

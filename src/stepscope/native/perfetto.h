@@ -4,7 +4,7 @@
 #ifndef STEPSCOPE_PERFETTO_H
 #define STEPSCOPE_PERFETTO_H
 
-#include "native.h"
+#include "ahead.h"
 
 #include <string.h>
 
@@ -27,6 +27,9 @@ typedef struct {
     size_t length;
     size_t first, count;
 } annotations_t;
+
+/* All but WRITTEN and FULL is an error, of the row at self->at. */
+typedef enum { WRITTEN, FULL, NO_MEMORY, INVALID, BEFORE_START, BACKWARDS, NEGATIVE, OVERLAPS } outcome_t;
 
 /* The iterator: what it encodes from, and how far it has come. */
 typedef struct {
@@ -51,7 +54,9 @@ typedef struct {
     int64_t before;     /* ts of the row before, or where the sequence's clock starts */
     uint64_t last;      /* time of the packet before, modulo 2**64 */
     size_t needed;      /* bytes for the next packet, if it is larger than a chunk */
-    int busy, finished; /* a thread is encoding without the GIL; all is written, or an error was raised */
+    outcome_t outcome;  /* why the last chunk ended */
+    int finished;       /* all is written, or an error was raised */
+    ahead_t ahead;
 } perfetto_rows_t;
 
 static inline uint8_t *put_varint(uint8_t *to, uint64_t value) {
@@ -105,8 +110,7 @@ int perfetto_get_annotations(perfetto_rows_t *self, PyObject *args);
 int perfetto_get_marks(perfetto_rows_t *self);
 
 /* perfetto.c: encode from where the iterator stands until a packet may not fit before end, or none is left. *out is
-   moved behind what was written. All but WRITTEN and FULL is an error, of the row at self->at. Needs no GIL. */
-typedef enum { WRITTEN, FULL, NO_MEMORY, INVALID, BEFORE_START, BACKWARDS, NEGATIVE, OVERLAPS } outcome_t;
+   moved behind what was written. Needs no GIL. */
 outcome_t perfetto_put(perfetto_rows_t *self, uint8_t **out, const uint8_t *end);
 
 #endif

@@ -1,7 +1,7 @@
 /* perfetto_rows: the iterator that hands out the rows of a .pftrace file, whole packets, about 1 MiB at a time.
 
-   Rows are encoded track by track: perfetto_input.c sorts their numbers by track, perfetto.c walks each track. A packet
-   that is larger than a chunk gets a chunk of its own size. */
+   Rows are encoded track by track: perfetto_input.c sorts their numbers by track, perfetto.c walks each track, ahead of
+   the caller (ahead.c). A packet that is larger than a chunk gets a chunk of its own size. */
 
 #include "perfetto.h"
 
@@ -12,13 +12,13 @@ static PyTypeObject *rows_type;
 
 /* ---- the next chunk ---- */
 
-static void set_error(const perfetto_rows_t *self, outcome_t outcome) {
-    if (outcome == NO_MEMORY) {
+static void set_error(const perfetto_rows_t *self) {
+    if (self->outcome == NO_MEMORY) {
         PyErr_NoMemory();
         return;
     }
     uint32_t row = self->rows ? self->rows[self->at] : (uint32_t)self->at;
-    switch (outcome) {
+    switch (self->outcome) {
     case INVALID:
         PyErr_Format(PyExc_ValueError, "row %u: its ids were changed while it was to be encoded", row);
         break;
@@ -39,43 +39,35 @@ static void set_error(const perfetto_rows_t *self, outcome_t outcome) {
     }
 }
 
-static PyObject *rows_next(PyObject *object) {
+static char *rows_fill(PyObject *object, char *to, const char *end) {
     perfetto_rows_t *self = (perfetto_rows_t *)object;
-    PyObject *chunk = NULL;
-    Py_ssize_t length = 0;
-    if (self->busy)
-        return PyErr_Format(PyExc_ValueError, "perfetto_rows: another thread is in the middle of a chunk");
-    /* A packet that is larger than a chunk leaves the first one empty. */
-    while (!self->finished && !length) {
-        Py_ssize_t size = self->needed > CHUNK_BYTES ? (Py_ssize_t)self->needed : CHUNK_BYTES;
-        outcome_t outcome;
-        Py_XDECREF(chunk);
-        chunk = PyBytes_FromStringAndSize(NULL, size);
-        if (!chunk)
-            goto failed;
-        uint8_t *start = (uint8_t *)PyBytes_AS_STRING(chunk), *to = start;
-        self->needed = 0;
-        self->busy = 1;
-        Py_BEGIN_ALLOW_THREADS
-        outcome = perfetto_put(self, &to, start + size);
-        Py_END_ALLOW_THREADS
-        self->busy = 0;
-        length = to - start;
-        if (outcome != WRITTEN && outcome != FULL) {
-            set_error(self, outcome);
-            goto failed;
-        }
-    }
-    if (!length)
-        Py_CLEAR(chunk);
-    else if (_PyBytes_Resize(&chunk, length) < 0)
-        goto failed;
-    return chunk;
+    uint8_t *out = (uint8_t *)to;
+    self->needed = 0;
+    self->outcome = perfetto_put(self, &out, (const uint8_t *)end);
+    return (char *)out;
+}
 
-failed:
-    self->finished = 1;
-    Py_XDECREF(chunk);
-    return NULL;
+static size_t rows_wants(const PyObject *object) {
+    const perfetto_rows_t *self = (const perfetto_rows_t *)object;
+    if (self->finished)
+        return 0;
+    return self->needed > CHUNK_BYTES ? self->needed : CHUNK_BYTES;
+}
+
+static int rows_check(const PyObject *object) {
+    const perfetto_rows_t *self = (const perfetto_rows_t *)object;
+    if (self->outcome == WRITTEN || self->outcome == FULL)
+        return 0;
+    set_error(self);
+    return -1;
+}
+
+static void rows_finish(PyObject *object) { ((perfetto_rows_t *)object)->finished = 1; }
+
+static const encoder_t ENCODER = {"perfetto_rows", rows_fill, rows_wants, rows_check, rows_finish};
+
+static PyObject *rows_next(PyObject *object) {
+    return ahead_next(&((perfetto_rows_t *)object)->ahead, &ENCODER, object);
 }
 
 /* ---- the type ---- */
@@ -90,6 +82,8 @@ static int rows_traverse(PyObject *object, visitproc visit, void *arg) {
 
 static int rows_clear(PyObject *object) {
     perfetto_rows_t *self = (perfetto_rows_t *)object;
+    if (ahead_stop(&self->ahead) < 0)
+        self->open = (open_slices_t){0}; /* a thread that is not here may have been about to move them */
     self->finished = 1;
     columns_release(&self->columns);
     row_objects_release(&self->args);

@@ -58,6 +58,20 @@ static int is_new(const numbering_t *numbering, uint32_t old) {
     return old >= numbering->ids || !numbering->new_id[old];
 }
 
+/* Number rows in place up to the first whose id is new; that row. What the loop needs is kept in locals: ids may be
+   written over anything, as far as a compiler knows. */
+static Py_ssize_t number_known(uint32_t *column, Py_ssize_t row, Py_ssize_t rows, const numbering_t *numbering) {
+    const uint32_t *new_id = numbering->new_id;
+    const size_t ids = numbering->ids;
+    for (; row < rows; row++) {
+        uint32_t old = column[row], number = old < ids ? new_id[old] : 0;
+        if (unlikely(!number))
+            break;
+        column[row] = number - 1;
+    }
+    return row;
+}
+
 /* Number a column in place. Returns the row at which memory ran out or whose id is above MAX_ID, or -1. */
 static Py_ssize_t number_column(uint32_t *column, Py_ssize_t rows, numbering_t *numbering) {
     if (!rows)
@@ -71,13 +85,14 @@ static Py_ssize_t number_column(uint32_t *column, Py_ssize_t rows, numbering_t *
             column[rows - 1 - row] = only;
         return -1;
     }
-    for (Py_ssize_t row = 0; row < rows; row++) {
-        uint32_t old = column[row];
-        if (unlikely(is_new(numbering, old)) && add_id(numbering, old) < 0)
+    for (Py_ssize_t row = 0;; row++) {
+        row = number_known(column, row, rows, numbering);
+        if (row == rows)
+            return -1;
+        if (add_id(numbering, column[row]) < 0)
             return row;
-        column[row] = numbering->new_id[old] - 1;
+        column[row] = numbering->new_id[column[row]] - 1;
     }
-    return -1;
 }
 
 /* Set the exception for a row at which number_column stopped. */

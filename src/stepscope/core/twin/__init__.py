@@ -7,6 +7,7 @@ from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.chrome_args import pick_args
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
+from stepscope.core.twin.disk import begin_to_disk
 from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.ids import distinct_ids, invert_order, map_ids
@@ -44,6 +45,7 @@ __all__ = [
     "SealedWindow",
     "Span",
     "TrackEventScanner",
+    "begin_to_disk",
     "call_hooks",
     "call_profiler",
     "chrome_counters",

@@ -7,8 +7,9 @@ a lane of its own, where it adopts nobody. What is nested deeper than Perfetto d
 from array import array
 from collections import defaultdict
 from heapq import heappop, heappush
+from itertools import pairwise
 
-from stepscope.core.rows import INSTANT, Columns, Lane, Renumbered, Settled
+from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Lane, Renumbered, Settled
 from stepscope.core.twin.nest import still_open
 
 __all__ = ["order_ties", "renumber_rows", "settle_rows"]
@@ -46,7 +47,8 @@ def settle_rows(columns: Columns, tick_ns: int) -> Settled:
             lanes[row] = Lane("depth", len(stack) // MAX_DEPTH)
         if not kind & INSTANT:
             stack.append((end, dur[row]))
-    return Settled(columns, order if moved else None, lanes)
+    at_once = any(start == after for start, after in pairwise(ts))
+    return Settled(columns, order if moved else None, lanes, at_once, columns.kind.tobytes().count(SLICE | CUT))
 
 
 class _Lanes:
