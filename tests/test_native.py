@@ -4,8 +4,10 @@ import gc
 import importlib.util
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections import Counter
@@ -276,6 +278,69 @@ def test_a_decorated_function_is_pickled_and_described_as_itself() -> None:
 def decorated(x: int) -> int:
     """Adds one."""
     return x + 1
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the clock is another one")
+def test_a_library_that_shows_the_program_another_time_is_not_passed_by(tmp_path: Path) -> None:
+    """The kernel's own clock_gettime is called past the C library's, but not past a stand-in for that."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    source, library = tmp_path / "later.c", tmp_path / "later.so"
+    source.write_text("""
+        #include <sys/syscall.h>
+        #include <time.h>
+        #include <unistd.h>
+        int clock_gettime(clockid_t clock, struct timespec *now) {
+            int failed = (int)syscall(SYS_clock_gettime, clock, now);
+            now->tv_sec += 1000000;
+            return failed;
+        }
+    """)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    program = """
+        import time
+        from stepscope.core import kernels
+        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        now = kernels.now()
+        after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        assert 10**15 < before <= now <= after, (before, now, after)
+    """
+    preload = f"{os.environ.get('LD_PRELOAD', '')} {library}"
+    environment = {**os.environ, "LD_PRELOAD": preload, "STEPSCOPE_CORE": "c", "STEPSCOPE_CLOCK": "boottime"}
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_span_whose_name_gives_way_while_it_is_open_ends_all_the_same(clock: FakeClock) -> None:
+    """Names made at run time take each other's places; nothing keeps those that have given way."""
+    name = "".join(["op", "en"])
+    alone = sys.getrefcount(name)
+    with profile() as prof:
+        span = record_function(name)
+        leave = span.__exit__
+        span.__enter__()
+        del span
+        held, number = sys.getrefcount(name), 0
+        while sys.getrefcount(name) == held and number < 1_000_000:
+            record_function(f"another {number}")
+            number += 1
+        clock.at(3)
+        leave(None, None, None)
+        with record_function(name):
+            clock.at(5)
+    del leave
+
+    assert [(row.name, row.ts, row.dur) for row in prof.trace] == [("open", 0, 3), ("open", 3, 2)]
+    del prof
+    for number in range(1_000_000):
+        if sys.getrefcount(name) == alone:
+            break
+        record_function(f"yet another {number}")
+    assert sys.getrefcount(name) == alone
 
 
 anything: Any = record_function  # calls that a type checker would refuse
