@@ -124,7 +124,7 @@ def begin_call(span: Span, frame: FrameType | None) -> None:
         if buffer.depth > CALLS.max_depth:
             return
     try:
-        buffer.put((window.tick(), span))
+        buffer.put((next(window.granted), span))
     except StopIteration:
         put_late(buffer, window, span)
 
@@ -145,7 +145,7 @@ def end_call(span: Span, frame: FrameType | None) -> None:
         if buffer.depth >= CALLS.max_depth:
             return
     try:
-        tick = window.tick()
+        tick = next(window.granted)
     except StopIteration:
         put_late(buffer, window, span, ends=True)
         return

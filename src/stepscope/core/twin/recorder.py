@@ -10,7 +10,7 @@ at the ends of loops.
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import repeat, starmap
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -48,12 +48,12 @@ class Window:
         free_bytes: what is left of the budget.
         reserve_bytes: what only records may take of it, so that names and arguments never leave them without room.
         name_bytes: what is taken of it by names that were made in the window.
-        tick: the clock, for as many calls as records have been granted; StopIteration then. So an event asks for the
-            time and for room in one call.
+        granted: ticks, as many as records have been granted. So an event asks for the time and for room in one call,
+            and with `next`, which is the one that takes least.
         ticks: the clock itself; one that says more than the time if that was asked for (twin/besides.py).
     """
 
-    __slots__ = ("allowed_bytes", "free_bytes", "name_bytes", "reserve_bytes", "start", "tick", "ticks")
+    __slots__ = ("allowed_bytes", "free_bytes", "granted", "name_bytes", "reserve_bytes", "start", "ticks")
 
     def __init__(self) -> None:
         self.start = STATE.ticks()
@@ -61,7 +61,7 @@ class Window:
         self.reserve_bytes = STATE.bytes_allowed // RESERVED_PART
         self.name_bytes = 0
         self.ticks: Callable[[], int] = STATE.ticks
-        self.tick: Callable[[], int] = starmap(self.ticks, ()).__next__
+        self.granted: Iterator[int] = starmap(self.ticks, ())
 
     def take(self, size_bytes: int) -> bool:
         """Take that much off the budget for a name or arguments if it is there; nothing is called in between."""
@@ -70,17 +70,17 @@ class Window:
             return True
         return False
 
-    def grant(self, spent: Callable[[], int]) -> bool:
-        """Go on from a `tick` that is spent to the next; False if there is no room for a record."""
+    def grant(self, spent: Iterator[int]) -> bool:
+        """Go on from ticks that are spent to the next; False if there is no room for a record."""
         records = min(self.free_bytes // RECORD_BYTES, GRANT_RECORDS)
         size_bytes = records * RECORD_BYTES
-        tick = starmap(self.ticks, repeat((), records)).__next__
-        if self.tick is spent:  # from here on nothing is called
+        granted = starmap(self.ticks, repeat((), records))
+        if self.granted is spent:  # from here on nothing is called
             if records <= 0:
                 return False
             if self.free_bytes >= size_bytes:
                 self.free_bytes -= size_bytes
-                self.tick = tick
+                self.granted = granted
         return True
 
 

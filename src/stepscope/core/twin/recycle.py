@@ -55,7 +55,7 @@ def put_sized(buffer: Buffer, window: Window, what: Any) -> None:
         buffer.dropped += 1
         return
     try:
-        buffer.put((window.tick(), what))
+        buffer.put((next(window.granted), what))
     except StopIteration:
         put_late(buffer, window, what)
 
@@ -63,9 +63,9 @@ def put_sized(buffer: Buffer, window: Window, what: Any) -> None:
 def put_late(buffer: Buffer, window: Window, what: Any, *, ends: bool = False) -> None:
     """Put a record although the ticks that were granted are spent; without room the thread records no further."""
     while True:
-        spent = window.tick
+        spent = window.granted
         try:
-            tick = spent()
+            tick = next(spent)
         except StopIteration:
             if window.grant(spent) or (STATE.recycles and _make_room(window)):
                 continue
