@@ -17,7 +17,7 @@ from weakref import ref
 
 from stepscope.core import clock
 from stepscope.core.twin.lanes import TaskLane, look_for_asyncio
-from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, Turn, size_of
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, Turn, read_record, size_of
 from stepscope.core.values import weight
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Buffer:
         self.turned: TaskLane | None = None
         self.window: Window | None = None
         self.records: list[Any] = []
-        self.put: Callable[[tuple[int, Any]], None] = self.records.extend
+        self.put: Callable[[tuple[Any, Any]], None] = self.records.extend
         self.begun: list[Key | Begun] = []
         self.frozen: dict[int, tuple[str | Label, dict[str, Any] | None, int]] = {}
         self.dropped = 0
@@ -221,11 +221,12 @@ class Buffer:
         self.begun, self.frozen, self.window, self.calls = [], {}, None, None
         self.begun_lane = self.turned = None
 
-    def drop(self, record: tuple[int, Any]) -> None:
+    def drop(self, record: tuple[Any, Any]) -> None:
         """Instead of `put` once a record found no room: after it an end would find the wrong begin."""
+        _, what, _ = read_record(*record)
         if self.window is not None:
-            self.window.free_bytes += RECORD_BYTES + size_of(record[1])
-        self.dropped += type(record[1]) is not Turn  # which is no event
+            self.window.free_bytes += RECORD_BYTES + size_of(what)
+        self.dropped += type(what) is not Turn  # which is no event
 
     def all_begun(self, window: Window) -> list[Begun]:
         """What began before the records, outermost first."""

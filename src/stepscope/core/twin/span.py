@@ -154,7 +154,7 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
             del spans[last]
             put = buffer.put
             try:
-                put((~next(window.granted), span))
+                put((span, next(window.granted)))
             except StopIteration:
                 put_late(buffer, window, span, ends=True)
             return
@@ -182,7 +182,7 @@ def _leave(span: Span, window: Window | None) -> bool:
     spans.pop()
     if window is not None:
         try:
-            buffer.put((~next(window.granted), span))
+            buffer.put((span, next(window.granted)))
         except StopIteration:
             put_late(buffer, window, span, ends=True)
     return True
@@ -285,7 +285,7 @@ class SpanWithArgs(Span):
         spans.pop()
         if window is not None:
             try:
-                buffer.put((~next(window.granted), key))
+                buffer.put((key, next(window.granted)))
             except StopIteration:
                 put_late(buffer, window, key, ends=True)
 
@@ -310,7 +310,7 @@ class SpanWithArgs(Span):
             buffer.dropped += 1
         del spans[-1]
         try:
-            buffer.put((~next(window.granted), finish))
+            buffer.put((finish, next(window.granted)))
         except StopIteration:
             put_late(buffer, window, finish, ends=True)
 
@@ -324,7 +324,7 @@ def end_elsewhere(key: Key, once: bool, mine: Buffer | None) -> bool:
     buffer = take_open(key, once, mine, window)
     if window is not None and buffer is not None:
         try:
-            buffer.put((~next(window.granted), key))
+            buffer.put((key, next(window.granted)))
         except StopIteration:
             put_late(buffer, window, key, ends=True)
     return buffer is not None
