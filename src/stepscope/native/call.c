@@ -30,13 +30,14 @@ static PyObject *made_legal(PyObject *name) {
 
 /* As long as a span knows its __exit__, an entry of it holds that: it goes with the first of them that does. */
 static void cache_set(cache_entry_t *entry, PyObject *key, span_t *span) {
+    /* Making one may run the garbage collector, and so other threads, which fill the cache meanwhile. */
+    PyObject *made = span->leave == NULL ? span_leave_new(span) : NULL;
+    PyObject *leave = span->leave != NULL ? Py_NewRef(span->leave) : Py_XNewRef(made);
     cache_entry_t old = *entry;
     if (old.span != NULL) old.span->leave = NULL;
-    if (span->leave == NULL)
-        span->leave = span_leave_new(span);
-    else
-        Py_INCREF(span->leave);
-    *entry = (cache_entry_t){Py_NewRef(key), (span_t *)Py_NewRef((PyObject *)span), span->leave};
+    span->leave = leave;
+    *entry = (cache_entry_t){Py_NewRef(key), (span_t *)Py_NewRef((PyObject *)span), leave};
+    Py_XDECREF(made);
     Py_XDECREF(old.key);
     Py_XDECREF(old.leave);
     Py_XDECREF(old.span);
