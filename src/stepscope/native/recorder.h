@@ -202,6 +202,7 @@ typedef struct {
     size_t sealed_text_bytes; /* what those of sealed windows take */
     buffer_t *buffers;  /* of the present epoch, the latest first */
     uint64_t lost;      /* spans and threads there was no memory to follow, since the last window */
+    uint64_t unsure;    /* ends in the open window that may have been another's of the same span */
     uint64_t interrupts; /* how often one came while the program's values were read */
     PyObject *running;  /* dict: loop -> task, of the loops that are in a step of one; asyncio's, or empty */
     int walkers;        /* who goes through the buffers while Python code may run: none is dropped */
@@ -329,6 +330,7 @@ typedef struct {
     PyObject *lane_names; /* dict: lane -> its task's name */
     size_t text_bytes;
     uint64_t lost;
+    unsigned long long unsure; /* as the recorder's */
     sealed_thread_t *threads;
     size_t thread_count;
 } window_t;

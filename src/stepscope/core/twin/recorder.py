@@ -48,18 +48,22 @@ class Window:
         free_bytes: what is left of the budget.
         reserve_bytes: what only records may take of it, so that names and arguments never leave them without room.
         name_bytes: what is taken of it by names that were made in the window.
+        unsure: how many ends may have been of the same span on another thread.
         granted: ticks, as many as records have been granted. So an event asks for the time and for room in one call,
             and with `next`, which is the one that takes least.
         ticks: the clock itself; one that says more than the time if that was asked for (twin/besides.py).
     """
 
-    __slots__ = ("allowed_bytes", "free_bytes", "granted", "name_bytes", "reserve_bytes", "start", "ticks")
+    __slots__ = (
+        *("allowed_bytes", "free_bytes", "granted", "name_bytes", "reserve_bytes", "start", "ticks", "unsure"),
+    )
 
     def __init__(self) -> None:
         self.start = STATE.ticks()
         self.allowed_bytes = self.free_bytes = STATE.bytes_allowed - STATE.sealed.size_bytes
         self.reserve_bytes = STATE.bytes_allowed // RESERVED_PART
         self.name_bytes = 0
+        self.unsure = 0
         self.ticks: Callable[[], int] = STATE.ticks
         self.granted: Iterator[int] = starmap(self.ticks, ())
 
@@ -341,13 +345,21 @@ def take_open(key: Key, once: bool, mine: Buffer | None, window: Window | None) 
     `once`: it was entered no more than once, so that from whichever end it is found it is the innermost.
     None: it began before a fork.
     """
+    here = [] if mine is None else mine.all_open()[0]
     for buffer in (*STATE.buffers,) if mine is None else (mine, *STATE.buffers):
         for spans in buffer.all_open():
             if window is not None and buffer.window is not window and key in spans:
                 buffer.join(window)
-            if _take(spans, key, once):
-                return buffer
+            if not _take(spans, key, once):
+                continue
+            if window is not None and spans is not here and not once and _is_open_but_in(spans, key):
+                window.unsure += 1  # it is open in several places, and none of them is here: which one ended is a guess
+            return buffer
     return None
+
+
+def _is_open_but_in(spans: list[Key], key: Key) -> bool:
+    return any(key in other for buffer in tuple(STATE.buffers) for other in buffer.all_open() if other is not spans)
 
 
 def _take(spans: list[Key], key: Key, once: bool) -> bool:

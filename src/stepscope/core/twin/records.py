@@ -152,12 +152,14 @@ class SealedWindow(NamedTuple):
         start, stop: ticks.
         threads: those that recorded, and those with spans open.
         held: gives back what the window takes of the budget, when it goes.
+        unsure: how many ends may have been of the same span on another thread.
     """
 
     start: int
     stop: int
     threads: list[SealedThread]
     held: object
+    unsure: int
 
 
 def read_record(first: Any, second: Any) -> tuple[int, Any, bool]:
