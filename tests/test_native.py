@@ -39,15 +39,16 @@ def spans(count: int) -> None:
             pass
 
 
-def test_a_budget_keeps_the_first_records_whole() -> None:
+@pytest.mark.parametrize(("size_bytes", "kept"), [(1 << 20, 32_610), (2 << 20, 65_377)])
+def test_a_budget_keeps_the_first_records_whole(size_bytes: int, kept: int) -> None:
+    """And is used up: two records a span make 32 bytes, but for what chunks need themselves and the name takes."""
     count = 200_000
-    with profile(buffer_bytes=2 << 20) as prof:
+    with profile(buffer_bytes=size_bytes) as prof:
         spans(count)
     lost = sum(problem.count for problem in prof.trace.problems if problem.kind == "dropped")
 
-    # The chunks hold 254, 4,094 and 65,534 records, less what is left free at each one's end.
     assert 2 * len(prof.trace) + lost in (2 * count, 2 * count + 1)
-    assert len(prof.trace) in (34_940, 34_941)
+    assert len(prof.trace) in (kept - 1, kept)
 
 
 def test_a_thousand_short_lived_threads_are_all_there(clock: FakeClock) -> None:
