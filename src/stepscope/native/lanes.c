@@ -80,7 +80,8 @@ buffer_t *open_take(buffer_t *mine, span_t *span) {
     }
     if (found == NULL) return NULL;
     /* It is open in several places, and none of them is here: which one has ended is a guess. */
-    if (recorder.recording && found != here && open_times(found, span) < span->entries) recorder.unsure++;
+    if (recorder.recording && found != here && span->entries > 1 && open_times(found, span) < span->entries)
+        recorder.unsure++;
     open_remove(found, span);
     return first;
 }
