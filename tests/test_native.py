@@ -148,8 +148,9 @@ def test_cycles_that_end_while_threads_record_are_each_whole() -> None:
         inside = Counter((row.track.name, row.name) for row in session.trace)
         for (track, name), count in inside.items():
             if name == "mark":
-                assert abs(count - inside[track, "inner"]) <= 1
-                assert abs(count - inside[track, "outer"]) <= 1
+                # At either edge a span may be open whose mark is on the other side of it.
+                assert 0 <= inside[track, "inner"] - count <= 2
+                assert 0 <= inside[track, "outer"] - count <= 2
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
