@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -190,6 +191,23 @@ def test_a_folder_stands_for_its_newest_trace(tmp_path: Path) -> None:
 
     assert document["files"][0]["file"] == str(newest)
     assert "call 3" in {row["key"] for row in document["rows"]}
+
+
+@pytest.mark.parametrize("ending", ["pftrace", "json", "json.gz"])
+def test_of_a_folder_a_child_is_read_only_if_there_is_nothing_else(tmp_path: Path, ending: str) -> None:
+    of_a_child = {"cycle": 0, "profile_pid": 6}
+    for age, (name, session) in enumerate({"child": of_a_child, "own": {"cycle": 0}}.items()):
+        trace = TraceBuilder(Origin(pid=7, session=MappingProxyType(session))).build()
+        path = write(trace, tmp_path / f"{name}.{ending}")
+        os.utime(path, ns=(100 - age, 100 - age))
+
+    def newest() -> str:
+        document = json.loads(stepscope("stats", tmp_path, "--format", "json").stdout)
+        return Path(document["files"][0]["file"]).name
+
+    assert newest() == f"own.{ending}"
+    (tmp_path / f"own.{ending}").unlink()
+    assert newest() == f"child.{ending}"
 
 
 def test_a_folder_without_a_trace_is_trouble(tmp_path: Path) -> None:

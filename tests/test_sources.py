@@ -85,6 +85,16 @@ def test_a_source_that_cannot_start_is_an_error_of_the_call_and_leaves_nothing_b
     assert LOG == ["start", "stop"]
 
 
+def test_a_source_that_cannot_start_gives_the_recorder_back_where_cycles_are_made_by_hand() -> None:
+    prof = profile(with_flops=True, experimental_config="start")
+    with pytest.raises(LifecycleError, match="it cannot start here"):
+        prof.start_trace()
+
+    with profile(with_flops=True) as other, record_function("mine"):
+        pass
+    assert named(other.trace) == ["kernel", "mine"]
+
+
 def test_a_source_that_cannot_start_in_step_stops_the_profile_and_the_program_goes_on() -> None:
     prof = profile(schedule=schedule(wait=0, warmup=1, active=1), with_flops=True, experimental_config="start")
     prof.start()

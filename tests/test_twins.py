@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nomemory import failures_of
 from stepscope.core import twin
 from stepscope.core.protobuf import Annotations, TrackSequence
 from stepscope.core.rows import CUT, INSTANT, SLICE, Columns, Flows, Lane, Renumbered, Settled
@@ -688,7 +689,6 @@ def test_no_kernel_leaks() -> None:
 @pytest.mark.parametrize("kernel", ["settle", "renumber", "nest", "chrome", "perfetto"])
 def test_an_allocation_that_fails_is_a_memory_error(kernel: str) -> None:
     """Each allocation of a kernel fails once; the next call is none the worse."""
-    testcapi = pytest.importorskip("_testcapi", reason="this Python has no _testcapi to make allocations fail")
     file = File(
         **{**vars(PLAIN), "args": {1: b"1", 7: b"7"}, "annotations": {3: Annotations(b"3", (0, 0))}, "flows": ARROWS},
     )
@@ -702,18 +702,10 @@ def test_an_allocation_that_fails_is_a_memory_error(kernel: str) -> None:
     call = calls[kernel]
     given_columns = threads(3, 40) if kernel in ("settle", "renumber") else deep(40)
     expected = call(twin, copy_of(given_columns))
-    failures = 0
-    for allocation in range(1, 400):
-        columns = copy_of(given_columns)
-        testcapi.set_nomemory(allocation, allocation + 1)
-        try:
-            actual = call(native, columns)
-        except MemoryError:
-            failures += 1
-        else:
-            testcapi.remove_mem_hooks()
-            assert actual == expected
-        finally:
-            testcapi.remove_mem_hooks()
-
+    failures = failures_of(
+        call,
+        expected,
+        upto=400,
+        given=lambda: (native, copy_of(given_columns)),
+    )
     assert failures > 5

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stepscope.formats.files import FORMATS, format_of
+from stepscope.formats.source import Source
 from stepscope.model.errors import ExportError, FormatError
 from stepscope.model.trace import Trace
 
 __all__ = ["Recorded", "is_trace", "newest_session", "newest_trace", "read_recorded"]
+
+# In the first bytes of what a child process of a profile has written, in every format: a key of `Origin.session`.
+OF_A_CHILD = b'"profile_pid"'
 
 
 class Recorded(NamedTuple):
@@ -56,16 +60,17 @@ def is_trace(path: Path) -> bool:
 
 
 def newest_trace(folder: Path) -> Path:
-    """The trace of a folder that was written last.
+    """The trace of a folder that was written last; one of a child process only if there is no other.
 
     Raises:
         FormatError: there is none.
-        OSError: the folder cannot be read.
+        OSError: the folder, or a file in it, cannot be read.
     """
     found = [path for path in folder.iterdir() if is_trace(path)]
     if not found:
         raise _no_trace(folder)
-    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    found.sort(key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+    return next((path for path in found if not _is_of_a_child(path)), found[0])
 
 
 def newest_session(folder: Path) -> Path:
@@ -73,6 +78,11 @@ def newest_session(folder: Path) -> Path:
     stem = _stem(newest_trace(folder))
     (chosen,) = _once(path for path in folder.iterdir() if is_trace(path) and _stem(path) == stem)
     return chosen
+
+
+def _is_of_a_child(path: Path) -> bool:
+    with path.open("rb") as file:
+        return OF_A_CHILD in Source(file, path.name).head
 
 
 def _no_trace(folder: Path) -> FormatError:

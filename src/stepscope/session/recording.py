@@ -169,6 +169,8 @@ class Recording(Reporting):
         except BaseException:
             self._recording = self._prepared = False
             kernels.discard()
+            if not self._running:  # nobody else would give the recorder back
+                self._release()
             raise
 
     def stop_trace(self) -> None:
