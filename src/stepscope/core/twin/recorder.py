@@ -359,6 +359,7 @@ def take_open(key: Key, once: bool, mine: Buffer | None, window: Window | None) 
 
 
 def _is_open_but_in(spans: list[Key], key: Key) -> bool:
+    """Whether a span is open anywhere besides in that list."""
     return any(key in other for buffer in tuple(STATE.buffers) for other in buffer.all_open() if other is not spans)
 
 
