@@ -4,8 +4,10 @@ import gc
 import importlib.util
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from array import array
@@ -39,15 +41,16 @@ def spans(count: int) -> None:
             pass
 
 
-def test_a_budget_keeps_the_first_records_whole() -> None:
+@pytest.mark.parametrize(("size_bytes", "kept"), [(1 << 20, 32_610), (2 << 20, 65_377)])
+def test_a_budget_keeps_the_first_records_whole(size_bytes: int, kept: int) -> None:
+    """And is used up: two records a span make 32 bytes, but for what chunks need themselves and the name takes."""
     count = 200_000
-    with profile(buffer_bytes=2 << 20) as prof:
+    with profile(buffer_bytes=size_bytes) as prof:
         spans(count)
     lost = sum(problem.count for problem in prof.trace.problems if problem.kind == "dropped")
 
-    # The chunks hold 254, 4,094 and 65,534 records, less what is left free at each one's end.
     assert 2 * len(prof.trace) + lost in (2 * count, 2 * count + 1)
-    assert len(prof.trace) in (34_940, 34_941)
+    assert len(prof.trace) in (kept - 1, kept)
 
 
 def test_a_thousand_short_lived_threads_are_all_there(clock: FakeClock) -> None:
@@ -170,8 +173,9 @@ def test_cycles_that_end_while_threads_record_are_each_whole() -> None:
         inside = Counter((row.track.name, row.name) for row in session.trace)
         for (track, name), count in inside.items():
             if name == "mark":
-                assert abs(count - inside[track, "inner"]) <= 1
-                assert abs(count - inside[track, "outer"]) <= 1
+                # At either edge a span may be open whose mark is on the other side of it.
+                assert 0 <= inside[track, "inner"] - count <= 2
+                assert 0 <= inside[track, "outer"] - count <= 2
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
@@ -301,6 +305,69 @@ def test_a_decorated_function_is_pickled_and_described_as_itself() -> None:
 def decorated(x: int) -> int:
     """Adds one."""
     return x + 1
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the clock is another one")
+def test_a_library_that_shows_the_program_another_time_is_not_passed_by(tmp_path: Path) -> None:
+    """The kernel's own clock_gettime is called past the C library's, but not past a stand-in for that."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    source, library = tmp_path / "later.c", tmp_path / "later.so"
+    source.write_text("""
+        #include <sys/syscall.h>
+        #include <time.h>
+        #include <unistd.h>
+        int clock_gettime(clockid_t clock, struct timespec *now) {
+            int failed = (int)syscall(SYS_clock_gettime, clock, now);
+            now->tv_sec += 1000000;
+            return failed;
+        }
+    """)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    program = """
+        import time
+        from stepscope.core import kernels
+        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        now = kernels.now()
+        after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        assert 10**15 < before <= now <= after, (before, now, after)
+    """
+    preload = f"{os.environ.get('LD_PRELOAD', '')} {library}"
+    environment = {**os.environ, "LD_PRELOAD": preload, "STEPSCOPE_CORE": "c", "STEPSCOPE_CLOCK": "boottime"}
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_span_whose_name_gives_way_while_it_is_open_ends_all_the_same(clock: FakeClock) -> None:
+    """Names made at run time take each other's places; nothing keeps those that have given way."""
+    name = "".join(["op", "en"])
+    alone = sys.getrefcount(name)
+    with profile() as prof:
+        span = record_function(name)
+        leave = span.__exit__
+        span.__enter__()
+        del span
+        held, number = sys.getrefcount(name), 0
+        while sys.getrefcount(name) == held and number < 1_000_000:
+            record_function(f"another {number}")
+            number += 1
+        clock.at(3)
+        leave(None, None, None)
+        with record_function(name):
+            clock.at(5)
+    del leave
+
+    assert [(row.name, row.ts, row.dur) for row in prof.trace] == [("open", 0, 3), ("open", 3, 2)]
+    del prof
+    for number in range(1_000_000):
+        if sys.getrefcount(name) == alone:
+            break
+        record_function(f"yet another {number}")
+    assert sys.getrefcount(name) == alone
 
 
 anything: Any = record_function  # calls that a type checker would refuse

@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,30 @@ def test_a_span_that_ends_on_another_thread_is_whole_on_its_own(clock: FakeClock
     assert first.problems == second.problems == ()
 
 
+def test_an_end_that_may_be_of_either_of_two_threads_is_a_guess_and_a_problem(clock: FakeClock) -> None:
+    """Spans of one name are one object: of where it is open, an end elsewhere says nothing."""
+    span = record_function("same")
+    leave = partial(span.__exit__, None, None, None)
+    with ThreadPoolExecutor(1, "a") as one, ThreadPoolExecutor(1, "b") as other, profile() as prof:
+        for at, pool in ((1, one), (2, other)):
+            clock.at(at)
+            pool.submit(span.__enter__).result()
+        clock.at(3)
+        leave()
+        clock.at(5)
+        other.submit(leave).result()  # its own: no guess
+        clock.at(6)
+        one.submit(span.__enter__).result()
+        clock.at(8)
+        leave()  # open in one place: no guess
+    assert [(row.track.name, row.ts, row.dur) for row in prof.trace] == [("a_0", 1, 2), ("b_0", 2, 3), ("a_0", 6, 2)]
+    assert [(problem.kind, problem.count) for problem in prof.trace.problems] == [("unsure", 1)]
+
+    with profile() as prof, record_function("same"):
+        clock.at(9)
+    assert prof.trace.problems == ()
+
+
 @pytest.mark.parametrize("args", [{}, {"k": 1}])
 def test_a_span_begun_before_the_profile_ends_on_another_thread(clock: FakeClock, args: dict[str, int]) -> None:
     span = record_function("handed over", **args)
@@ -235,7 +260,7 @@ def test_threads_that_end_spans_of_each_other_while_windows_open_and_close() -> 
         for span in left + right:
             span.__exit__(None, None, None)
         prof.step()
-        assert {problem.kind for problem in prof.trace.problems} <= {"cut", "overlap", "depth"}
+        assert {problem.kind for problem in prof.trace.problems} <= {"cut", "overlap", "depth", "unsure"}
     assert [row.name for row in prof.trace] == ["ProfilerStep#21"]
     assert errors == []
 

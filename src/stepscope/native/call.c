@@ -12,8 +12,9 @@
 #define MAX_SHARED_LENGTH 1000
 
 typedef struct {
-    PyObject *key; /* the very str object that was passed; strong */
-    span_t *span;  /* strong */
+    PyObject *key;   /* the very str object that was passed; strong */
+    span_t *span;    /* strong */
+    PyObject *leave; /* the span's; strong, or NULL */
 } cache_entry_t;
 
 static cache_entry_t cache[1 << CACHE_BITS]; /* by the name's address */
@@ -28,13 +29,19 @@ static PyObject *made_legal(PyObject *name) {
     return PyObject_CallOneArg(legal_name, name);
 }
 
+/* As long as a span knows its __exit__, an entry of it holds that: it goes with the first of them that does. */
 static void cache_set(cache_entry_t *entry, PyObject *key, span_t *span) {
-    PyObject *old_key = entry->key;
-    span_t *old_span = entry->span;
-    entry->key = Py_NewRef(key);
-    entry->span = (span_t *)Py_NewRef((PyObject *)span);
-    Py_XDECREF(old_key);
-    Py_XDECREF(old_span);
+    /* Making one may run the garbage collector, and so other threads, which fill the cache meanwhile. */
+    PyObject *made = span->leave == NULL ? span_leave_new(span) : NULL;
+    PyObject *leave = span->leave != NULL ? Py_NewRef(span->leave) : Py_XNewRef(made);
+    cache_entry_t old = *entry;
+    if (old.span != NULL) old.span->leave = NULL;
+    span->leave = leave;
+    *entry = (cache_entry_t){Py_NewRef(key), (span_t *)Py_NewRef((PyObject *)span), leave};
+    Py_XDECREF(made);
+    Py_XDECREF(old.key);
+    Py_XDECREF(old.leave);
+    Py_XDECREF(old.span);
 }
 
 static inline cache_entry_t *cache_entry(PyObject *name) {

@@ -44,6 +44,13 @@ static int open_remove(open_t *open, span_t *span) {
     return 0;
 }
 
+/* How often a span is in a list. */
+static size_t open_times(const open_t *open, const span_t *span) {
+    size_t times = 0;
+    for (size_t place = 0; place < open->count; place++) times += open->of[place] == span;
+    return times;
+}
+
 /* The list of a buffer that has a span: that of where its thread was last, of no task, of the first task; or NULL. */
 static open_t *open_with(buffer_t *buffer, const span_t *span) {
     PyObject *key, *value;
@@ -63,6 +70,7 @@ static open_t *open_with(buffer_t *buffer, const span_t *span) {
 buffer_t *open_take(buffer_t *mine, span_t *span) {
     if (span->entries == 0) return NULL;
     buffer_t *first = NULL;
+    open_t *here = mine->lane == NULL ? &mine->open : &mine->lane->open;
     open_t *found = open_with(mine, span), *other;
     if (found != NULL) first = mine;
     for (buffer_t *buffer = recorder.buffers; first != mine && buffer != NULL; buffer = buffer->next) {
@@ -70,7 +78,11 @@ buffer_t *open_take(buffer_t *mine, span_t *span) {
         first = buffer;
         found = other;
     }
-    if (found != NULL) open_remove(found, span);
+    if (found == NULL) return NULL;
+    /* It is open in several places, and none of them is here: which one has ended is a guess. */
+    if (recorder.recording && found != here && span->entries > 1 && open_times(found, span) < span->entries)
+        recorder.unsure++;
+    open_remove(found, span);
     return first;
 }
 

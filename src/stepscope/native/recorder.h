@@ -54,13 +54,17 @@ tick_scale_t ticks_scale(tick_point_t opened, tick_point_t sealed);
 #define HAVE_TSC 1
 #endif
 
-/* The system's clock since its boot, in ns; here, because one more call is what a thirtieth of a span takes. */
+/* clock_gettime, or where the kernel has put its own into the process, that: the C library's call around it is what a
+   thirtieth of a span takes. */
+extern int (*read_clock)(clockid_t clock, struct timespec *now);
+
+/* The system's clock since its boot, in ns. */
 static inline uint64_t system_ns(void) {
     struct timespec now;
 #ifdef CLOCK_BOOTTIME
-    clock_gettime(CLOCK_BOOTTIME, &now);
+    read_clock(CLOCK_BOOTTIME, &now);
 #else
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    read_clock(CLOCK_MONOTONIC, &now);
 #endif
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
@@ -199,6 +203,7 @@ typedef struct {
     size_t sealed_text_bytes; /* what those of sealed windows take */
     buffer_t *buffers;  /* of the present epoch, the latest first */
     uint64_t lost;      /* spans and threads there was no memory to follow, since the last window */
+    uint64_t unsure;    /* ends in the open window that may have been another's of the same span */
     uint64_t interrupts; /* how often one came while the program's values were read */
     PyObject *running;  /* dict: loop -> task, of the loops that are in a step of one; asyncio's, or empty */
     int walkers;        /* who goes through the buffers while Python code may run: none is dropped */
@@ -326,6 +331,7 @@ typedef struct {
     PyObject *lane_names; /* dict: lane -> its task's name */
     size_t text_bytes;
     uint64_t lost;
+    unsigned long long unsure; /* as the recorder's */
     sealed_thread_t *threads;
     size_t thread_count;
 } window_t;

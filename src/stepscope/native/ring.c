@@ -61,12 +61,20 @@ static chunk_t *chunk_new(uint32_t bytes) {
     return chunk;
 }
 
+/* A chunk for a thread that has had so many: the larger, the longer it records, but no larger than there is room for;
+   NULL: there is none. */
+static chunk_t *chunk_after(uint32_t chunks) {
+    chunk_t *chunk = NULL;
+    for (int size = chunks < 2 ? (int)chunks : 2; chunk == NULL && size >= 0; size--) chunk = chunk_new(CHUNK_BYTES_OF[size]);
+    return chunk;
+}
+
 record_t *buffer_grow(buffer_t *buffer) {
     part_t *part = &buffer->part;
     if (part->last != NULL) part->last->used = (uint32_t)(buffer->pos - part->last->records);
     chunk_t *chunk = NULL;
     /* A thread that has dropped a record drops the rest, too: an end would find the wrong begin. */
-    if (recycles || !part->full) chunk = chunk_new(CHUNK_BYTES_OF[part->chunks < 2 ? part->chunks : 2]);
+    if (recycles || !part->full) chunk = chunk_after(part->chunks);
     if (chunk == NULL && recycles) chunk = chunk_recycle();
     if (chunk == NULL) {
         part->full = 1;

@@ -1,8 +1,9 @@
 /* The span: `with record_function("forward"):`, or as a decorator.
 
-   __enter__ and __exit__ are one descriptor that returns the span itself, and the span's vectorcall tells the calls
-   apart by their number of arguments: 0 enters, 3 exit, 1 decorates. So `with` allocates no bound method. Nothing here
-   raises into the program but a wrong call. */
+   __enter__ and __exit__ are descriptors that return the span itself, and the span's vectorcall tells the calls apart by
+   their number of arguments: 0 enters, 3 exit, 1 decorates. So `with` allocates no bound method. The __exit__ of a span
+   that is found by its name is a built-in method, made once: calls of those are what the interpreter is fastest at, a
+   sixth of a span that is not recorded. Nothing here raises into the program but a wrong call. */
 
 #include "span.h"
 
@@ -49,6 +50,66 @@ void record_put_args(buffer_t *buffer, span_t *span, uint16_t kind) {
     record[1].kind = REC_PAYLOAD;
     record[0].ticks = ticks_now();
     buffer->pos = record + 2;
+}
+
+/* The end of a span with arguments. */
+static void record_end_args(buffer_t *buffer, span_t *span) {
+    record_t *record = record_room(buffer, span);
+    if (record != NULL) record_fill(buffer, record, (uint32_t)span->serial, REC_END_SERIAL);
+}
+
+void record_fill_clock(buffer_t *buffer, record_t *record, uint32_t id, uint16_t kind) {
+    record->id = id;
+    record->kind = kind;
+    record->ticks = ticks_now();
+    buffer->pos = record + 1;
+}
+
+void span_record_begin(buffer_t *buffer, span_t *span) {
+    if (recorder.besides) {
+        record_besides(buffer, EVENT_BEGINS);
+        buffer = recorder.recording ? buffer_mine() : NULL; /* Python code may have run */
+        if (buffer == NULL) return;
+    }
+    if (span->args == NULL)
+        record_put(buffer, span, REC_BEGIN);
+    else
+        record_put_args(buffer, span, REC_BEGIN_ARGS);
+}
+
+void span_record_end(buffer_t *buffer, span_t *span) {
+    if (recorder.besides) record_besides(buffer, EVENT_ENDS);
+    if (span->args == NULL)
+        record_put(buffer, span, REC_END);
+    else
+        record_end_args(buffer, span);
+}
+
+void span_begin_slowly(span_t *span) {
+    buffer_t *buffer = buffer_mine();
+    open_t *open = buffer == NULL ? NULL : asks(buffer) ? turn(&buffer, 0) : &buffer->open;
+    /* Without memory to follow it, it is not recorded either: nobody would know that it ends. */
+    if (open == NULL || (open->count == open->room && open_grow(open) < 0)) {
+        recorder.lost++;
+        return;
+    }
+    open->of[open->count++] = span;
+    span->entries++;
+    if (recorder.recording) span_record_begin(buffer, span);
+}
+
+void span_end_slowly(span_t *span) {
+    buffer_t *buffer = buffer_mine();
+    open_t *open = buffer == NULL ? NULL : asks(buffer) ? turn(&buffer, 1) : &buffer->open;
+    if (open == NULL) return;
+    if (open->count > 0 && open->of[open->count - 1] == span) {
+        open->count--;
+        span->entries--;
+    } else {
+        buffer = open_take(buffer, span);
+        if (buffer == NULL) return; /* it began before a fork, or without memory */
+    }
+    if (recorder.recording) span_record_end(buffer, span);
 }
 
 /* ---- arguments -------------------------------------------------------------------------------------------- */
@@ -107,6 +168,23 @@ static PyObject *span_vectorcall(PyObject *self, PyObject *const *args, size_t n
     return NULL;
 }
 
+/* __exit__(kind=None, error=None, trace=None) of a span that has it as a built-in method. */
+static PyObject *span_leave(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    if (unlikely(nargs != 3)) return span_vectorcall(self, args, (size_t)nargs, NULL);
+    span_end((span_t *)self);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef leave_method = {"__exit__", (PyCFunction)(void (*)(void))span_leave, METH_FASTCALL,
+                                   PyDoc_STR("End the span.")};
+
+PyObject *span_leave_new(span_t *span) {
+    if (PY_VERSION_HEX < 0x030B0000) return NULL; /* there the span itself is called faster, by 1 to 2 ns */
+    PyObject *leave = PyCFunction_New(&leave_method, (PyObject *)span);
+    if (leave == NULL) PyErr_Clear();
+    return leave;
+}
+
 span_t *span_new(PyObject *label, PyObject *args, PyObject *positional) {
     span_t *span = PyObject_GC_New(span_t, &Span_Type);
     if (span == NULL) {
@@ -123,6 +201,7 @@ span_t *span_new(PyObject *label, PyObject *args, PyObject *positional) {
     span->id = 0;
     span->registry = 0; /* the first is 1 */
     span->entries = 0;
+    span->leave = NULL;
     span->plain = args != NULL && positional == NULL && args_are_plain(args);
     /* Plain arguments refer to nothing: there is no cycle to find. */
     if (args != NULL && !span->plain) PyObject_GC_Track((PyObject *)span);
@@ -232,7 +311,7 @@ PyTypeObject Span_Type = {
     .tp_getset = span_attributes,
 };
 
-/* ---- the descriptor that returns its owner ---------------------------------------------------------------- */
+/* ---- the descriptors that return their owner --------------------------------------------------------------- */
 
 typedef struct {
     PyObject_HEAD
@@ -263,15 +342,36 @@ static PyTypeObject Itself_Type = {
     .tp_descr_get = itself_get,
 };
 
+static PyObject *leave_get(PyObject *self, PyObject *owner, PyObject *Py_UNUSED(type)) {
+    if (owner == NULL || owner == Py_None) return Py_NewRef(self);
+    PyObject *leave = ((span_t *)owner)->leave;
+    return Py_NewRef(leave != NULL ? leave : owner);
+}
+
+static PyTypeObject Leave_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "stepscope._native._Leave",
+    .tp_base = &Itself_Type,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_descr_get = leave_get,
+};
+
 /* ---- the module's part ------------------------------------------------------------------------------------ */
 
-static int span_type_ready(void) {
-    if (PyType_Ready(&Itself_Type) < 0 || PyType_Ready(&Span_Type) < 0) return -1;
-    itself_t *itself = PyObject_New(itself_t, &Itself_Type);
+/* Give spans a descriptor: 0, or -1 with an exception. */
+static int span_type_give(const char *name, PyTypeObject *descriptor) {
+    itself_t *itself = PyObject_New(itself_t, descriptor);
     if (itself == NULL) return -1;
     itself->vectorcall = itself_vectorcall;
-    int result = PyDict_SetItemString(Span_Type.tp_dict, "__enter__", (PyObject *)itself);
-    if (result == 0) result = PyDict_SetItemString(Span_Type.tp_dict, "__exit__", (PyObject *)itself);
+    int result = PyDict_SetItemString(Span_Type.tp_dict, name, (PyObject *)itself);
+    Py_DECREF(itself);
+    return result;
+}
+
+static int span_type_ready(void) {
+    if (PyType_Ready(&Itself_Type) < 0 || PyType_Ready(&Leave_Type) < 0 || PyType_Ready(&Span_Type) < 0) return -1;
+    int result = span_type_give("__enter__", &Itself_Type);
+    if (result == 0) result = span_type_give("__exit__", &Leave_Type);
     PyObject *enter = imported("stepscope.core.decorate", "enter_awaited");
     PyObject *leave = imported("stepscope.core.decorate", "exit_awaited");
     if (enter == NULL || leave == NULL) result = -1;
@@ -279,7 +379,6 @@ static int span_type_ready(void) {
     if (result == 0) result = PyDict_SetItemString(Span_Type.tp_dict, "__aexit__", leave);
     Py_XDECREF(enter);
     Py_XDECREF(leave);
-    Py_DECREF(itself);
     PyType_Modified(&Span_Type);
     return result;
 }

@@ -19,13 +19,18 @@ struct span {
     uint64_t serial;
     uint32_t id, registry; /* id is the label's in that registry */
     uint32_t entries;      /* how often it is open */
-    int plain;           /* args can be recorded as they are */
+    int plain;             /* args can be recorded as they are */
+    PyObject *leave;       /* its __exit__, borrowed from the cache of names (call.c); NULL: the span itself */
 };
 
 extern PyTypeObject Span_Type;
 
 /* A span of that label; takes over the references to label, args and positional. */
 span_t *span_new(PyObject *label, PyObject *args, PyObject *positional);
+
+/* What span->leave may be: a built-in method, which the interpreter calls without asking how. NULL: no memory, or an
+   interpreter that asks all the same; nothing is raised. */
+PyObject *span_leave_new(span_t *span);
 
 /* record_function(name, args=None, **kwargs); call.c. */
 PyObject *record_function(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *names);
@@ -41,6 +46,14 @@ static inline int text_is_plain(PyObject *text) {
 
 /* ---- what happens seldom ---------------------------------------------------------------------------------- */
 
+/* Where the thread is cannot be said at a glance, or the list of open spans does not fit: all of span_begin, span_end. */
+__attribute__((noinline)) void span_begin_slowly(span_t *span);
+__attribute__((noinline)) void span_end_slowly(span_t *span);
+/* There is more to record than the time, or no place for it: that part of span_begin, span_end. */
+__attribute__((noinline)) void span_record_begin(buffer_t *buffer, span_t *span);
+__attribute__((noinline)) void span_record_end(buffer_t *buffer, span_t *span);
+/* Fill a record with the time of another clock than the time-stamp counter. */
+__attribute__((noinline)) void record_fill_clock(buffer_t *buffer, record_t *record, uint32_t id, uint16_t kind);
 /* Give the span's label an id in the open window; -1 if there is no room: then the event is dropped. */
 __attribute__((noinline)) int span_register(span_t *span);
 /* Record an event of a span with arguments, which stand behind the record: as they are now. */
@@ -75,68 +88,62 @@ void record_before(buffer_t *buffer, record_t record);
 /* stacks.c: the calls around the calling thread's next record. */
 void record_stack(buffer_t *buffer);
 
+static inline void record_fill(buffer_t *buffer, record_t *record, uint32_t id, uint16_t kind) {
+#ifdef HAVE_TSC
+    if (likely(ticks_kind == TICKS_TSC)) {
+        record->id = id;
+        record->kind = kind;
+        record->ticks = __builtin_ia32_rdtsc();
+        buffer->pos = record + 1;
+        return;
+    }
+#endif
+    record_fill_clock(buffer, record, id, kind);
+}
+
 /* Record an event of a span without arguments. */
 static inline void record_put(buffer_t *buffer, span_t *span, uint16_t kind) {
     record_t *record = record_room(buffer, span);
-    if (unlikely(record == NULL)) return;
-    record->id = span->id;
-    record->kind = kind;
-    record->ticks = ticks_now();
-    buffer->pos = record + 1;
-}
-
-/* The end of a span with arguments. */
-static inline void record_end_args(buffer_t *buffer, span_t *span) {
-    record_t *record = record_room(buffer, span);
-    if (unlikely(record == NULL)) return;
-    record->id = (uint32_t)span->serial;
-    record->kind = REC_END_SERIAL;
-    record->ticks = ticks_now();
-    buffer->pos = record + 1;
+    if (likely(record != NULL)) record_fill(buffer, record, span->id, kind);
 }
 
 /* ---- begin and end ---------------------------------------------------------------------------------------- */
 
+/* Whether an event is nothing but a record of the span, for which there is a place. */
+static inline int record_is_plain(const buffer_t *buffer, const span_t *span) {
+    return !recorder.besides && span->args == NULL && span->registry == recorder.registry && buffer->pos < buffer->end;
+}
+
 static inline void span_begin(span_t *span) {
-    buffer_t *buffer = buffer_mine();
-    open_t *open = unlikely(buffer == NULL) ? NULL : unlikely(asks(buffer)) ? turn(&buffer, 0) : &buffer->open;
-    /* Without memory to follow it, it is not recorded either: nobody would know that it ends. */
-    if (unlikely(open == NULL) || (unlikely(open->count == open->room) && open_grow(open) < 0)) {
-        recorder.lost++;
+    buffer_t *buffer = thread_slot.buffer;
+    if (unlikely(thread_slot.epoch != recorder.epoch || asks(buffer) || buffer->open.count == buffer->open.room)) {
+        span_begin_slowly(span);
         return;
     }
-    open->of[open->count++] = span;
+    buffer->open.of[buffer->open.count++] = span;
     span->entries++;
     if (!recorder.recording) return;
-    if (unlikely(recorder.besides)) {
-        record_besides(buffer, EVENT_BEGINS);
-        buffer = recorder.recording ? buffer_mine() : NULL; /* Python code may have run */
-        if (buffer == NULL) return;
-    }
-    if (likely(span->args == NULL))
-        record_put(buffer, span, REC_BEGIN);
+    if (likely(record_is_plain(buffer, span)))
+        record_fill(buffer, buffer->pos, span->id, REC_BEGIN);
     else
-        record_put_args(buffer, span, REC_BEGIN_ARGS);
+        span_record_begin(buffer, span);
 }
 
 static inline void span_end(span_t *span) {
-    buffer_t *buffer = buffer_mine();
-    open_t *open = unlikely(buffer == NULL) ? NULL : unlikely(asks(buffer)) ? turn(&buffer, 1) : &buffer->open;
-    if (unlikely(open == NULL)) return;
-    size_t count = open->count;
-    if (likely(count > 0 && open->of[count - 1] == span)) {
-        open->count = count - 1;
-        span->entries--;
-    } else {
-        buffer = open_take(buffer, span);
-        if (buffer == NULL) return; /* it began before a fork, or without memory */
+    buffer_t *buffer = thread_slot.buffer;
+    size_t count;
+    if (unlikely(thread_slot.epoch != recorder.epoch || asks(buffer) || (count = buffer->open.count) == 0 ||
+                 buffer->open.of[count - 1] != span)) {
+        span_end_slowly(span);
+        return;
     }
+    buffer->open.count = count - 1;
+    span->entries--;
     if (!recorder.recording) return;
-    if (unlikely(recorder.besides)) record_besides(buffer, EVENT_ENDS);
-    if (likely(span->args == NULL))
-        record_put(buffer, span, REC_END);
+    if (likely(record_is_plain(buffer, span)))
+        record_fill(buffer, buffer->pos, span->id, REC_END);
     else
-        record_end_args(buffer, span);
+        span_record_end(buffer, span);
 }
 
 #endif

@@ -6,7 +6,9 @@
 
 #include "span.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+#include <structmember.h>
 
 static tick_point_t opened;
 
@@ -30,6 +32,12 @@ static void window_dealloc(window_t *window) {
     PyObject_Free(window);
 }
 
+static PyMemberDef window_members[] = {
+    {"unsure", T_ULONGLONG, offsetof(window_t, unsure), READONLY,
+     PyDoc_STR("How many ends may have been of the same span on another thread.")},
+    {NULL, 0, 0, 0, NULL},
+};
+
 PyTypeObject Window_Type = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "stepscope._native.SealedWindow",
@@ -37,6 +45,7 @@ PyTypeObject Window_Type = {
     .tp_basicsize = sizeof(window_t),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_dealloc = (destructor)window_dealloc,
+    .tp_members = window_members,
 };
 
 /* The thread's name now, as str; "" if it does not say. */
@@ -74,6 +83,7 @@ static window_t *window_new(void) {
     window->thread_count = count;
     window->text_bytes = recorder.text_bytes;
     window->lost = recorder.lost;
+    window->unsure = recorder.unsure;
     window->epoch = recorder.epoch;
     recorder.labels = recorder.series = recorder.lanes = (registry_t){NULL, 0};
     recorder.sealed_text_bytes += recorder.text_bytes;
@@ -219,6 +229,7 @@ static PyObject *open_window(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ig
     recorder.labels.next = recorder.series.next = 0;
     recorder.lanes.next = 1;
     recorder.text_bytes = 0;
+    recorder.unsure = 0;
     recorder.window++;
     recorder.registry++;
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) buffer_clear(buffer);

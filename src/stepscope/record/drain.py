@@ -32,6 +32,9 @@ def drain(
         builder.thread(origin.pid, track.tid, track.name, origin.process, track.kind)
     for name, count in paired.dropped.items():
         builder.problem("dropped", count, f"on thread {name!r} the memory for records was spent")
+    if window.unsure:
+        what = "a span ended where it was not open, and it was open on several threads: which one ended is a guess"
+        builder.problem("unsure", window.unsure, what)
     if origin.session.get("partial"):
         last = f"it ended in step {origin.session['last_step']}"
         builder.problem("partial", 1, f"cycle {origin.session['cycle']} did not run to its planned end: {last}")

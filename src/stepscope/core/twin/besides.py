@@ -78,7 +78,7 @@ def _clock_of_the_window() -> _Clock | None:
     ticks = window.ticks
     if not isinstance(ticks, _Clock):
         ticks = window.ticks = _Clock(window)
-        window.tick = starmap(ticks, ()).__next__
+        window.granted = starmap(ticks, ())
     return ticks
 
 

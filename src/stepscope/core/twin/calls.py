@@ -130,7 +130,7 @@ def begin_call(span: Span, frame: FrameType | None) -> None:
         if buffer.depth > CALLS.max_depth:
             return
     try:
-        buffer.put((window.tick(), span))
+        buffer.put((next(window.granted), span))
     except StopIteration:
         put_late(buffer, window, span)
 
@@ -151,16 +151,16 @@ def end_call(span: Span, frame: FrameType | None) -> None:
         if buffer.depth >= CALLS.max_depth:
             return
     try:
-        tick = window.tick()
+        tick = next(window.granted)
     except StopIteration:
         put_late(buffer, window, span, ends=True)
         return
     records = buffer.records
-    if CALLS.min_ns and records and records[-1] is span and records[-2] >= 0 and tick - records[-2] < CALLS.min_ns:
+    if CALLS.min_ns and records and records[-1] is span and tick - records[-2] < CALLS.min_ns:
         del records[-2:]
         window.free_bytes += 2 * RECORD_BYTES
     else:
-        buffer.put((~tick, span))
+        buffer.put((span, tick))
 
 
 def _join(buffer: Buffer, window: Window, frame: FrameType | None) -> bool:

@@ -37,6 +37,7 @@ from stepscope.core.twin.records import (
     SealedThread,
     SealedWindow,
     Turn,
+    read_record,
 )
 from stepscope.core.twin.recycle import same_as
 
@@ -140,10 +141,10 @@ class _Pairing:
         self.open.lane = sealed.lane
         records = sealed.records
         for index in range(0, len(records), 2):
-            tick, what = records[index], records[index + 1]
+            tick, what, ends = read_record(records[index], records[index + 1])
             self.full = tick if type(tick) is FullTick else None
-            if tick < 0:
-                dropped += not self.finish(what, self.inside(~tick))
+            if ends:
+                dropped += not self.finish(what, self.inside(tick))
             else:
                 self.record(what, self.inside(tick))
         for row in self.open:

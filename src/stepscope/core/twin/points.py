@@ -130,6 +130,6 @@ def _put(what: Payload | Count | FlowPoint) -> None:
         put_sized(buffer, window, what)
         return
     try:
-        buffer.put((window.tick(), what))
+        buffer.put((next(window.granted), what))
     except StopIteration:
         put_late(buffer, window, what)

@@ -10,14 +10,14 @@ at the ends of loops.
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import repeat, starmap
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from stepscope.core import clock
 from stepscope.core.twin.lanes import TaskLane, look_for_asyncio
-from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, Turn, size_of
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, Turn, read_record, size_of
 from stepscope.core.values import weight
 
 if TYPE_CHECKING:
@@ -48,20 +48,24 @@ class Window:
         free_bytes: what is left of the budget.
         reserve_bytes: what only records may take of it, so that names and arguments never leave them without room.
         name_bytes: what is taken of it by names that were made in the window.
-        tick: the clock, for as many calls as records have been granted; StopIteration then. So an event asks for the
-            time and for room in one call.
+        unsure: how many ends may have been of the same span on another thread.
+        granted: ticks, as many as records have been granted. So an event asks for the time and for room in one call,
+            and with `next`, which is the one that takes least.
         ticks: the clock itself; one that says more than the time if that was asked for (twin/besides.py).
     """
 
-    __slots__ = ("allowed_bytes", "free_bytes", "name_bytes", "reserve_bytes", "start", "tick", "ticks")
+    __slots__ = (
+        *("allowed_bytes", "free_bytes", "granted", "name_bytes", "reserve_bytes", "start", "ticks", "unsure"),
+    )
 
     def __init__(self) -> None:
         self.start = STATE.ticks()
         self.allowed_bytes = self.free_bytes = STATE.bytes_allowed - STATE.sealed.size_bytes
         self.reserve_bytes = STATE.bytes_allowed // RESERVED_PART
         self.name_bytes = 0
+        self.unsure = 0
         self.ticks: Callable[[], int] = STATE.ticks
-        self.tick: Callable[[], int] = starmap(self.ticks, ()).__next__
+        self.granted: Iterator[int] = starmap(self.ticks, ())
 
     def take(self, size_bytes: int) -> bool:
         """Take that much off the budget for a name or arguments if it is there; nothing is called in between."""
@@ -70,17 +74,17 @@ class Window:
             return True
         return False
 
-    def grant(self, spent: Callable[[], int]) -> bool:
-        """Go on from a `tick` that is spent to the next; False if there is no room for a record."""
+    def grant(self, spent: Iterator[int]) -> bool:
+        """Go on from ticks that are spent to the next; False if there is no room for a record."""
         records = min(self.free_bytes // RECORD_BYTES, GRANT_RECORDS)
         size_bytes = records * RECORD_BYTES
-        tick = starmap(self.ticks, repeat((), records)).__next__
-        if self.tick is spent:  # from here on nothing is called
+        granted = starmap(self.ticks, repeat((), records))
+        if self.granted is spent:  # from here on nothing is called
             if records <= 0:
                 return False
             if self.free_bytes >= size_bytes:
                 self.free_bytes -= size_bytes
-                self.tick = tick
+                self.granted = granted
         return True
 
 
@@ -168,7 +172,7 @@ class Buffer:
         self.turned: TaskLane | None = None
         self.window: Window | None = None
         self.records: list[Any] = []
-        self.put: Callable[[tuple[int, Any]], None] = self.records.extend
+        self.put: Callable[[tuple[Any, Any]], None] = self.records.extend
         self.begun: list[Key | Begun] = []
         self.frozen: dict[int, tuple[str | Label, dict[str, Any] | None, int]] = {}
         self.dropped = 0
@@ -221,11 +225,12 @@ class Buffer:
         self.begun, self.frozen, self.window, self.calls = [], {}, None, None
         self.begun_lane = self.turned = None
 
-    def drop(self, record: tuple[int, Any]) -> None:
+    def drop(self, record: tuple[Any, Any]) -> None:
         """Instead of `put` once a record found no room: after it an end would find the wrong begin."""
+        _, what, _ = read_record(*record)
         if self.window is not None:
-            self.window.free_bytes += RECORD_BYTES + size_of(record[1])
-        self.dropped += type(record[1]) is not Turn  # which is no event
+            self.window.free_bytes += RECORD_BYTES + size_of(what)
+        self.dropped += type(what) is not Turn  # which is no event
 
     def all_begun(self, window: Window) -> list[Begun]:
         """What began before the records, outermost first."""
@@ -340,13 +345,22 @@ def take_open(key: Key, once: bool, mine: Buffer | None, window: Window | None) 
     `once`: it was entered no more than once, so that from whichever end it is found it is the innermost.
     None: it began before a fork.
     """
+    here = [] if mine is None else mine.all_open()[0]
     for buffer in (*STATE.buffers,) if mine is None else (mine, *STATE.buffers):
         for spans in buffer.all_open():
             if window is not None and buffer.window is not window and key in spans:
                 buffer.join(window)
-            if _take(spans, key, once):
-                return buffer
+            if not _take(spans, key, once):
+                continue
+            if window is not None and spans is not here and not once and _is_open_but_in(spans, key):
+                window.unsure += 1  # it is open in several places, and none of them is here: which one ended is a guess
+            return buffer
     return None
+
+
+def _is_open_but_in(spans: list[Key], key: Key) -> bool:
+    """Whether a span is open anywhere besides in that list."""
+    return any(key in other for buffer in tuple(STATE.buffers) for other in buffer.all_open() if other is not spans)
 
 
 def _take(spans: list[Key], key: Key, once: bool) -> bool:

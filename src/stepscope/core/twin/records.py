@@ -1,12 +1,13 @@
 """The records: what stands for each event of a thread.
 
-A thread puts two list items an event, in one call, so that neither a signal nor another thread comes between them:
+A thread puts two list items an event, in one call, so that neither a signal nor another thread comes between them.
+With the tick behind it, it is an end:
 
     tick       span       the span begins
-    ~tick      span       the span ends (~ keeps a tick of 0 apart from its end)
+    span       tick       the span ends
     tick       Payload    a span with arguments begins, or an instant
-    ~tick      key        a span with arguments ends
-    ~tick      Finish     the same, and brings more of them
+    key        tick       a span with arguments ends
+    Finish     tick       the same, and brings more of them
     tick       Count      a counter's value
     tick       FlowPoint  a flow goes through this point
     tick       Turn       what follows is of another task, or of none
@@ -39,6 +40,7 @@ __all__ = [
     "SealedWindow",
     "Turn",
     "full_tick",
+    "read_record",
     "size_of",
 ]
 
@@ -61,10 +63,6 @@ class FullTick(int):
     thread_ns: int
     ident: int
     stack: str
-
-    def __invert__(self) -> "FullTick":
-        """As of an int: the tick of an end."""
-        return full_tick(int.__invert__(self), self.thread_ns, self.ident, self.stack)
 
 
 def full_tick(tick: int, thread_ns: int, ident: int, stack: str) -> FullTick:
@@ -154,14 +152,23 @@ class SealedWindow(NamedTuple):
         start, stop: ticks.
         threads: those that recorded, and those with spans open.
         held: gives back what the window takes of the budget, when it goes.
+        unsure: how many ends may have been of the same span on another thread.
     """
 
     start: int
     stop: int
     threads: list[SealedThread]
     held: object
+    unsure: int
+
+
+def read_record(first: Any, second: Any) -> tuple[int, Any, bool]:
+    """A record's tick, what it is about, and whether that ends."""
+    if isinstance(first, int):
+        return first, second, False
+    return second, first, True
 
 
 def size_of(what: Any) -> int:
-    """What a record takes besides its place among the records."""
+    """What an item of a record takes besides its place among the records."""
     return what.size_bytes if isinstance(what, (Payload, Finish, Count, FlowPoint)) else 0

@@ -12,7 +12,7 @@ from weakref import ref
 
 from stepscope.core.twin.lanes import TaskLane, Waiting
 from stepscope.core.twin.recorder import STATE, Buffer, Window
-from stepscope.core.twin.records import RECORD_BYTES, Begun, Finish, Key, Payload, Turn, size_of
+from stepscope.core.twin.records import RECORD_BYTES, Begun, Finish, Key, Payload, Turn, read_record, size_of
 
 if TYPE_CHECKING:
     from stepscope.core.twin.span import Span
@@ -55,7 +55,7 @@ def put_sized(buffer: Buffer, window: Window, what: Any) -> None:
         buffer.dropped += 1
         return
     try:
-        buffer.put((window.tick(), what))
+        buffer.put((next(window.granted), what))
     except StopIteration:
         put_late(buffer, window, what)
 
@@ -63,9 +63,9 @@ def put_sized(buffer: Buffer, window: Window, what: Any) -> None:
 def put_late(buffer: Buffer, window: Window, what: Any, *, ends: bool = False) -> None:
     """Put a record although the ticks that were granted are spent; without room the thread records no further."""
     while True:
-        spent = window.tick
+        spent = window.granted
         try:
-            tick = spent()
+            tick = next(spent)
         except StopIteration:
             if window.grant(spent) or (STATE.recycles and _make_room(window)):
                 continue
@@ -73,7 +73,7 @@ def put_late(buffer: Buffer, window: Window, what: Any, *, ends: bool = False) -
             buffer.dropped += type(what) is not Turn  # which is no event
             window.free_bytes += size_of(what)
         else:
-            buffer.put((~tick if ends else tick, what))
+            buffer.put((what, tick) if ends else (tick, what))
         return
 
 
@@ -86,9 +86,9 @@ def _make_room(window: Window) -> bool:
         dropped_names = window.name_bytes < before
     oldest: tuple[int, Buffer] | None = None
     for buffer in tuple(STATE.buffers):
-        first = buffer.records[:1]
+        first = buffer.records[:2]
         if buffer.window is window and first:
-            tick = first[0] if first[0] >= 0 else ~first[0]
+            tick, _, _ = read_record(*first)
             if oldest is None or tick < oldest[0]:
                 oldest = tick, buffer
     if oldest is None:
@@ -134,8 +134,8 @@ def _read(
         begin(item, number)
     waiting.lane = lane
     for index in range(0, len(records), 2):
-        tick, what = records[index], records[index + 1]
-        if tick < 0:
+        tick, what, ends = read_record(records[index], records[index + 1])
+        if ends:
             regained += size_of(what)
             mine = waiting.end(same_as(what.key if type(what) is Finish else what))
             if mine is not None:

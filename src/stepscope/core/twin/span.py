@@ -88,11 +88,14 @@ class _Elsewhere:
 ELSEWHERE = _Elsewhere()
 
 
-def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # noqa: C901 - two that share variables
+def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # noqa: C901, PLR0915 - two that share variables
     """What enters and what exits a span without arguments.
 
     They remember which buffer the span is open in, if it is so once: its exit then need not ask for the calling
     thread's buffer. That is a guess, which the buffer's list confirms.
+
+    Of several ways to say a thing this is the one that takes least: `spans[-1]` takes longer than `len` and an index,
+    and before Python 3.12 so does calling what an attribute holds.
     """
     where: Any = None  # the buffer; ELSEWHERE: it was open more than once, or is a task's
     more = 0  # how often it is open besides
@@ -103,17 +106,23 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
             buffer = LOCAL.buffer
         except AttributeError:
             buffer = adopt_thread()
-        spans = turn(buffer) if TASKS.running or buffer.lane is not None else buffer.open
+        if TASKS.running or buffer.lane is not None:
+            spans = turn(buffer)
+            home = ELSEWHERE
+        else:
+            spans = buffer.open
+            home = buffer
         window = STATE.window
         if window is not None:
             if buffer.window is not window:
                 buffer.join(window)
+            put = buffer.put
             try:
-                buffer.put((window.tick(), span))
+                put((next(window.granted), span))
             except StopIteration:
                 put_late(buffer, window, span)
         if where is None:
-            where = buffer if spans is buffer.open else ELSEWHERE
+            where = home
         else:
             where = ELSEWHERE
             more += 1
@@ -127,22 +136,25 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
     ) -> None:
         nonlocal where, more
         window = STATE.window
-        buffer = None
+        buffer = where
         try:
-            spans = where.open
-            if spans[-1] is span:  # from this look on nothing is called before the span is gone
+            spans = buffer.open
+            last = len(spans) - 1
+            if spans[last] is span:  # from this look on nothing is called before the span is gone
                 if window is None:
                     where = None
-                    spans.pop()
+                    del spans[last]
                     return
-                buffer = where
+            else:
+                buffer = None
         except (AttributeError, IndexError):  # it is not open; not there
-            pass
-        if buffer is not None and window is not None and buffer.window is window:
+            buffer = None
+        if buffer is not None and buffer.window is window:
             where = None
-            spans.pop()
+            del spans[last]
+            put = buffer.put
             try:
-                buffer.put((~window.tick(), span))
+                put((span, next(window.granted)))
             except StopIteration:
                 put_late(buffer, window, span, ends=True)
             return
@@ -170,7 +182,7 @@ def _leave(span: Span, window: Window | None) -> bool:
     spans.pop()
     if window is not None:
         try:
-            buffer.put((~window.tick(), span))
+            buffer.put((span, next(window.granted)))
         except StopIteration:
             put_late(buffer, window, span, ends=True)
     return True
@@ -273,7 +285,7 @@ class SpanWithArgs(Span):
         spans.pop()
         if window is not None:
             try:
-                buffer.put((~window.tick(), key))
+                buffer.put((key, next(window.granted)))
             except StopIteration:
                 put_late(buffer, window, key, ends=True)
 
@@ -298,7 +310,7 @@ class SpanWithArgs(Span):
             buffer.dropped += 1
         del spans[-1]
         try:
-            buffer.put((~window.tick(), finish))
+            buffer.put((finish, next(window.granted)))
         except StopIteration:
             put_late(buffer, window, finish, ends=True)
 
@@ -312,7 +324,7 @@ def end_elsewhere(key: Key, once: bool, mine: Buffer | None) -> bool:
     buffer = take_open(key, once, mine, window)
     if window is not None and buffer is not None:
         try:
-            buffer.put((~window.tick(), key))
+            buffer.put((key, next(window.granted)))
         except StopIteration:
             put_late(buffer, window, key, ends=True)
     return buffer is not None

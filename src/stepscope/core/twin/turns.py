@@ -114,7 +114,7 @@ def _put_turn(buffer: Buffer, window: Window, lane: TaskLane | None) -> None:
         window.free_bytes -= size_bytes
         lane.charge = Charge(window, size_bytes)
     try:
-        buffer.put((window.tick(), Turn(lane)))
+        buffer.put((next(window.granted), Turn(lane)))
     except StopIteration:
         put_late(buffer, window, Turn(lane))
     buffer.turned = lane

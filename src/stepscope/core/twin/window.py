@@ -45,7 +45,8 @@ def seal() -> SealedWindow:
     stop = STATE.ticks()
     threads = [buffer.sealed(window) for buffer in tuple(STATE.buffers)]
     prune()
-    return SealedWindow(window.start, stop, threads, Held(STATE.sealed, window.allowed_bytes - window.free_bytes))
+    held = Held(STATE.sealed, window.allowed_bytes - window.free_bytes)
+    return SealedWindow(window.start, stop, threads, held, window.unsure)
 
 
 def discard() -> None:
