@@ -65,7 +65,7 @@ static int keys_append(keys_t *keys, const void *key, size_t length) {
 int64_t key_number(keys_t *keys, const void *key, size_t length) {
     if (keys->count == keys->capacity && (keys->count > MAX_ID || keys_grow(keys) < 0))
         return -1;
-    Py_hash_t hash = _Py_HashBytes(key, (Py_ssize_t)length);
+    Py_hash_t hash = PyHash_GetFuncDef()->hash(key, (Py_ssize_t)length);
     size_t slot = (size_t)hash & (keys->slot_count - 1);
     for (; keys->slots[slot]; slot = (slot + 1) & (keys->slot_count - 1)) {
         size_t number = keys->slots[slot] - 1;
