@@ -137,16 +137,21 @@ def test_a_forked_child_has_no_next_chunk_and_its_parent_has_all(encode: Encode)
     assert got == expected
 
 
-# The stack of a thread has no room in what the process may still map, and two chunks have.
+# A thread's stack, whose size is that of the process's when it begins, has no room in what may still be mapped.
 SHORT_OF_MEMORY = """
-import hashlib, resource, sys
+import hashlib, os, resource, sys
+STACK, ROOM = 256 << 20, 64 << 20
+soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+if soft != STACK:
+    resource.setrlimit(resource.RLIMIT_STACK, (STACK, hard))
+    os.execv(sys.executable, sys.orig_argv)
 sys.path.insert(0, sys.argv[1])
 import test_ahead
 
 chunks = test_ahead.{encode}(test_ahead.native)
 if {limited}:
     pages = int(open("/proc/self/statm").read().split()[0])
-    room = pages * resource.getpagesize() + (5 << 20)
+    room = pages * resource.getpagesize() + ROOM
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
 digest = hashlib.sha256()
 for chunk in chunks:
