@@ -497,15 +497,18 @@ def test_with_xdist_all_is_as_without(run: Run, pytester: pytest.Pytester, monke
 def test_loading_the_plugin_imports_next_to_nothing(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     code = (
-        "import pytest, sys, time, json; before = set(sys.modules); t = time.process_time();"
-        "import stepscope.pytest_plugin; took = time.process_time() - t;"
-        "print(json.dumps([took, sorted(set(sys.modules) - before)]))"
+        "import sys, time, json; began = time.process_time(); import pytest;"
+        "before = set(sys.modules); loaded = time.process_time(); import stepscope.pytest_plugin;"
+        "share = (time.process_time() - loaded) / (loaded - began);"
+        "print(json.dumps([share, sorted(set(sys.modules) - before)]))"
     )
+    # About 5 ms. How many they are depends on the machine, and on what else it does: of that, pytest has its share too.
+    at_most = 1 / 25
     least: tuple[float, list[str]] = (math.inf, [])
-    for _ in range(20):  # other processes take their share of the processor's caches
-        if least[0] >= 0.005:
+    for _ in range(20):
+        if least[0] >= at_most:
             least = min(least, tuple(json.loads(pytester.runpython_c(code).outlines[0])))
-    took, imported = least
+    share, imported = least
 
     assert imported == [
         "stepscope",
@@ -514,7 +517,7 @@ def test_loading_the_plugin_imports_next_to_nothing(pytester: pytest.Pytester, m
         "stepscope.pytest_plugin.ledger",
         "stepscope.pytest_plugin.place",
     ]
-    assert took < 0.005
+    assert share < at_most
 
 
 def test_a_suite_that_does_not_use_it_sees_nothing_of_it(run: Run) -> None:
