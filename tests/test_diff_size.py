@@ -74,6 +74,7 @@ def opcodes_of(run: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # noqa: SLF001 - 3.12 has these events only if it knows beforehand
     sys.settrace(trace)
     try:
         run()
