@@ -351,10 +351,10 @@ def test_a_span_whose_name_gives_way_while_it_is_open_ends_all_the_same(clock: F
         leave = span.__exit__
         span.__enter__()
         del span
-        held, number = sys.getrefcount(name), 0
-        while sys.getrefcount(name) == held and number < 1_000_000:
-            record_function(f"another {number}")
-            number += 1
+        held, others = sys.getrefcount(name), list[str]()  # kept: a name's place is by its address
+        while sys.getrefcount(name) == held and len(others) < 100_000:
+            others.append(f"another {len(others)}")
+            record_function(others[-1])
         clock.at(3)
         leave(None, None, None)
         with record_function(name):
@@ -363,10 +363,9 @@ def test_a_span_whose_name_gives_way_while_it_is_open_ends_all_the_same(clock: F
 
     assert [(row.name, row.ts, row.dur) for row in prof.trace] == [("open", 0, 3), ("open", 3, 2)]
     del prof
-    for number in range(1_000_000):
-        if sys.getrefcount(name) == alone:
-            break
-        record_function(f"yet another {number}")
+    while sys.getrefcount(name) != alone and len(others) < 200_000:
+        others.append(f"yet another {len(others)}")
+        record_function(others[-1])
     assert sys.getrefcount(name) == alone
 
 
