@@ -95,14 +95,17 @@ with profile(schedule=schedule(wait=0, warmup=1, active=10, repeat=1), on_trace_
 # Everything that can be recorded, at once: calls, stacks, operators, memory, pauses, CPU time, tasks, threads,
 # processes, counters, flows, and a device that works on its own.
 EVERYTHING = """
-import asyncio, gc, sys, threading
+import asyncio, gc, sys, threading, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from stepscope import (
     annotate_step, counter, flow_end, flow_start, instant, ops, profile, record_function, schedule, trace_handler,
 )
 
-def decode(number):
+def decode(number, recorded):
+    give_up = time.monotonic() + 30
+    while ops.is_enabled() != recorded and time.monotonic() < give_up:
+        time.sleep(0.001)  # a child notices a little later than its parent that a cycle begins or ends
     with record_function("decode", number=number):
         return sum(range(20_000 + number))
 
@@ -154,7 +157,7 @@ def main():
                 with record_function("forward", batch_size=32):
                     flow_end(box[0])
                     mm(step)
-                list(pool.map(decode, range(2)))
+                list(pool.map(decode, range(2), [ops.is_enabled()] * 2))
                 asyncio.run(gather())
                 Knot()
                 gc.collect()
