@@ -1,7 +1,7 @@
 """Sources: when they start and stop, what they hand over, and what happens when one fails."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -74,25 +74,18 @@ def test_what_a_source_hands_over_is_in_the_trace() -> None:
     assert prof.trace.problems == (Problem("blind", 2, "it could not see"),)
 
 
-def test_a_source_that_cannot_start_is_an_error_of_the_call_and_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("begin", [profile.start, profile.start_trace])
+def test_a_source_that_cannot_start_is_an_error_of_the_call_and_leaves_nothing_behind(
+    begin: Callable[[profile], None],
+) -> None:
     prof = profile(with_flops=True, experimental_config="start")
     with pytest.raises(LifecycleError, match="it cannot start here"):
-        prof.start()
+        begin(prof)
 
     with profile(with_flops=True) as other, record_function("mine"):
         pass
     assert named(other.trace) == ["kernel", "mine"]
     assert LOG == ["start", "stop"]
-
-
-def test_a_source_that_cannot_start_gives_the_recorder_back_where_cycles_are_made_by_hand() -> None:
-    prof = profile(with_flops=True, experimental_config="start")
-    with pytest.raises(LifecycleError, match="it cannot start here"):
-        prof.start_trace()
-
-    with profile(with_flops=True) as other, record_function("mine"):
-        pass
-    assert named(other.trace) == ["kernel", "mine"]
 
 
 def test_a_source_that_cannot_start_in_step_stops_the_profile_and_the_program_goes_on() -> None:
