@@ -1,11 +1,12 @@
 """What the kernels of comparison hand over: the hashes of call trees, and times by path and step."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from array import array
+    from collections.abc import Callable, Mapping
 
-__all__ = ["Labels", "PathIds", "PathTimes", "Trees"]
+__all__ = ["ArgsLabels", "Labels", "PathIds", "PathTimes", "Trees"]
 
 
 class Labels(NamedTuple):
@@ -19,6 +20,20 @@ class Labels(NamedTuple):
     names: "array[int]"
     cats: "array[int]"
     args: "array[int]"
+
+
+class ArgsLabels(NamedTuple):
+    """How arguments become a hash.
+
+    Attributes:
+        is_compared: a dict that knows of every key, asked for or not yet, whether it is compared.
+        normal: a dict that has every text, seen or not yet, without what belongs to one run only.
+        other: makes the hash of arguments that are not all numbers and text.
+    """
+
+    is_compared: "Mapping[str, bool]"
+    normal: "Mapping[str, str]"
+    other: "Callable[[Mapping[str, Any]], int]"
 
 
 class Trees(NamedTuple):

@@ -61,6 +61,7 @@
        perfetto_pair.c   TrackEvents -> rows                         (twin/perfetto_pair.py)
        counters.c        counter values in both formats              (twin/counters.py)
        trees.c           hashes of call trees                        (twin/trees.py)
+       labels.c          hashes of texts and arguments               (twin/labels.py)
        paths.c           times by path and step                      (twin/paths.py) */
 
 #ifndef STEPSCOPE_NATIVE_H
@@ -309,6 +310,7 @@ int perfetto_pair_add(PyObject *module);
 int flows_add(PyObject *module);
 int counters_add(PyObject *module);
 int trees_add(PyObject *module);
+int labels_add(PyObject *module);
 int paths_add(PyObject *module);
 int disk_add(PyObject *module);
 

@@ -56,11 +56,11 @@ class Run:
                 if parent[row] >= 0:
                     parent[row] = -2 - parent[row]
         self.parent = parent
-        hashes = [words.hash_of(words.texts[key]) for key in self._keys]
         cats = array("Q", bytes(8 * len(trace.strings)))
-        for cat in kernels.distinct_ids(columns.cat) if words.rules.categories else ():
-            cats[cat] = words.hash_of(trace.strings[cat])
-        labels = Labels(array("Q", hashes), cats, words.args_of(trace))
+        used = kernels.distinct_ids(columns.cat) if words.rules.categories else array("I")
+        for cat, bits in zip(used, kernels.hash_texts([trace.strings[cat] for cat in used]), strict=True):
+            cats[cat] = bits
+        labels = Labels(words.hashes_of(self._keys), cats, words.args_of(trace))
         self._labels = labels
         self.trees: Trees = kernels.hash_trees(columns, parent, labels, ordered=words.rules.order == "keep")
         self._order, self._place = self._by_track()

@@ -1,18 +1,21 @@
 """Words: names as they are compared, without what belongs to one run only, each with a number and a hash.
 
-One table of words serves all traces of a comparison. Hashes are the same in every process, so that the result does not
-depend on Python's own.
+One table of words serves all traces of a comparison. Hashes are the kernels', so that the result does not depend on
+Python's own.
 """
 
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import accumulate
+from itertools import accumulate, count, islice
 from typing import Any
 
-from stepscope.analysis.diff.rules import Rules
+from stepscope.analysis.diff.rules import NameRule, Rules
+from stepscope.core import kernels
+from stepscope.core.trees import ArgsLabels
 from stepscope.model.trace import Trace
 
 __all__ = ["Words", "canonical"]
@@ -25,9 +28,6 @@ _SUSPECT = (
     re.compile(r"ProfilerStep#|0x|/tmp/|/var/|:\\|(?:pid|tid|port)[ =:#]"),
     re.compile(r"[\da-fA-F]{8}"),
 )
-# A text's hash is what is left of its bytes, as one number, by the largest prime below 2**64. blake2b takes twice as
-# long.
-_PRIME = (1 << 64) - 59
 
 
 class Words:
@@ -42,11 +42,10 @@ class Words:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.texts: list[str] = []
-        self._numbers: dict[str, int] = {}
-        self._hashes: dict[str, int] = {"": 0}
-        self._known: dict[tuple[str, str], str] = {}
-        self._replace: dict[str, list[Callable[[str], str]]] = {
-            of: [_replacing(rule.pattern, rule.replacement) for rule in rules.name_rules if rule.of in ("any", of)]
+        self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        self._hashes = array("Q")
+        self._normal = {
+            of: _Normal([rule for rule in rules.name_rules if rule.of in ("any", of)])
             for of in ("any", "slice", "thread", "process")
         }
         self._args: dict[str, int] = {}
@@ -54,49 +53,46 @@ class Words:
 
     def normal(self, text: str, of: str) -> str:
         """A text without what belongs to one run only."""
-        known = self._known.get((of, text))
-        if known is None:
-            known = text
-            for replace in self._replace[of]:
-                known = replace(known)
-            self._known[of, text] = known
-        return known
+        return self._normal[of][text]
 
     def number(self, text: str) -> int:
         """The number of a text that is normalised already."""
-        number = self._numbers.setdefault(text, len(self.texts))
+        number = self._numbers[text]
         if number == len(self.texts):
             self.texts.append(text)
         return number
 
-    def hash_of(self, text: str) -> int:
-        """64 bits of a text; 0 is the hash of no text."""
-        known = self._hashes.get(text)
-        if known is None:
-            known = self._hashes[text] = _hash(text)
-        return known
+    def hashes_of(self, numbers: Iterable[int]) -> "array[int]":
+        """64 bits of each text, by their numbers; 0 is the hash of no text."""
+        if len(self._hashes) < len(self.texts):
+            self._hashes.extend(kernels.hash_texts(self.texts[len(self._hashes) :]))
+        return array("Q", map(self._hashes.__getitem__, numbers))
 
     def keys_of(self, trace: Trace) -> "array[int]":
         """The number of each string of a trace, as a name."""
         texts = list(trace.strings)
         for at in range(len(texts)) if self.rules.names else _suspects(texts):
             texts[at] = self.normal(texts[at], "slice")
-        return array("I", map(self.number, texts))
+        keys = array("I", map(self._numbers.__getitem__, texts))
+        self.texts += islice(self._numbers, len(self.texts), None)
+        return keys
 
     def args_of(self, trace: Trace) -> "array[int]":
         """A hash of each row's arguments; 0 for none."""
         hashes = array("Q", bytes(8 * len(trace)))
-        if not self.rules.args:
-            return hashes
-        known = self._args
-        for row, args in trace.args.items():
-            text = str(args)
-            bits = known.get(text)
-            if bits is None:
-                compared = self.compared(args)
-                bits = known[text] = _hash(canonical(compared)) if compared else 0
-            hashes[row] = bits
+        if self.rules.args:
+            labels = ArgsLabels(self.is_compared, self._normal["any"], self._hash_nested)
+            kernels.hash_args(trace.args.items(), hashes, labels)
         return hashes
+
+    def _hash_nested(self, args: Mapping[str, Any]) -> int:
+        """The hash of arguments with more in them than numbers and text."""
+        text = str(args)
+        known = self._args.get(text)
+        if known is None:
+            compared = self.compared(args)
+            known = self._args[text] = kernels.hash_texts([canonical(compared)])[0] if compared else 0
+        return known
 
     def compared(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """What of arguments is compared, with the text in them normalised."""
@@ -128,18 +124,29 @@ class _Compared(dict[str, bool]):
         return self[key]
 
 
-def _hash(text: str) -> int:
-    """64 bits of a text, never 0; the byte behind it tells texts apart that end in NUL."""
-    return int.from_bytes(text.encode("utf-8", "surrogatepass") + b"\1", "little") % _PRIME or 1
+class _Normal(dict[str, str]):
+    """Texts without what belongs to one run only, by what they are."""
+
+    def __init__(self, rules: Iterable[NameRule]) -> None:
+        super().__init__()
+        self._replace = [_replacing(rule.pattern, rule.replacement) for rule in rules]
+
+    def __missing__(self, text: str) -> str:
+        normal = text
+        for replace in self._replace:
+            normal = replace(normal)
+        self[text] = normal
+        return normal
 
 
 def _suspects(texts: Sequence[str]) -> Iterator[int]:
     """Where the texts are that a rule of NAME_RULES may change."""
     joined = "\n".join(texts)
-    ends = list(accumulate(len(text) + 1 for text in texts))
+    ends: list[int] = []
     for pattern in _SUSPECT:
         last = -1
         for found in pattern.finditer(joined):
+            ends = ends or list(accumulate(len(text) + 1 for text in texts))
             at = bisect_right(ends, found.start())
             if at != last:
                 yield at

@@ -11,6 +11,7 @@ from stepscope.core.twin.disk import begin_to_disk
 from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.ids import distinct_ids, invert_order, map_ids
+from stepscope.core.twin.labels import hash_args, hash_texts
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.ops import op_current, op_enabled, op_enter, op_exit, op_next, use_ops
 from stepscope.core.twin.pair import pair
@@ -59,6 +60,8 @@ __all__ = [
     "flow_step",
     "fold_rows",
     "group_rows",
+    "hash_args",
+    "hash_texts",
     "hash_trees",
     "instant",
     "instant_of",
