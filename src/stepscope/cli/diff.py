@@ -157,7 +157,7 @@ def command(  # noqa: PLR0917 - what is no rule
             click.echo(_printed(found, named), nl=False)
         else:
             write_whole(path, [FORMS[named](found).encode("utf-8", "backslashreplace")])
-    ctx.exit(FINDINGS if found.of_kinds(*settings.fail_on) else DONE)
+    ctx.exit(DONE if found.counts.keys().isdisjoint(settings.fail_on) else FINDINGS)
 
 
 def _side(paths: tuple[Path, ...], read: Callable[[Path], Trace], newest: int | None) -> list[Recorded]:

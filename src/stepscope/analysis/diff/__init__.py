@@ -7,11 +7,12 @@
     pace        which threads run free of the steps                 loose       those, compared by kinds of calls
     align       two lists, paired in order                          siblings    what became of each child
     structure   the trees of two runs: changes                      places      where a row is, as a number
-    gather      changes -> findings
+    gather      changes -> findings                                 found           chosen, in order
     values      counters and flows                                  samples     times by path and step
     ranktest    more than chance?                                   timing      slower and faster
     outliers    one call out of line                                loss        what cannot be known
-    compare     all of it, in order                                 result      the Diff
+    result      the Diff                                            around      what is beside findings
+    compare     all of it, in order
 
 Files import from those above them only.
 """

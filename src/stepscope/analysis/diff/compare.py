@@ -1,26 +1,25 @@
 """The comparison, from traces to a Diff: who is who, which step is which, then structure, values and times."""
 
 import gc
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from fnmatch import fnmatchcase
 
+from stepscope.analysis.diff.around import surroundings
 from stepscope.analysis.diff.aside import comparable
-from stepscope.analysis.diff.finding import KINDS, Finding, Where
-from stepscope.analysis.diff.gather import gather
+from stepscope.analysis.diff.finding import Finding, Where
+from stepscope.analysis.diff.found import Choice, Found
+from stepscope.analysis.diff.gather import Gathered
 from stepscope.analysis.diff.identity import Group, Naming, identify
 from stepscope.analysis.diff.loose import Loose, compare_loose_flows, compare_loosely
 from stepscope.analysis.diff.loss import limits_of
 from stepscope.analysis.diff.outliers import find_outliers
 from stepscope.analysis.diff.pace import free_runners
 from stepscope.analysis.diff.places import Places
-from stepscope.analysis.diff.ranktest import median
-from stepscope.analysis.diff.result import Around, Diff
+from stepscope.analysis.diff.result import Diff
 from stepscope.analysis.diff.rules import Rules
 from stepscope.analysis.diff.run import OUTSIDE, Run
-from stepscope.analysis.diff.samples import Samples, sample_times
+from stepscope.analysis.diff.samples import sample_times
 from stepscope.analysis.diff.steps import StepPairs, align_steps
 from stepscope.analysis.diff.structure import Change, Structure, Threads, compare_trees
 from stepscope.analysis.diff.timing import Unsure, compare_times
@@ -91,30 +90,29 @@ def _compare(base: Sequence[Trace], head: Sequence[Trace], rules: Rules) -> Diff
             changes += loose_changes
             loosely.append(loose)
     places = Places()
-    findings += gather(changes, places)
-    findings += flows
-    for process in common:
-        findings += compare_loose_flows(process, sides, free)
-    findings += compare_counters(*sides)
+    gathered = Gathered(changes, places, words)
+    behind = [*flows, *(one for process in common for one in compare_loose_flows(process, sides, free))]
+    behind += compare_counters(*sides)
     samples = sample_times(sides, {process: pairs.pairs for process, pairs in steps.items()}, changes, (free, places))
     unsure: list[Unsure] = []
     judged = 0
     if rules.timings:
         times = compare_times(samples, rules, words.texts)
-        findings += times.findings
-        findings += find_outliers(samples, rules, words.texts, times.paths)
+        behind += times.findings
+        behind += find_outliers(samples, rules, words.texts, times.paths)
         unsure, judged = times.unsure, times.judged
-    chosen = sorted(_chosen(findings, rules), key=_order)
+    choice = Choice(rules)
+    found = Found(findings, gathered, behind, choice)
     return Diff(
-        tuple(chosen),
-        tuple(one for one in unsure if _is_chosen((*one.where.path, one.name), rules)),
+        found or (),  # which holds no traces
+        tuple(one for one in unsure if choice.takes((*one.where.path, one.name))),
         limits_of(base, head),
         rules=rules,
         runs=(len(base), len(head)),
         steps=sum(len(pairs.pairs) for pairs in steps.values()),
         judged=judged,
         loosely=tuple(loosely),
-        around=_surroundings(chosen, samples, words, timings=rules.timings),
+        around=surroundings(found.names, samples, words, timings=rules.timings),
     )
 
 
@@ -198,70 +196,3 @@ def _shared(
 def _common_groups(runs: Sequence[Sequence[Run]], process: str) -> list[Group]:
     groups = [{group for run in side for group in run.groups if group.process == process} for side in runs]
     return sorted(group for group in groups[0] & groups[1] if group.thread)
-
-
-def _chosen(findings: Iterable[Finding], rules: Rules) -> Iterator[Finding]:
-    for finding in findings:
-        others = finding.where_base.path if finding.where_base else ()
-        shown = (finding.head,) if finding.kind == "renamed" else ()
-        if _is_chosen((*finding.where.path, *others, finding.name, *shown), rules):
-            yield finding
-
-
-def _is_chosen(names: Iterable[str], rules: Rules) -> bool:
-    """Whether a finding of these names, from the root to its own, is wanted."""
-    texts = list(names)
-
-    def matches(patterns: Iterable[str]) -> bool:
-        return any(fnmatchcase(text, pattern) for pattern in patterns for text in texts)
-
-    return not matches(rules.ignore) and (not rules.only or matches(rules.only))
-
-
-_RANK = {kind: at for at, kind in enumerate(KINDS)}
-
-
-def _order(finding: Finding) -> tuple[object, ...]:
-    where = finding.where
-    return (
-        where.process,
-        where.thread,
-        where.path,
-        _RANK[finding.kind],
-        finding.name,
-        repr(finding.base),
-        repr(finding.head),
-        where.steps,
-    )
-
-
-def _surroundings(
-    findings: Iterable[Finding], samples: Samples, words: Words, *, timings: bool
-) -> dict[tuple[str, str, tuple[str, ...]], Around]:
-    """What is around each finding: how much else there is beside it, and the times above it."""
-    names: dict[int, tuple[Where, set[str]]] = {}  # many findings share one Where, whose own hash is slow
-    for finding in findings:
-        if finding.where.thread:
-            _, inside = names.setdefault(id(finding.where), (finding.where, set()))
-            inside.add(finding.head if finding.kind == "renamed" else finding.name)
-    shown: defaultdict[tuple[str, str, tuple[str, ...]], set[str]] = defaultdict(set)
-    for where, inside in names.values():
-        for end, name in enumerate(where.path):
-            shown[where.process, where.thread, where.path[:end]].add(name)
-        shown[where.process, where.thread, where.path] |= inside
-    table, cells = samples
-    children: defaultdict[int, list[int]] = defaultdict(list)
-    for number, above in enumerate(table.above):
-        children[above].append(number)
-    found = {}
-    for (process, thread, path), names_shown in shown.items():
-        at = table.find(Group(process, thread), [words.number(text) for text in path])
-        if at is None:
-            continue
-        # Not what is in a slice between them that is new.
-        direct = (child for child in children.get(at, ()) if table.depth_of(child, 1) == len(path) + 1)
-        others = sum(words.texts[table.name_of(child, 1)] not in names_shown for child in direct)
-        times = [median([cell.total for cell in side.get(at, ())]) / 1000 for side in cells]
-        known = timings and all(at in side for side in cells)
-        found[process, thread, path] = Around(others, *(times if known else (None, None)))
-    return found

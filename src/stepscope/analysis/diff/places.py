@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.run import Run
 
-__all__ = ["Places"]
+__all__ = ["NOWHERE", "Places"]
+
+# The place of no row, and the row that is none.
+NOWHERE = -1
 
 
 class Places:
@@ -34,6 +37,18 @@ class Places:
                 place, step = known[outer] if outer >= 0 else self.around(run, inner)
                 known[inner] = self.inside(place, run.names[inner] >> 1), step
         return known[above]
+
+    def around_all(self, run: Run, rows: Sequence[int]) -> list[int]:
+        """The places around some rows of a run; NOWHERE for NOWHERE."""
+        parent, track = run.parent, run.trace.columns.track
+        above = [parent[row] if row >= 0 else NOWHERE for row in rows]
+        one_in = dict(zip(above, rows, strict=True))
+        known = {outer: self.around(run, row)[0] for outer, row in one_in.items() if outer >= 0}
+        threads = {number: self.thread(run.groups[number]) for number in {track[row] for row in rows if row >= 0}}
+        return [
+            known[outer] if outer >= 0 else threads[track[row]] if row >= 0 else NOWHERE
+            for outer, row in zip(above, rows, strict=True)
+        ]
 
     def thread(self, group: Group) -> int:
         """The place that is a thread."""

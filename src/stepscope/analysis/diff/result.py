@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from stepscope.analysis.diff.finding import KINDS, Finding
+from stepscope.analysis.diff.found import kinds_of
 from stepscope.analysis.diff.loose import Loose
 from stepscope.analysis.diff.loss import Limit
 from stepscope.analysis.diff.rules import Rules
@@ -36,7 +37,7 @@ class Diff:
     """How head differs from base. It is true if it does, as a list of findings is; equal if what it says is equal.
 
     Attributes:
-        findings: in order of process, thread and path.
+        findings: in order of process, thread and path; a tuple, or a sequence that makes each when it is read.
         unsure: differences of times that may be chance; no findings.
         limits: problems of the traces that keep something from being known.
         rules: by which they were compared.
@@ -47,7 +48,7 @@ class Diff:
         around: (process, thread, path) -> what is around findings.
     """
 
-    findings: tuple[Finding, ...] = ()
+    findings: Sequence[Finding] = ()
     unsure: tuple[Unsure, ...] = ()
     limits: tuple[Limit, ...] = ()
     rules: Rules = field(default=Rules(), compare=False)
@@ -82,7 +83,7 @@ class Diff:
     @property
     def counts(self) -> dict[str, int]:
         """How many findings there are of each kind, in the order of KINDS."""
-        found = Counter(finding.kind for finding in self.findings)
+        found = Counter(kinds_of(self.findings))
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     def of_kinds(self, *kinds: str) -> tuple[Finding, ...]:
@@ -95,7 +96,7 @@ class Diff:
             if kind not in KINDS:
                 message = f"there is no kind of finding {kind!r}. Kinds are {', '.join(KINDS)}."
                 raise DiffError(message)
-        return tuple(finding for finding in self.findings if finding.kind in kinds)
+        return tuple(self.findings[at] for at, kind in enumerate(kinds_of(self.findings)) if kind in kinds)
 
     def text(self, *, color: bool = False, width: int = 100) -> str:
         """The diff for a terminal: the verdict, then the smallest tree that shows each finding in its place.

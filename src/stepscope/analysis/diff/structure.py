@@ -15,7 +15,7 @@ from stepscope.analysis.diff.siblings import Siblings, pair_siblings
 from stepscope.analysis.diff.words import canonical
 from stepscope.model.trace import INSTANT
 
-__all__ = ["Change", "Structure", "Threads", "compare_call", "compare_trees"]
+__all__ = ["Change", "Structure", "Threads", "compare_call", "compare_trees", "values_of"]
 
 # How many names an order of siblings shows.
 MAX_SHOWN = 8
@@ -305,6 +305,13 @@ def _at_the_ends(siblings: Sequence[int], left: set[int]) -> set[int]:
     Where the other side is cut, they may have come beyond the window's edge.
     """
     return {*takewhile(left.__contains__, siblings), *takewhile(left.__contains__, reversed(siblings))}
+
+
+def values_of(change: Change, base: Run, head: Run) -> tuple[Any, Any]:
+    """What a change is in base and in head; arguments are found out only now."""
+    if change.unit == "args" and change.base is None:
+        return _args_apart(base, head, (change.rows[0][0], change.rows[1][0]))
+    return change.base, change.head
 
 
 def _args_apart(base: Run, head: Run, rows: tuple[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,0 +1,51 @@
+"""What is around findings: how much else there is beside each, and the times above it."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from stepscope.analysis.diff.found import Place
+from stepscope.analysis.diff.identity import Group
+from stepscope.analysis.diff.ranktest import median
+from stepscope.analysis.diff.result import Around
+from stepscope.analysis.diff.samples import Samples
+from stepscope.analysis.diff.words import Words
+
+__all__ = ["surroundings"]
+
+
+def surroundings(
+    names: Mapping[Place, set[int]], samples: Samples, words: Words, *, timings: bool
+) -> dict[Place, Around]:
+    """What is around each finding.
+
+    Args:
+        names: places -> what findings there are about.
+        samples: times.
+        words: of all traces.
+        timings: whether times are compared.
+    """
+    shown: defaultdict[Place, set[int]] = defaultdict(set)
+    for (process, thread, path), inside in names.items():
+        for end, name in enumerate(path):
+            shown[process, thread, path[:end]].add(words.number(name))
+        shown[process, thread, path] |= inside
+    table, cells = samples
+    places: dict[Place, int] = {}
+    for process, thread, path in shown:
+        at = table.find(Group(process, thread), [words.number(text) for text in path])
+        if at is not None:
+            places[process, thread, path] = at
+    children: dict[int, list[int]] = {at: [] for at in places.values()}
+    for number, above in enumerate(table.above):
+        if above in children:
+            children[above].append(number)
+    found = {}
+    for place, at in places.items():
+        # Not what is in a slice between them that is new.
+        direct = (child for child in children[at] if table.depth_of(child, 1) == len(place[2]) + 1)
+        names_shown = shown[place]
+        others = sum(table.name_of(child, 1) not in names_shown for child in direct)
+        times = [median([cell.total for cell in side.get(at, ())]) / 1000 for side in cells]
+        known = timings and all(at in side for side in cells)
+        found[place] = Around(others, *(times if known else (None, None)))
+    return found

@@ -1,0 +1,167 @@
+"""What was found, in order: a sequence of findings, of which those that nobody has read yet are numbers.
+
+They are chosen, counted and put in order as such.
+"""
+
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, overload
+
+from stepscope.analysis.diff.finding import KINDS, Finding
+from stepscope.analysis.diff.gather import Gathered
+from stepscope.analysis.diff.rules import Rules
+
+__all__ = ["Choice", "Found", "Place", "kinds_of"]
+
+_KINDS = tuple(KINDS)
+_RANK = {kind: at for at, kind in enumerate(KINDS)}
+# A process, a thread and the names around: where findings are put in order by.
+Place = tuple[str, str, tuple[str, ...]]
+
+
+class Choice:
+    """Which findings are wanted, by the names from the root to their own."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.takes_all = not rules.ignore and not rules.only
+        self._ignore = _Matches(rules.ignore)
+        self._only = _Matches(rules.only) if rules.only else None
+
+    def takes(self, names: Iterable[str]) -> bool:
+        """Whether what has these names is wanted."""
+        texts = list(names)
+        ignored = any(map(self._ignore.__getitem__, texts))
+        return not ignored and (self._only is None or any(map(self._only.__getitem__, texts)))
+
+
+class _Matches(dict[str, bool]):
+    """Whether a name is one of some patterns."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        super().__init__()
+        self._patterns = patterns
+
+    def __missing__(self, text: str) -> bool:
+        self[text] = any(fnmatchcase(text, pattern) for pattern in self._patterns)
+        return self[text]
+
+
+class Found(Sequence[Finding]):
+    """Findings in order of process, thread, path, kind and name; equal to a tuple of them.
+
+    Args:
+        before, gathered, behind: all that there are, as they were found.
+        choice: which of them are wanted.
+
+    Attributes:
+        kinds: the kind of each.
+        names: where findings are in a thread -> the numbers of the names there, as head has them, that they are about.
+    """
+
+    def __init__(
+        self, before: Sequence[Finding], gathered: Gathered, behind: Sequence[Finding], choice: Choice
+    ) -> None:
+        self._gathered = gathered
+        # Each has a number: its place among all three.
+        self._others = dict(enumerate(before))
+        self._others.update(enumerate(behind, len(before) + len(gathered)))
+        self._first = len(before)
+        self._made: dict[int, Finding] = {}
+        self.kinds: list[str] = []
+        self.names: defaultdict[Place, set[int]] = defaultdict(set)
+        self._order = array("I")
+        numbers = self._chosen(choice)
+        for place, rank in sorted(numbers):
+            some = numbers[place, rank]
+            self._order.extend(self._sorted(some))
+            self.kinds += [_KINDS[rank]] * len(some)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, at: int) -> Finding: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Finding, ...]: ...
+    def __getitem__(self, at: int | slice) -> Finding | tuple[Finding, ...]:
+        if isinstance(at, slice):
+            return tuple(map(self._finding, self._order[at]))
+        return self._finding(self._order[at])
+
+    def __iter__(self) -> Iterator[Finding]:
+        return map(self._finding, self._order)
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, (tuple, Found)) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment] # findings hold dicts
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tuple, (tuple(self),)
+
+    def _finding(self, number: int) -> Finding:
+        made = self._others.get(number) or self._made.get(number)
+        if made is None:
+            made = self._made[number] = self._gathered.finding(number - self._first)
+        return made
+
+    def _chosen(self, choice: Choice) -> dict[tuple[Place, int], list[int]]:
+        """The numbers of those that are wanted, by place and kind; in each as they were found."""
+        found: defaultdict[tuple[Place, int], list[int]] = defaultdict(list)
+        for number, one in self._others.items():
+            if choice.takes_all or choice.takes(_names(one)):
+                where = one.where
+                found[(where.process, where.thread, where.path), _RANK[one.kind]].append(number)
+                if where.thread:
+                    name = one.head if one.kind == "renamed" else one.name
+                    self.names[where.process, where.thread, where.path].add(self._gathered.words.number(name))
+        by_place: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
+        keys, first = self._gathered.keys, self._first
+        for number, (kind, _, place, head_place, _, _) in enumerate(keys, first):
+            if choice.takes_all or choice.takes(self._gathered.names_of(number - first)):
+                by_place[head_place if head_place >= 0 else place, kind].append(number)
+        for (place, kind), numbers in by_place.items():
+            where_in = self._gathered.place(place)
+            some = found[where_in, _RANK[kind]]
+            some += numbers
+            some.sort()
+            about = (keys[number - first] for number in numbers)
+            # The key of what is renamed is its new name.
+            self.names[where_in].update([key[5] for key in about] if kind == "renamed" else [key[4] for key in about])
+        return found
+
+    def _sorted(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Those of one place and kind in order: by name, and where that is the same, by what they say."""
+        if len(numbers) == 1:
+            return numbers
+        texts, keys, first, others = self._gathered.words.texts, self._gathered.keys, self._first, self._others
+        names = [others[one].name if one in others else texts[keys[one - first][4]] for one in numbers]
+        if len({*names}) == len(names):
+            return [numbers[at] for at in sorted(range(len(names)), key=names.__getitem__)]
+        many = Counter(names)
+        order = [(name, self._says(one) if many[name] > 1 else ()) for one, name in zip(numbers, names, strict=True)]
+        return [numbers[at] for at in sorted(range(len(names)), key=order.__getitem__)]
+
+    def _says(self, number: int) -> tuple[str, str, tuple[int, ...]]:
+        one = self._finding(number)
+        return repr(one.base), repr(one.head), one.where.steps
+
+
+def _names(one: Finding) -> Iterator[str]:
+    """The names by which a finding is chosen."""
+    yield from one.where.path
+    if one.where_base:
+        yield from one.where_base.path
+    yield one.name
+    if one.kind == "renamed":
+        yield one.head
+
+
+def kinds_of(findings: Sequence[Finding]) -> Iterable[str]:
+    """The kind of each finding."""
+    return findings.kinds if isinstance(findings, Found) else [finding.kind for finding in findings]
