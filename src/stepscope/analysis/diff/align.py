@@ -59,6 +59,9 @@ def align(base: Tiers, head: Tiers) -> Pairs:
         piece = _trim(base, head, todo.pop(), pairs)
         if {*base.name[piece.i : piece.i_end]}.isdisjoint(head.name[piece.j : piece.j_end]):
             continue
+        if _differ_inside_only(base, head, piece):
+            pairs += zip(range(piece.i, piece.i_end), range(piece.j, piece.j_end), strict=True)
+            continue
         if (piece.i_end - piece.i) * (piece.j_end - piece.j) <= MAX_CELLS:
             pairs += _align_exactly(base, head, piece)
             continue
@@ -82,11 +85,17 @@ def _trim(base: Tiers, head: Tiers, piece: _Piece, pairs: Pairs) -> _Piece:
     return _Piece(i, i_end, j, j_end)
 
 
+def _differ_inside_only(base: Tiers, head: Tiers, piece: _Piece) -> bool:
+    """Whether members of one place have one shape, and no two members are equal: no other pairs are as many."""
+    i, i_end, j, j_end = piece
+    if base.shape[i:i_end] != head.shape[j:j_end]:
+        return False
+    return {*base.full[i:i_end]}.isdisjoint(head.full[j:j_end])
+
+
 def _align_exactly(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
     """The pairs of a piece that are worth most together."""
     i0, i_end, j0, j_end = piece
-    if base.shape[i0:i_end] == head.shape[j0:j_end] and {*base.full[i0:i_end]}.isdisjoint(head.full[j0:j_end]):
-        return [*zip(range(i0, i_end), range(j0, j_end), strict=True)]  # no other pairs are as many
     others = list(zip(head.full[j0:j_end], head.shape[j0:j_end], head.name[j0:j_end], strict=True))
     best = [[0] * (len(others) + 1)]
     for full, shape, name in zip(base.full[i0:i_end], base.shape[i0:i_end], base.name[i0:i_end], strict=True):

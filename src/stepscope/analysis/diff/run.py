@@ -16,7 +16,8 @@ from stepscope.model.trace import CUT, INSTANT, Trace
 
 __all__ = ["OUTSIDE", "Run"]
 
-_STEP = re.compile(r"ProfilerStep\s*#\s*(\d{1,18})\Z")
+_STEP_NAME = "ProfilerStep"
+_STEP = re.compile(_STEP_NAME + r"\s*#\s*(\d{1,18})\Z")
 # The number of no step: what is before, between and after them, and a process that has none.
 OUTSIDE = -1
 # What the window cut of a thread that runs free: how long it took is not known.
@@ -89,7 +90,7 @@ class Run:
         order, size, parent = self._order, self.trees.size, self.parent
         at = self._place[row] + 1
         end = at + size[row] - 1
-        found = []
+        found: list[int] = []
         while at < end:
             inside = order[at]
             if parent[inside] == row:
@@ -121,10 +122,12 @@ class Run:
         """The group of a row's track."""
         return self.groups[self.trace.columns.track[row]]
 
-    def label_of(self, row: int) -> tuple[int, int, int]:
-        """The same for rows that are the same besides their names and what is inside them."""
-        columns = self.trace.columns
-        return self._labels.cats[columns.cat[row]], self._labels.args[row], columns.kind[row] & INSTANT
+    def labels_of(self, rows: Iterable[int]) -> Iterator[tuple[int, int, int]]:
+        """For each of some rows, what is the same for rows that are so besides their names and what is inside them."""
+        rows = list(rows)
+        cats = map(self._labels.cats.__getitem__, map(self.trace.columns.cat.__getitem__, rows))
+        instants = [name & 1 for name in map(self.names.__getitem__, rows)]
+        return zip(cats, map(self._labels.args.__getitem__, rows), instants, strict=True)
 
     def cat_of(self, row: int) -> str:
         """A row's category; "" if categories are not compared."""
@@ -175,7 +178,8 @@ class Run:
 
     def _find_steps(self, parent: "array[int]") -> tuple[dict[str, dict[int, int]], frozenset[Group]]:
         """The first slice of each step's number, of each process, and the groups that they are of."""
-        numbers = {at: int(found[1]) for at, text in enumerate(self.trace.strings) if (found := _STEP.match(text))}
+        named = [at for at, text in enumerate(self.trace.strings) if text.startswith(_STEP_NAME)]
+        numbers = {at: int(found[1]) for at in named if (found := _STEP.match(self.trace.strings[at]))}
         steps: dict[str, dict[int, int]] = {}
         if not numbers:
             return steps, frozenset()
@@ -210,21 +214,23 @@ class Run:
 
     def _find_roots(self) -> dict[Group, dict[int, list[int]]]:
         """Put each root into the step that it begins in."""
-        columns = self.trace.columns
+        columns, groups = self.trace.columns, self.groups
         own_step = {row: number for rows in self.steps.values() for number, row in rows.items()}
         edges = {process: self._edges(rows) for process, rows in self.steps.items()}
         found: dict[Group, dict[int, list[int]]] = {
-            group: {} for group, track in zip(self.groups, self.trace.tracks, strict=True) if track.kind != "counter"
+            group: {} for group, track in zip(groups, self.trace.tracks, strict=True) if track.kind != "counter"
         }
-        for row, above in enumerate(self.parent):
-            if above >= 0:
-                continue
-            group = self.groups[columns.track[row]]
+        for row in [row for row, above in enumerate(self.parent) if above < 0]:
+            group = groups[columns.track[row]]
             number = own_step.get(row)
             if number is None:
                 number = _step_at(columns.ts[row], *edges[group.process]) if group.process in edges else OUTSIDE
             self._root_steps[row] = number
-            found[group].setdefault(number, []).append(row)
+            of_step = found[group]
+            if number in of_step:
+                of_step[number].append(row)
+            else:
+                of_step[number] = [row]
         return found
 
     def _edges(self, rows: Mapping[int, int]) -> tuple[list[int], list[int], list[int]]:

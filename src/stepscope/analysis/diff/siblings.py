@@ -76,19 +76,29 @@ class _Rest:
         self.runs = base, head
         self.rows = [dict.fromkeys(side) for side in rows]
 
-    def take(self, one: int, other: int) -> tuple[int, int]:
-        del self.rows[0][one], self.rows[1][other]
-        return one, other
+    def take(self, pairs: Pairs) -> Pairs:
+        """Take pairs of rows away."""
+        if len(pairs) == len(self.rows[0]) == len(self.rows[1]):
+            self.rows = [{}, {}]
+        else:
+            for one, other in pairs:
+                del self.rows[0][one], self.rows[1][other]
+        return pairs
 
     def tier_of(self, side: int, tier: int) -> Sequence[int]:
         """What all rows of one side's run are in a tier, paired or not: trees (0), shapes (1) or names (2)."""
         run = self.runs[side]
         return (run.trees.full, run.trees.shape, run.names)[tier]
 
-    def pair_equal(self, tier: int) -> Pairs:
-        """Pair what is equal in a tier, in order."""
-        columns = [self.tier_of(side, tier) for side in (0, 1)]
-        return self.pair_by([[column[row] for row in rows] for column, rows in zip(columns, self.rows, strict=True)])
+    def pair_equal(self) -> Pairs:
+        """Pair what is equal in a tier, in order; first what is so in all of them."""
+        if {*self._keys(0, _NAME)}.isdisjoint(self._keys(1, _NAME)):
+            return []
+        return [pair for tier in range(3) for pair in self.pair_by([[*self._keys(side, tier)] for side in (0, 1)])]
+
+    def _keys(self, side: int, tier: int) -> Iterator[int]:
+        """What the rows of one side are in a tier that have not been paired."""
+        return map(self.tier_of(side, tier).__getitem__, self.rows[side])
 
     def pair_by(self, keys: Sequence[Sequence[object]]) -> Pairs:
         """Pair what has one key, in order; None is no key. There is one for each row of both sides."""
@@ -100,7 +110,7 @@ class _Rest:
             if key in common:
                 waiting[key].append(row)
         found = [(row, waiting[key]) for key, row in zip(keys[0], self.rows[0], strict=True) if key in common]
-        return [self.take(row, same.pop()) for row, same in found if same]
+        return self.take([(row, same.pop()) for row, same in found if same])
 
 
 def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblings | None:
@@ -116,36 +126,44 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
         None if nothing is different.
     """
     tiers = [
-        Tiers(*([column[row] for row in side] for column in (run.trees.full, run.trees.shape, run.names)))
+        Tiers(*(list(map(column.__getitem__, side)) for column in (run.trees.full, run.trees.shape, run.names)))
         for run, side in zip((base, head), rows, strict=True)
     ]
     if tiers[0].full == tiers[1].full:
         return None
-    if list(tiers[1].full) < list(tiers[0].full):
+    if [*tiers[1].full] < [*tiers[0].full]:
         # What is ambiguous must not depend on which side is base.
-        other_way = pair_siblings(head, base, (rows[1], rows[0]), ordered=ordered)
+        other_way = _pair((head, base), (rows[1], rows[0]), tiers[::-1], ordered=ordered)
         return other_way and _mirrored(other_way)
+    return _pair((base, head), rows, tiers, ordered=ordered)
+
+
+def _pair(runs: tuple[Run, Run], rows: _Rows, tiers: Sequence[Tiers], *, ordered: bool) -> Siblings | None:
+    """Compare two lists that differ, the first of which has the lesser hashes."""
     if not ordered:
         tiers, rows = _sorted(tiers, rows)
         if tiers[0].full == tiers[1].full:
             return None
-    rest = _Rest(base, head, rows)
-    reordered: Pairs = []
-    pairs: Pairs = []
+    rest = _Rest(*runs, rows)
     places = align(*tiers) if ordered else []
-    pairs = [rest.take(rows[0][i], rows[1][j]) for i, j in places]
-    for tier in range(3):
-        found = rest.pair_equal(tier)
-        pairs += found
-        reordered += found if ordered else []
-    gaps = _gaps(rows, rest, places)
-    wrapped, unwrapped = _wrappers(rest, by_name=False)
-    renamed = rest.pair_by([_inner(rest, side, gaps[side]) for side in (0, 1)])
-    more_wrapped, more_unwrapped = _wrappers(rest, by_name=True)
-    renamed += _renamed_leaves(rest, gaps, ordered=ordered)
-    same = [(one, other) for one, other in sorted(pairs) if base.trees.full[one] != head.trees.full[other]]
-    left = [list(side) for side in rest.rows]
-    return Siblings(same, reordered, renamed, wrapped + more_wrapped, unwrapped + more_unwrapped, *left)
+    pairs = rest.take([(rows[0][i], rows[1][j]) for i, j in places])
+    found = rest.pair_equal()
+    reordered = found if ordered else []
+    wrapped: list[Wrapper] = []
+    unwrapped: list[Wrapper] = []
+    renamed: Pairs = []
+    if rest.rows[0] and rest.rows[1]:
+        gaps = _gaps(rows, rest, places)
+        if any(any(map(run.trees.inner.__getitem__, left)) for run, left in zip(runs, rest.rows, strict=True)):
+            wrapped, unwrapped = _wrappers(rest, by_name=False)
+            renamed = rest.pair_by([_inner(rest, side, gaps[side]) for side in (0, 1)])
+            more_wrapped, more_unwrapped = _wrappers(rest, by_name=True)
+            wrapped += more_wrapped
+            unwrapped += more_unwrapped
+        renamed += _renamed_leaves(rest, gaps, ordered=ordered)
+    full = runs[0].trees.full, runs[1].trees.full
+    same = [(one, other) for one, other in sorted(pairs + found) if full[0][one] != full[1][other]]
+    return Siblings(same, reordered, renamed, wrapped, unwrapped, *map(list, rest.rows))
 
 
 def _mirrored(siblings: Siblings) -> Siblings:
@@ -156,7 +174,7 @@ def _mirrored(siblings: Siblings) -> Siblings:
     return Siblings(same, reordered, renamed, siblings.unwrapped, siblings.wrapped, siblings.added, siblings.removed)
 
 
-def _sorted(tiers: list[Tiers], rows: _Rows) -> tuple[list[Tiers], _Rows]:
+def _sorted(tiers: Sequence[Tiers], rows: _Rows) -> tuple[list[Tiers], _Rows]:
     """Both lists in the order of their hashes, which is the same whatever happened first."""
     orders = [sorted(range(len(tier.full)), key=tier.full.__getitem__) for tier in tiers]
     sorted_tiers = [
@@ -173,6 +191,8 @@ def _inner(rest: _Rest, side: int, gaps: Mapping[int, int]) -> list[object]:
 
 def _gaps(rows: _Rows, rest: _Rest, places: Pairs) -> tuple[dict[int, int], dict[int, int]]:
     """Behind how many pairs each row stands that has not been paired: of base and of head."""
+    if not places:
+        return dict.fromkeys(rest.rows[0], 0), dict.fromkeys(rest.rows[1], 0)
     gaps: tuple[dict[int, int], dict[int, int]] = ({}, {})
     for side in (0, 1):
         taken, before = {pair[side] for pair in places}, 0
@@ -248,18 +268,25 @@ def _inside(rest: _Rest, row: int, side: int, others: _Waiting, *, by_name: bool
 
 def _renamed_leaves(rest: _Rest, gaps: Sequence[Mapping[int, int]], *, ordered: bool) -> Pairs:
     """Rows with nothing inside, of equal kind, category and arguments, of which there are as many in one place."""
-    places: dict[tuple[int, tuple[int, int, int]], tuple[list[int], list[int]]] = {}
+    rows: list[list[int]] = []
+    keys: list[list[tuple[int, tuple[int, int, int]]]] = []
     for side in (0, 1):
         run = rest.runs[side]
         inner = run.trees.inner
-        for row in rest.rows[side]:
-            if not inner[row]:
-                place = gaps[side][row], run.label_of(row)
-                if place not in places:
-                    places[place] = [], []
-                places[place][side].append(row)
+        rows.append([row for row in rest.rows[side] if not inner[row]])
+        keys.append([*zip(map(gaps[side].__getitem__, rows[side]), run.labels_of(rows[side]), strict=True)])
+    common = {*keys[0]} & {*keys[1]}
+    if not common:
+        return []
+    places: dict[tuple[int, tuple[int, int, int]], tuple[list[int], list[int]]] = {}
+    for side in (0, 1):
+        for key, row in zip(keys[side], rows[side], strict=True):
+            if key in common:
+                if key not in places:
+                    places[key] = [], []
+                places[key][side].append(row)
     pairs: Pairs = []
     for left, right in places.values():
         if len(left) == len(right) and (ordered or len(left) == 1):
-            pairs += [rest.take(one, other) for one, other in zip(left, right, strict=True)]
-    return pairs
+            pairs += zip(left, right, strict=True)
+    return rest.take(pairs)

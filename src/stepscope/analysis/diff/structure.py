@@ -4,8 +4,9 @@ Equal subtrees cost nothing. What is on one side only is looked for elsewhere on
 is one change; what is left has come, gone, or is called more or less often.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -13,7 +14,6 @@ from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.run import OUTSIDE, Run
 from stepscope.analysis.diff.siblings import Siblings, pair_siblings
 from stepscope.analysis.diff.words import canonical
-from stepscope.model.trace import INSTANT
 
 __all__ = ["Change", "Structure", "Threads", "compare_call", "compare_trees", "values_of"]
 
@@ -28,7 +28,8 @@ class Change(NamedTuple):
     """One change in one place of one step.
 
     Attributes:
-        kind, what, name, base, head, unit: as a Finding has them.
+        kind, what, name, base, head, unit: as a Finding has them; but of arguments base and head are None, until
+            values_of makes them.
         rows: of base and of head; none where it is not.
         key: what changes must share to be one finding, besides kind, place and name.
     """
@@ -41,6 +42,10 @@ class Change(NamedTuple):
     unit: str
     rows: tuple[tuple[int, ...], tuple[int, ...]]
     key: Any = None
+
+
+# A Change, in a third of the time that its own call takes.
+_made = partial(tuple.__new__, Change)
 
 
 class Structure(NamedTuple):
@@ -68,14 +73,6 @@ class _Level(NamedTuple):
     ordered: bool
     cut: tuple[bool, bool] = (False, False)
     within: tuple[int, int] | None = None
-
-
-class _Left(NamedTuple):
-    """A row that only one side has, and how often its name is among its siblings of base and of head."""
-
-    row: int
-    counts: tuple[int, int]
-    level: int
 
 
 class Threads(NamedTuple):
@@ -133,8 +130,9 @@ class _Comparison:
         self.changes: list[Change] = []
         self.gone: tuple[set[int], set[int]] = (set(), set())
         self.todo: list[_Level] = []
-        self.left: tuple[list[_Left], list[_Left]] = ([], [])
-        self.levels = 0
+        # Rows that only one side has -> their levels; and how often each name is in a level, of base and of head.
+        self.left: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self.counts: list[tuple[Counter[int], Counter[int]]] = []
         self.paired: dict[tuple[int, int], tuple[Siblings | None, _Level]] = {}
 
     def add_level(self, base: Sequence[int], head: Sequence[int], *, ordered: bool) -> None:
@@ -148,8 +146,6 @@ class _Comparison:
             siblings = self._pair(level)
             if siblings:
                 self._take(level, siblings)
-        for left in self.left:
-            left.sort()
         self._find_moved()
         self._count_left(0)
         self._count_left(1)
@@ -171,7 +167,7 @@ class _Comparison:
 
     def _take(self, level: _Level, siblings: Siblings) -> None:
         base, head = self.runs
-        size, labels = (base.trees.size, head.trees.size), (base.label_of, head.label_of)
+        size = base.trees.size, head.trees.size
         ordered = base.words.rules.order == "keep"
         for one, other in siblings.renamed:
             names = base.names[one] >> 1, head.names[other] >> 1
@@ -179,9 +175,10 @@ class _Comparison:
             self._change("renamed", ((one,), (other,)), names[0], (one_text, other_text, "name"), names[1])
         if siblings.reordered:
             self._reordered(level, siblings.reordered)
-        for one, other in siblings.same + siblings.renamed:
-            if self.labels and labels[0](one) != labels[1](other):
-                self._compare_rows(one, other)
+        paired = siblings.same + siblings.renamed if siblings.renamed else siblings.same
+        if self.labels:
+            self._compare_labels(paired)
+        for one, other in paired:
             if size[0][one] > 1 or size[1][other] > 1:
                 inside = base.children(one), head.children(other)
                 cut = base.is_cut(one), head.is_cut(other)
@@ -197,18 +194,15 @@ class _Comparison:
 
     def _leave(self, level: _Level, left: tuple[Sequence[int], Sequence[int]]) -> None:
         """Keep what one side has alone until all levels are known; not what a cut explains."""
-        self.levels += 1
         if not left[0] and not left[1]:
             return
-        counts = [Counter([run.names[row] for row in rows]) for run, rows in zip(self.runs, level[:2], strict=True)]
+        names = [map(run.names.__getitem__, rows) for run, rows in zip(self.runs, level[:2], strict=True)]
         for side, rows in enumerate(left):
             beyond = _at_the_ends(level[:2][side], {*rows}) if level.cut[side ^ 1] and not level.cut[side] else set()
             self.gone[side].update(beyond)
-            for row in rows:
-                if row not in beyond:
-                    name = self.runs[side].names[row]
-                    both = counts[0].get(name, 0), counts[1].get(name, 0)
-                    self.left[side].append(_Left(row, both, self.levels))
+            stay = [row for row in rows if row not in beyond] if beyond else rows
+            self.left[side].update(dict.fromkeys(stay, len(self.counts)))
+        self.counts.append((Counter(names[0]), Counter(names[1])))
 
     def _change(
         self,
@@ -219,8 +213,8 @@ class _Comparison:
         key: Any = None,
     ) -> None:
         side = 1 if rows[1] else 0
-        what = "instant" if self.runs[side].trace.columns.kind[rows[side][0]] & INSTANT else "slice"
-        self.changes.append(Change(kind, what, name, *values, rows, key))
+        what = "instant" if self.runs[side].names[rows[side][0]] & 1 else "slice"
+        self.changes.append(_made((kind, what, name, *values, rows, key)))
 
     def _reordered(self, level: _Level, pairs: Sequence[tuple[int, int]]) -> None:
         """One change for all siblings that are out of order, under the name of the first by the alphabet."""
@@ -235,46 +229,43 @@ class _Comparison:
         moved = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
         self._change("reordered", moved, name, (shown[0], shown[1], "order"), (*shown,))
 
-    def _compare_rows(self, one: int, other: int) -> None:
-        """Compare two rows that are one in all but what is inside them."""
+    def _compare_labels(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Compare pairs of rows that are one in all but what is inside them."""
         base, head = self.runs
-        (one_cat, one_args, _), (other_cat, other_args, _) = base.label_of(one), head.label_of(other)
-        if one_cat != other_cat:
-            cats = base.cat_of(one), head.cat_of(other)
-            self._change("category", ((one,), (other,)), base.names[one] >> 1, (*cats, "category"), cats)
-        if one_args != other_args:
-            left, right = _args_apart(base, head, (one, other))
-            keys = (*left,) if len(left) == len(right) else (*sorted({*left, *right}),)
-            self._change("args", ((one,), (other,)), base.names[one] >> 1, (left, right, "args"), keys)
+        rows = [one for one, _ in pairs], [other for _, other in pairs]
+        for pair, left, right in zip(pairs, base.labels_of(rows[0]), head.labels_of(rows[1]), strict=True):
+            if left == right:
+                continue
+            (one_cat, one_args, _), (other_cat, other_args, _) = left, right
+            one, other = pair
+            if one_cat != other_cat:
+                cats = base.cat_of(one), head.cat_of(other)
+                self._change("category", ((one,), (other,)), base.names[one] >> 1, (*cats, "category"), cats)
+            if one_args != other_args:
+                keys = _keys_apart(base, head, pair)
+                self._change("args", ((one,), (other,)), base.names[one] >> 1, (None, None, "args"), keys)
 
     def _find_moved(self) -> None:
         """Pair what only one side has with the same elsewhere in the same step on the other side."""
         base, head = self.runs
         full = base.trees.full, head.trees.full
-        common = {full[0][left.row] for left in self.left[0]} & {full[1][left.row] for left in self.left[1]}
+        common = {*map(full[0].__getitem__, self.left[0])} & {*map(full[1].__getitem__, self.left[1])}
         if not common:
             return
-        waiting: dict[tuple[int, int, int], list[_Left]] = {}
-        for left in (one for one in reversed(self.left[1]) if full[1][one.row] in common):
-            key = full[1][left.row], head.names[left.row], head.step_of(left.row)
-            waiting.setdefault(key, []).append(left)
-        stay: list[_Left] = []
-        moved: set[int] = set()
-        for left in self.left[0]:
-            same = None
-            if full[0][left.row] in common:
-                step = base.step_of(left.row)
-                same = waiting.get((full[0][left.row], base.names[left.row], self.steps.get(step, step)))
+        waiting: dict[tuple[int, int, int], list[int]] = {}
+        for row in (row for row in sorted(self.left[1], reverse=True) if full[1][row] in common):
+            waiting.setdefault((full[1][row], head.names[row], head.step_of(row)), []).append(row)
+        for row in sorted(row for row in self.left[0] if full[0][row] in common):
+            step = base.step_of(row)
+            same = waiting.get((full[0][row], base.names[row], self.steps.get(step, step)))
             if not same:
-                stay.append(left)
                 continue
             other = same.pop()
-            moved.add(other.row)
-            paths = self._shown_path(base, left.row), self._shown_path(head, other.row)
-            self._change("moved", ((left.row,), (other.row,)), base.names[left.row] >> 1, (*paths, "path"), paths)
-            self.gone[0].add(left.row)
-            self.gone[1].add(other.row)
-        self.left = stay, [left for left in self.left[1] if left.row not in moved]
+            paths = self._shown_path(base, row), self._shown_path(head, other)
+            self._change("moved", ((row,), (other,)), base.names[row] >> 1, (*paths, "path"), paths)
+            for side, moved in enumerate((row, other)):
+                self.gone[side].add(moved)
+                del self.left[side][moved]
 
     @staticmethod
     def _shown_path(run: Run, row: int) -> tuple[str, ...]:
@@ -282,21 +273,21 @@ class _Comparison:
 
     def _count_left(self, side: int) -> None:
         """One change for each name that one side has more of among the children of one parent."""
-        run = self.runs[side]
-        by_name: defaultdict[tuple[int, int], list[_Left]] = defaultdict(list)
-        for left in self.left[side]:
-            by_name[left.level, run.names[left.row]].append(left)
-        self.gone[side].update([left.row for left in self.left[side]])
-        for (_, name), found in by_name.items():
-            rows = tuple(left.row for left in found)
-            counts = found[0].counts
-            if counts[side ^ 1]:
+        names, left = self.runs[side].names, self.left[side]
+        by_name: dict[tuple[int, int], list[int]] = {}
+        for row in sorted(left):
+            by_name.setdefault((left[row], names[row]), []).append(row)
+        self.gone[side].update(left)
+        for (level, name), rows in by_name.items():
+            counts = self.counts[level]
+            both = counts[0].get(name, 0), counts[1].get(name, 0)
+            if both[side ^ 1]:
                 kind = ("fewer", "more")[side]
             elif name & 1:
                 kind = ("missing", "new")[side]
             else:
                 kind = ("removed", "added")[side]
-            self._change(kind, ((), rows) if side else (rows, ()), name >> 1, (*counts, "calls"))
+            self._change(kind, ((), (*rows,)) if side else ((*rows,), ()), name >> 1, (*both, "calls"))
 
 
 def _at_the_ends(siblings: Sequence[int], left: set[int]) -> set[int]:
@@ -312,6 +303,15 @@ def values_of(change: Change, base: Run, head: Run) -> tuple[Any, Any]:
     if change.unit == "args" and change.base is None:
         return _args_apart(base, head, (change.rows[0][0], change.rows[1][0]))
     return change.base, change.head
+
+
+def _keys_apart(base: Run, head: Run, rows: tuple[int, int]) -> tuple[str, ...]:
+    """What must be the same for other arguments to be one finding: which they are."""
+    left, right = base.trace.args.get(rows[0], _NO_ARGS), head.trace.args.get(rows[1], _NO_ARGS)
+    if len(left) == len(right) == 1 and left.keys() == right.keys():
+        return (*left,)
+    apart = _args_apart(base, head, rows)
+    return (*apart[0],) if len(apart[0]) == len(apart[1]) else (*sorted({*apart[0], *apart[1]}),)
 
 
 def _args_apart(base: Run, head: Run, rows: tuple[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
