@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable, Mapping
 
-__all__ = ["ArgsLabels", "Labels", "PathIds", "PathTimes", "Trees"]
+__all__ = ["ArgsLabels", "CellTimes", "Labels", "Looked", "PathIds", "PathTimes", "Suspects", "Trees"]
 
 
 class Labels(NamedTuple):
@@ -88,3 +88,46 @@ class PathTimes(NamedTuple):
     total: "array[int]"
     own: "array[int]"
     longest: "array[int]"
+
+
+class CellTimes(NamedTuple):
+    """Cells of one side; shape (cells,) each.
+
+    Attributes:
+        path: array 'I'.
+        calls, total, own, longest: array 'q', as PathTimes has them.
+    """
+
+    path: "array[int]"
+    calls: "array[int]"
+    total: "array[int]"
+    own: "array[int]"
+    longest: "array[int]"
+
+
+class Looked(NamedTuple):
+    """What is looked for in cells.
+
+    Attributes:
+        least_ns: how far apart the times of both sides must be somewhere.
+        min_cells: how many cells both sides together must have for a call to be out of line.
+        longest_ns: how long it must be.
+    """
+
+    least_ns: int
+    min_cells: int
+    longest_ns: int
+
+
+class Suspects(NamedTuple):
+    """The paths to be looked at.
+
+    Attributes:
+        both: how many paths have cells on both sides.
+        timed: array 'I', those of them of which some times are far enough apart, or whose calls are not always as many.
+        outlying: array 'I', those of which a call is long enough. Both rise.
+    """
+
+    both: int
+    timed: "array[int]"
+    outlying: "array[int]"

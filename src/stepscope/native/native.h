@@ -62,7 +62,8 @@
        counters.c        counter values in both formats              (twin/counters.py)
        trees.c           hashes of call trees                        (twin/trees.py)
        labels.c          hashes of texts and arguments               (twin/labels.py)
-       paths.c           times by path and step                      (twin/paths.py) */
+       paths.c           times by path and step                      (twin/paths.py)
+       cells.c           which of those are to be looked at          (twin/cells.py) */
 
 #ifndef STEPSCOPE_NATIVE_H
 #define STEPSCOPE_NATIVE_H
@@ -311,6 +312,7 @@ int flows_add(PyObject *module);
 int counters_add(PyObject *module);
 int trees_add(PyObject *module);
 int labels_add(PyObject *module);
+int cells_add(PyObject *module);
 int paths_add(PyObject *module);
 int disk_add(PyObject *module);
 

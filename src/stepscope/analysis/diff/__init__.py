@@ -8,11 +8,11 @@
     align       two lists, paired in order                          siblings    what became of each child
     structure   the trees of two runs: changes                      places      where a row is, as a number
     gather      changes -> findings                                 found           chosen, in order
-    values      counters and flows                                  samples     times by path and step
-    ranktest    more than chance?                                   timing      slower and faster
-    outliers    one call out of line                                loss        what cannot be known
-    result      the Diff                                            around      what is beside findings
-    compare     all of it, in order
+    values      counters and flows                                  cells       times by path and step
+    samples     those, by one numbering of paths                    ranktest    more than chance?
+    timing      slower and faster                                   outliers    one call out of line
+    loss        what cannot be known                                result      the Diff
+    around      what is beside findings                             compare     all of it, in order
 
 Files import from those above them only.
 """

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from stepscope.analysis.diff.around import surroundings
 from stepscope.analysis.diff.aside import comparable
+from stepscope.analysis.diff.cells import suspects_of
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.found import Choice, Found
 from stepscope.analysis.diff.gather import Gathered
@@ -97,9 +98,10 @@ def _compare(base: Sequence[Trace], head: Sequence[Trace], rules: Rules) -> Diff
     unsure: list[Unsure] = []
     judged = 0
     if rules.timings:
-        times = compare_times(samples, rules, words.texts)
+        suspects = suspects_of(samples.cells, len(samples.table.above), rules)
+        times = compare_times(samples, suspects, rules, words.texts)
         behind += times.findings
-        behind += find_outliers(samples, rules, words.texts, times.paths)
+        behind += find_outliers(samples, (suspects, times.paths), rules, words.texts)
         unsure, judged = times.unsure, times.judged
     choice = Choice(rules)
     found = Found(findings, gathered, behind, choice)

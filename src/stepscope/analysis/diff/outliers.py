@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+from stepscope.analysis.diff.cells import MIN_CELLS, Cell
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.ranktest import median
 from stepscope.analysis.diff.rules import Rules
 from stepscope.analysis.diff.run import OUTSIDE
-from stepscope.analysis.diff.samples import Cell, PathTable, Samples
+from stepscope.analysis.diff.samples import PathTable, Samples
+from stepscope.core.trees import Suspects
 
 __all__ = ["find_outliers"]
 
-# Fewer steps than this do not say what is usual.
-MIN_CELLS = 10
 # What more than this share of the steps have is not out of line.
 MAX_SHARE = 0.1
 # With others of its thread in so many steps, at least half as far out of line, on either side, it is none: a machine
@@ -31,23 +31,32 @@ class _Outlier(NamedTuple):
     usual: float
 
 
-def find_outliers(samples: Samples, rules: Rules, texts: Sequence[str], skip: set[int]) -> list[Finding]:
+def find_outliers(
+    samples: Samples, known: tuple[Suspects, set[int]], rules: Rules, texts: Sequence[str]
+) -> list[Finding]:
     """Find the calls that are far out of line; what is so only through a child is not one.
 
     Args:
         samples: of both sides.
+        known: the paths that may have one; and those that are slower or faster anyway.
         rules: how far.
         texts: what the numbers of names stand for.
-        skip: paths that are slower or faster anyway.
     """
     table, (base, head) = samples
+    suspects, skip = known
+    outliers: dict[int, _Outlier] = {}
+    for path in suspects.outlying:
+        found = _outlier(base[path], head[path], rules) if path not in skip else None
+        if found is not None:
+            outliers[path] = found
+    if not outliers:
+        return []
     explained: dict[tuple[int, int, int, int], float] = {}
     found_at: list[tuple[int, _Outlier]] = []
     for path in range(len(table.above) - 1, -1, -1):
         if (path in base) != (path in head):
             _explain(explained, table.above[path], samples, path)
-        compared = path in base and path in head and path not in skip
-        found = _outlier(base[path], head[path], rules) if compared else None
+        found = outliers.get(path)
         if found is None:
             continue
         around = table.above[path]

@@ -92,11 +92,13 @@ class Places:
             groups: by number.
         """
         found: list[int] = []
-        numbers = self._numbers
+        numbers, added = self._numbers, self._above
         for outer, name in zip(above, key, strict=True):
             place = found[outer] if outer >= 0 else self.thread(groups[-1 - outer])
-            number = numbers.get((place, name))
-            found.append(self.inside(place, name) if number is None else number)
+            number = numbers.setdefault((place, name), len(added))
+            if number == len(added):
+                self._add(place, name, self._group[place])
+            found.append(number)
         return found
 
     def _add(self, above: int, name: int, group: Group) -> None:

@@ -1,29 +1,20 @@
 """Samples: what each path took in each step of each run, on both sides, by one numbering of paths."""
 
-from collections import defaultdict
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from typing import NamedTuple
 
+from stepscope.analysis.diff.cells import Cells
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.places import Places
 from stepscope.analysis.diff.run import OUTSIDE, Run
 from stepscope.analysis.diff.structure import Change
-from stepscope.core.trees import PathTimes
+from stepscope.core.trees import CellTimes, PathTimes
 
-__all__ = ["Cell", "PathTable", "Samples", "sample_times"]
+__all__ = ["PathTable", "Samples", "sample_times"]
 
 StepNumbers = Mapping[str, Sequence[tuple[int, int]]]
-
-
-class Cell(NamedTuple):
-    """One path in one step of one run: ns, but for calls."""
-
-    run: int
-    step: int
-    calls: int
-    total: int
-    own: int
-    longest: int
 
 
 class PathTable:
@@ -60,6 +51,19 @@ class PathTable:
             self.above.append(above)
             self.name.append(name)
         return number
+
+    def number_all(self, above: Iterable[int], name: Iterable[int]) -> list[int]:
+        """The numbers of all paths of a run, as PathTimes has them."""
+        found: list[int] = []
+        known = self._numbers
+        for outer, last in zip(above, name, strict=True):
+            around = found[outer] if outer >= 0 else outer
+            number = known.setdefault((around, last), len(self.above))
+            if number == len(self.above):
+                self.above.append(around)
+                self.name.append(last)
+            found.append(number)
+        return found
 
     def show(self, number: int, side: int, place: int) -> None:
         """Let a path go by other names on one side: those of a place."""
@@ -121,7 +125,7 @@ class Samples(NamedTuple):
     """
 
     table: PathTable
-    cells: tuple[dict[int, list[Cell]], dict[int, list[Cell]]]
+    cells: tuple[Cells, Cells]
 
 
 def sample_times(
@@ -148,12 +152,12 @@ def sample_times(
             table.group_number(group)
     given: dict[Run, list[int]] = {}
     aliases = _aliases(changes, (table, places, given))
-    cells: tuple[defaultdict[int, list[Cell]], defaultdict[int, list[Cell]]] = (defaultdict(list), defaultdict(list))
+    cells = Cells(table.above), Cells(table.above)
     for side in (0, 1):
         wanted = {process: {pair[side] for pair in pairs} for process, pairs in steps.items()}
         for at, run in enumerate(sides[side]):
             _sample(run, (side, at), (table, aliases[side], loose, (places, given)), wanted, cells[side])
-    return Samples(table, (dict(cells[0]), dict(cells[1])))
+    return Samples(table, cells)
 
 
 # The kinds of changes after which a path goes by another name, or without one.
@@ -210,12 +214,10 @@ def _numbers(
 ) -> tuple[list[int], bytearray]:
     """The numbers of a run's paths in the table; and whether each is a path there, not what goes without a name."""
     aliases, given = renaming
-    numbers: list[int] = []
     counted = bytearray(b"\1") * len(times.above)
     if not aliases:
-        for above, name in zip(times.above, times.key, strict=True):
-            numbers.append(table.number(above if above < 0 else numbers[above], name))
-        return numbers, counted
+        return table.number_all(times.above, times.key), counted
+    numbers: list[int] = []
     renamed = bytearray(len(counted))
     for number, (above, name, place) in enumerate(zip(times.above, times.key, given, strict=True)):
         around = above if above < 0 else numbers[above]
@@ -236,40 +238,55 @@ def _sample(
     place: tuple[int, int],
     naming: tuple[PathTable, _Aliases, frozenset[Group], tuple[Places, dict[Run, list[int]]]],
     wanted: Mapping[str, set[int]],
-    cells: defaultdict[int, list[Cell]],
+    cells: Cells,
 ) -> None:
     """Add the cells of one run; its place is its side, and its number there."""
     table, aliases, loose, (places, known) = naming
     side, at = place
     times, step_numbers = run.path_times(table.group_numbers)
-    groups: list[Group] = []
-    for above in times.above:
-        groups.append(groups[above] if above >= 0 else table.groups[-1 - above])
     given = (known.get(run) or _places_of(run, table, places)) if aliases else []
     numbers, counted = _numbers(times, table, (aliases, given), side)
     whole = run.whole_steps
     judged = {
-        group.process: ({*whole[group.process]} & wanted.get(group.process, set()))
-        if group.process in whole
-        else {OUTSIDE}
+        group: ({*whole[group.process]} & wanted.get(group.process, set())) if group.process in whole else {OUTSIDE}
         for group in run.groups
     }
-    # Of threads that run free: how many calls there are of the root of each path, in each step.
+    groups = _groups(times, table)
+    if not loose.isdisjoint(groups):
+        times = _by_the_call(times, groups, loose)
+    columns = [times.cell_step, times.cell_path, times.calls, times.total, times.own, times.longest]
+    if not all(counted) or any(not of_group.issuperset(step_numbers) for of_group in judged.values()):
+        taken = [
+            counted[path] and step_numbers[step] in judged[groups[path]]
+            for path, step in zip(times.cell_path, times.cell_step, strict=True)
+        ]
+        columns = [array(column.typecode, compress(column, taken)) for column in columns]
+    in_steps, paths, *rest = columns
+    named = array("I", map(numbers.__getitem__, paths))
+    cells.add(at, map(step_numbers.__getitem__, in_steps), CellTimes(named, *rest))
+
+
+def _groups(times: PathTimes, table: PathTable) -> list[Group]:
+    """The group of each path of a run."""
+    groups: list[Group] = []
+    for above in times.above:
+        groups.append(groups[above] if above >= 0 else table.groups[-1 - above])
+    return groups
+
+
+def _by_the_call(times: PathTimes, groups: Sequence[Group], loose: frozenset[Group]) -> PathTimes:
+    """The same, but of threads that run free a cell is what one call of its root takes."""
     roots: dict[int, int] = {}
-    root_calls: dict[tuple[int, int], int] = {}
-    if loose:
-        for number, above in enumerate(times.above):
-            if groups[number] in loose:
-                roots[number] = number if above < 0 else roots[above]
-        root_calls = {
-            (path, step): calls
-            for path, step, calls in zip(times.cell_path, times.cell_step, times.calls, strict=True)
-            if roots.get(path) == path
-        }
-    columns = (times.cell_path, times.cell_step, times.calls, times.total, times.own, times.longest)
-    for path, step, calls, total, own, longest in zip(*columns, strict=True):
-        number = step_numbers[step]
-        if counted[path] and number in judged[groups[path].process]:
-            each = root_calls.get((roots[path], step), 1) if path in roots else 1
-            cell = Cell(at, number, max(1, calls // each), total // each, own // each, longest)
-            cells[numbers[path]].append(cell)
+    for path, above in enumerate(times.above):
+        if groups[path] in loose:
+            roots[path] = path if above < 0 else roots[above]
+    places = list(zip(times.cell_path, times.cell_step, strict=True))
+    root_calls = {
+        place: calls for place, calls in zip(places, times.calls, strict=True) if roots.get(place[0]) == place[0]
+    }
+    each = [root_calls.get((roots[path], step), 1) if path in roots else 1 for path, step in places]
+    calls, total, own = (
+        array("q", (value // many for value, many in zip(column, each, strict=True)))
+        for column in (times.calls, times.total, times.own)
+    )
+    return times._replace(calls=array("q", (max(1, many) for many in calls)), total=total, own=own)

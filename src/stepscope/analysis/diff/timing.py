@@ -6,14 +6,17 @@ Rules.step_us) and more than chance: unlikely by the rank-sum test even among al
 samples are too few for that, unlikely for this path alone and twice as much as any two samples of one side are apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from stepscope.analysis.diff.cells import Cell
 from stepscope.analysis.diff.finding import Evidence, Finding, Where
 from stepscope.analysis.diff.ranktest import least_p, median, noise_of, rank_test, samples_needed
 from stepscope.analysis.diff.rules import Rules
 from stepscope.analysis.diff.run import OUTSIDE
-from stepscope.analysis.diff.samples import Cell, Samples
+from stepscope.analysis.diff.samples import Samples
+from stepscope.core.trees import Suspects
 
 __all__ = ["Timings", "Unsure", "compare_times"]
 
@@ -73,59 +76,81 @@ class _Judged(NamedTuple):
     needed: tuple[int, int] = (0, 0)
 
 
-def compare_times(samples: Samples, rules: Rules, texts: Sequence[str]) -> Timings:
+def compare_times(samples: Samples, suspects: Suspects, rules: Rules, texts: Sequence[str]) -> Timings:
     """Find what is slower or faster.
 
     Args:
         samples: of both sides.
+        suspects: the paths that may be.
         rules: how large a difference must be, and how unlikely by chance.
         texts: what the numbers of names stand for.
     """
     table, (base, head) = samples
-    both = [path for path in range(len(table.above)) if path in base and path in head]
     findings: list[Finding] = []
     unsure: list[Unsure] = []
     paths: set[int] = set()
-    # What children explain of the shift of each path's whole time.
-    explained = [0.0] * len(table.above)
-    for path in range(len(table.above) - 1, -1, -1):
-        around = table.above[path]
-        left, right = base.get(path, []), head.get(path, [])
-        share = explained[path]
-        if not left or not right:
-            share = _a_step(right) - _a_step(left)
+    explained = _Explained(samples)
+    for path in reversed(suspects.timed):
+        cells = base[path], head[path]
+        scale = _scale(*cells)
+        if scale == (1.0, 1.0) and not _may_differ(*cells, rules.step_us * 1000):
+            continue
+        found = _judge_path(cells, scale, partial(explained.of, path), (rules, suspects.both))
+        if found is None:
+            if scale != (1.0, 1.0):
+                explained.alone.add(path)
+            continue
+        explained.alone.add(path)
+        judged, note = found
+        where_base, where = (_where(samples, path, side, texts) for side in (0, 1))
+        name = texts[table.path_of(path, 1)[-1]]
+        times = round(judged.base / 1000, 3), round(judged.head / 1000, 3)
+        if judged.verdict == "unsure":
+            unsure.append(Unsure(where, name, *times, *judged.needed))
         else:
-            scale = _scale(left, right)
-            found = None
-            if scale != (1.0, 1.0) or _may_differ(left, right, rules.step_us * 1000):
-                found = _judge_path((left, right), scale, explained[path], (rules, len(both)))
-            if found is not None or scale != (1.0, 1.0):
-                share = _a_step(right) - _a_step(left)
-            if found is not None:
-                judged, note = found
-                where_base, where = (_where(samples, path, side, texts) for side in (0, 1))
-                name = texts[table.path_of(path, 1)[-1]]
-                times = round(judged.base / 1000, 3), round(judged.head / 1000, 3)
-                if judged.verdict == "unsure":
-                    unsure.append(Unsure(where, name, *times, *judged.needed))
-                else:
-                    paths.add(path)
-                    findings.append(
-                        Finding(
-                            judged.verdict,
-                            "slice",
-                            where,
-                            name,
-                            *times,
-                            unit="us",
-                            where_base=where_base if where_base != where else None,
-                            evidence=judged.evidence,
-                            note=note,
-                        )
-                    )
-        if around >= 0:
-            explained[around] += share
-    return Timings(findings, unsure, paths, len(both))
+            paths.add(path)
+            findings.append(
+                Finding(
+                    judged.verdict,
+                    "slice",
+                    where,
+                    name,
+                    *times,
+                    unit="us",
+                    where_base=where_base if where_base != where else None,
+                    evidence=judged.evidence,
+                    note=note,
+                )
+            )
+    return Timings(findings, unsure, paths, suspects.both)
+
+
+class _Explained:
+    """What children explain of the shift of each path's whole time; found out for no more paths than is asked for.
+
+    Attributes:
+        alone: paths whose own shift is what they explain of the time around them, not that of their children.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        self._above, self._cells = samples.table.above, samples.cells
+        self._shares = [0.0] * len(self._above)
+        # All paths from here on have given their share to the one around them.
+        self._known = len(self._above)
+        self.alone: set[int] = set()
+
+    def of(self, path: int) -> float:
+        """What is explained of a path; all paths behind it have been judged."""
+        base, head = self._cells
+        for inside in range(self._known - 1, path, -1):
+            around = self._above[inside]
+            if around >= 0:
+                share = self._shares[inside]
+                if inside in self.alone or inside not in base or inside not in head:
+                    share = _a_step(head.get(inside, ())) - _a_step(base.get(inside, ()))
+                self._shares[around] += share
+        self._known = min(self._known, path + 1)
+        return self._shares[path]
 
 
 def _a_step(cells: Sequence[Cell]) -> float:
@@ -153,7 +178,10 @@ def _scale(left: Sequence[Cell], right: Sequence[Cell]) -> tuple[float, float]:
 
 
 def _judge_path(
-    cells: tuple[Sequence[Cell], Sequence[Cell]], scale: tuple[float, float], explained: float, by: tuple[Rules, int]
+    cells: tuple[Sequence[Cell], Sequence[Cell]],
+    scale: tuple[float, float],
+    explained: Callable[[], float],
+    by: tuple[Rules, int],
 ) -> tuple[_Judged, str] | None:
     """Judge a path by its own time, then by what of its whole time its children do not explain; None: the same."""
     own = [[cell.own * factor for cell in side] for side, factor in zip(cells, scale, strict=True)]
@@ -168,7 +196,7 @@ def _judge_path(
     if of_total.verdict == "same":
         return None
     shift = of_total.head - of_total.base
-    rest = shift - explained
+    rest = shift - explained()
     least = max(by[0].step_us * 1000, (by[0].ratio - 1) * min(of_total.base, of_total.head))
     if abs(rest) >= least and (rest > 0) == (shift > 0):
         return of_total, "in all"

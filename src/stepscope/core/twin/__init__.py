@@ -3,6 +3,7 @@
 from stepscope.core.twin.besides import measure_cpu, note_stacks
 from stepscope.core.twin.calls import mute_thread, start_calls, stop_calls
 from stepscope.core.twin.calls_hooks import call_hooks, call_profiler, profile_threads, unprofile_threads
+from stepscope.core.twin.cells import place_ids, suspect_paths
 from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.chrome_args import pick_args
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
@@ -88,6 +89,7 @@ __all__ = [
     "perfetto_counters",
     "perfetto_rows",
     "pick_args",
+    "place_ids",
     "profile_threads",
     "record_function",
     "renumber_rows",
@@ -99,6 +101,7 @@ __all__ = [
     "start_calls",
     "stop_calls",
     "sum_groups",
+    "suspect_paths",
     "thread_id",
     "time_paths",
     "tsc_in_use",

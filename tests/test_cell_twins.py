@@ -1,0 +1,113 @@
+"""The law of two cores, for the cells of a comparison: C gives what Python gives, and says what is wrong."""
+
+import gc
+import tracemalloc
+from array import array
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nomemory import failures_of
+from stepscope.core import twin
+from stepscope.core.trees import CellTimes, Looked, Suspects
+
+native: Any = pytest.importorskip("stepscope._native", reason="stepscope._native is not built: there is no second core")
+
+PATHS = 6
+_times = st.integers(0, 40) | st.integers(-(2**63), 2**63 - 1)
+_cells = st.lists(st.tuples(st.integers(0, PATHS - 1), st.integers(1, 3), _times, _times, _times), max_size=12)
+_looked = st.builds(Looked, _times, st.integers(0, 6), _times)
+
+
+def cells_of(rows: list[tuple[int, int, int, int, int]]) -> CellTimes:
+    columns = list(zip(*rows, strict=True)) or [()] * 5
+    return CellTimes(array("I", columns[0]), *(array("q", column) for column in columns[1:]))
+
+
+@given(st.lists(st.integers(0, PATHS - 1)))
+def test_places_of_ids_are_their_twin(ids: list[int]) -> None:
+    starts, places = native.place_ids(array("I", ids), PATHS)
+
+    assert (starts, places) == twin.place_ids(array("I", ids), PATHS)
+    for number in range(PATHS):
+        assert [*places[starts[number] : starts[number + 1]]] == [at for at, one in enumerate(ids) if one == number]
+
+
+@given(_cells, _cells, _looked)
+def test_suspects_are_their_twin(
+    base: list[tuple[int, int, int, int, int]], head: list[tuple[int, int, int, int, int]], looked: Looked
+) -> None:
+    actual = native.suspect_paths(cells_of(base), cells_of(head), PATHS, looked)
+
+    assert actual == twin.suspect_paths(cells_of(base), cells_of(head), PATHS, looked)
+    assert isinstance(actual, Suspects)
+
+
+@pytest.mark.parametrize("core", [twin, native])
+def test_a_path_is_suspect_by_the_samples_that_are_furthest_apart(core: Any) -> None:
+    """On both sides: 0 has one total that is 5 away, 1 one own time, 2 more calls, 3 nothing; 4 is on one side only."""
+    base = cells_of([(0, 1, 10, 7, 10), (1, 1, 20, 9, 20), (2, 1, 5, 5, 5), (3, 1, 5, 5, 5), (4, 1, 5, 5, 5)])
+    head = cells_of([(0, 1, 14, 7, 10), (0, 1, 15, 7, 15), (1, 1, 20, 4, 6), (2, 2, 5, 5, 3), (3, 1, 9, 9, 5)])
+
+    assert core.suspect_paths(base, head, PATHS, Looked(5, 3, 15)) == Suspects(
+        4, array("I", [0, 1, 2]), array("I", [0])
+    )
+    assert core.suspect_paths(base, head, PATHS, Looked(6, 2, 21)) == Suspects(4, array("I", [2]), array("I"))
+
+
+@pytest.mark.parametrize("core", [twin, native])
+def test_an_id_that_is_too_large_is_refused(core: Any) -> None:
+    with pytest.raises(ValueError, match=r"ids\[1\] is 3: it must be below 3"):
+        core.place_ids(array("I", [0, 3]), 3)
+    with pytest.raises(ValueError, match="is 0: it must be below 0"):
+        core.suspect_paths(cells_of([]), cells_of([(0, 1, 1, 1, 1)]), 0, Looked(0, 0, 0))
+
+
+def test_what_is_no_cells_is_refused() -> None:
+    good, looked = cells_of([(0, 1, 1, 1, 1)]), Looked(0, 0, 0)
+    with pytest.raises(ValueError, match=r"cells\.own has 0 items: it must have 1"):
+        native.suspect_paths(good._replace(own=array("q")), good, 1, looked)
+    with pytest.raises(TypeError, match="cells: must be a"):
+        native.suspect_paths(good, (), 1, looked)
+    with pytest.raises(TypeError, match="looked: must be a Looked"):
+        native.suspect_paths(good, good, 1, (1,))
+    for count in (-1, 2**28):
+        with pytest.raises(ValueError, match=f"is {count}: .* end below"):
+            native.place_ids(array("I"), count)
+        with pytest.raises(ValueError, match=f"is {count}: .* end below"):
+            native.suspect_paths(good, good, count, looked)
+
+
+def both(core: Any) -> tuple[Any, ...]:
+    cells = cells_of([(path % PATHS, 1, path, path, path) for path in range(60)])
+    return core.place_ids(cells.path, PATHS), core.suspect_paths(cells, cells, PATHS, Looked(0, 0, 0))
+
+
+def test_they_do_not_leak() -> None:
+    for _ in range(20):
+        both(native)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        both(native)
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+        for _ in range(300):
+            both(native)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - held
+    finally:
+        tracemalloc.stop()
+
+    assert grown < 10_000, f"{grown} bytes are held after 300 rounds"
+
+
+def test_an_allocation_that_fails_is_a_memory_error() -> None:
+    cells, ids = cells_of([(0, 1, 1, 1, 1)]), array("I", [0])
+
+    def run(core: Any) -> tuple[Any, ...]:
+        return core.place_ids(ids, 1), core.suspect_paths(cells, cells, 1, Looked(0, 0, 0))
+
+    assert failures_of(lambda: run(native), run(twin), upto=80) > 5
