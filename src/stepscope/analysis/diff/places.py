@@ -17,8 +17,8 @@ class Places:
     def __init__(self) -> None:
         self._above: list[int] = []
         self._name: list[int] = []
-        self._group: list[Group] = []
         self._threads: dict[Group, int] = {}
+        self._groups: dict[int, Group] = {}
         self._numbers: dict[tuple[int, int], int] = {}
         self._known: dict[Run, dict[int, tuple[int, int]]] = {}
 
@@ -54,14 +54,17 @@ class Places:
         """The place that is a thread."""
         number = self._threads.setdefault(group, len(self._above))
         if number == len(self._above):
-            self._add(-1, -1, group)
+            self._groups[number] = group
+            self._above.append(NOWHERE)
+            self._name.append(NOWHERE)
         return number
 
     def inside(self, place: int, name: int) -> int:
         """The place below another one."""
         number = self._numbers.setdefault((place, name), len(self._above))
         if number == len(self._above):
-            self._add(place, name, self._group[place])
+            self._above.append(place)
+            self._name.append(name)
         return number
 
     def find(self, group: Group, path: Sequence[int]) -> int | None:
@@ -73,7 +76,9 @@ class Places:
 
     def group_of(self, place: int) -> Group:
         """The thread that a place is in."""
-        return self._group[place]
+        while self._above[place] >= 0:
+            place = self._above[place]
+        return self._groups[place]
 
     def path_of(self, place: int) -> tuple[int, ...]:
         """The names from the root to a place; none for a thread."""
@@ -92,16 +97,13 @@ class Places:
             groups: by number.
         """
         found: list[int] = []
-        numbers, added = self._numbers, self._above
+        threads = [self.thread(group) for group in groups]
+        numbers, added, names = self._numbers, self._above, self._name
         for outer, name in zip(above, key, strict=True):
-            place = found[outer] if outer >= 0 else self.thread(groups[-1 - outer])
+            place = found[outer] if outer >= 0 else threads[-1 - outer]
             number = numbers.setdefault((place, name), len(added))
             if number == len(added):
-                self._add(place, name, self._group[place])
+                added.append(place)
+                names.append(name)
             found.append(number)
         return found
-
-    def _add(self, above: int, name: int, group: Group) -> None:
-        self._above.append(above)
-        self._name.append(name)
-        self._group.append(group)

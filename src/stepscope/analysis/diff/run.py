@@ -170,7 +170,7 @@ class Run:
         numbers = sorted(set(sampled.values()))
         place = {number: at for at, number in enumerate(numbers)}
         steps = array("I", bytes(4 * len(self.trace)))
-        for row, number in sampled.items():
+        for row, number in sampled.items() if len(numbers) > 1 else ():
             steps[row] = place[number]
         groups = array("I", (group_numbers[group] for group in self.groups))
         ids = PathIds(self._keys, groups, steps)
@@ -220,7 +220,12 @@ class Run:
         found: dict[Group, dict[int, list[int]]] = {
             group: {} for group, track in zip(groups, self.trace.tracks, strict=True) if track.kind != "counter"
         }
-        for row in [row for row, above in enumerate(self.parent) if above < 0]:
+        roots = [row for row, above in enumerate(self.parent) if above < 0]
+        if not self.steps and len({*columns.track}) == 1:
+            self._root_steps = dict.fromkeys(roots, OUTSIDE)
+            found[groups[columns.track[0]]] = {OUTSIDE: roots}
+            return found
+        for row in roots:
             group = groups[columns.track[row]]
             number = own_step.get(row)
             if number is None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from stepscope.analysis.diff.cells import Cells
 from stepscope.analysis.diff.identity import Group
-from stepscope.analysis.diff.places import Places
+from stepscope.analysis.diff.places import NOWHERE, Places
 from stepscope.analysis.diff.run import OUTSIDE, Run
 from stepscope.analysis.diff.structure import Change
 from stepscope.core.trees import CellTimes, PathTimes
@@ -184,20 +184,18 @@ def _aliases(
         taken = {*given[base]}, {*given[head]}
         paths = [run.path_times(table.group_numbers)[0].path for run in (base, head)]
         at = [
-            (
-                given[base][paths[0][change.rows[0][0]]] if change.rows[0] else -1,
-                given[head][paths[1][change.rows[1][0]]] if change.rows[1] else -1,
-            )
-            for change in changes
+            [of_run[path[change[6][side][0]]] if change[6][side] else NOWHERE for change in changes]
+            for side, (of_run, path) in enumerate(zip((given[base], given[head]), paths, strict=True))
         ]
-        others = [places for change, places in zip(changes, at, strict=True) if change.kind not in ALIASED]
-        taken[1].update(one for one, _ in others)
-        taken[0].update(other for _, other in others)
-        for change, (one, other) in zip(changes, at, strict=True):
-            if change.kind not in ALIASED or other in taken[0] or one in taken[1]:
+        for change, one, other in zip(changes, *at, strict=True):
+            if change[0] not in ALIASED:
+                taken[1].add(one)
+                taken[0].add(other)
+        for change, one, other in zip(changes, *at, strict=True):
+            if change[0] not in ALIASED or other in taken[0] or one in taken[1]:
                 continue
             if other >= 0:
-                aliases[1].setdefault(other, change.name if one >= 0 else None)
+                aliases[1].setdefault(other, change[2] if one >= 0 else None)
             elif one >= 0:
                 aliases[0].setdefault(one, None)
     return aliases

@@ -268,23 +268,15 @@ def _inside(rest: _Rest, row: int, side: int, others: _Waiting, *, by_name: bool
 
 def _renamed_leaves(rest: _Rest, gaps: Sequence[Mapping[int, int]], *, ordered: bool) -> Pairs:
     """Rows with nothing inside, of equal kind, category and arguments, of which there are as many in one place."""
-    rows: list[list[int]] = []
-    keys: list[list[tuple[int, tuple[int, int, int]]]] = []
-    for side in (0, 1):
-        run = rest.runs[side]
-        inner = run.trees.inner
-        rows.append([row for row in rest.rows[side] if not inner[row]])
-        keys.append([*zip(map(gaps[side].__getitem__, rows[side]), run.labels_of(rows[side]), strict=True)])
-    common = {*keys[0]} & {*keys[1]}
-    if not common:
+    rows = [[row for row in left if not run.trees.inner[row]] for run, left in zip(rest.runs, rest.rows, strict=True)]
+    labels = [[*run.labels_of(of_side)] for run, of_side in zip(rest.runs, rows, strict=True)]
+    if {*labels[0]}.isdisjoint(labels[1]):
         return []
     places: dict[tuple[int, tuple[int, int, int]], tuple[list[int], list[int]]] = {}
     for side in (0, 1):
-        for key, row in zip(keys[side], rows[side], strict=True):
-            if key in common:
-                if key not in places:
-                    places[key] = [], []
-                places[key][side].append(row)
+        gap = gaps[side]
+        for row, label in zip(rows[side], labels[side], strict=True):
+            places.setdefault((gap[row], label), ([], []))[side].append(row)
     pairs: Pairs = []
     for left, right in places.values():
         if len(left) == len(right) and (ordered or len(left) == 1):

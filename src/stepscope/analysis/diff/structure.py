@@ -169,10 +169,12 @@ class _Comparison:
         base, head = self.runs
         size = base.trees.size, head.trees.size
         ordered = base.words.rules.order == "keep"
+        texts = base.words.texts
         for one, other in siblings.renamed:
-            names = base.names[one] >> 1, head.names[other] >> 1
-            one_text, other_text = (base.words.texts[name] for name in names)
-            self._change("renamed", ((one,), (other,)), names[0], (one_text, other_text, "name"), names[1])
+            old, new = base.names[one] >> 1, head.names[other] >> 1
+            what = "instant" if head.names[other] & 1 else "slice"
+            rows = (one,), (other,)
+            self.changes.append(_made(("renamed", what, old, texts[old], texts[new], "name", rows, new)))
         if siblings.reordered:
             self._reordered(level, siblings.reordered)
         paired = siblings.same + siblings.renamed if siblings.renamed else siblings.same
@@ -232,8 +234,8 @@ class _Comparison:
     def _compare_labels(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Compare pairs of rows that are one in all but what is inside them."""
         base, head = self.runs
-        rows = [one for one, _ in pairs], [other for _, other in pairs]
-        for pair, left, right in zip(pairs, base.labels_of(rows[0]), head.labels_of(rows[1]), strict=True):
+        labels = base.labels_of([one for one, _ in pairs]), head.labels_of([other for _, other in pairs])
+        for pair, left, right in zip(pairs, *labels, strict=True):
             if left == right:
                 continue
             (one_cat, one_args, _), (other_cat, other_args, _) = left, right
@@ -274,20 +276,20 @@ class _Comparison:
     def _count_left(self, side: int) -> None:
         """One change for each name that one side has more of among the children of one parent."""
         names, left = self.runs[side].names, self.left[side]
-        by_name: dict[tuple[int, int], list[int]] = {}
+        first: dict[tuple[int, int], int] = {}
+        more: dict[int, list[int]] = {}
         for row in sorted(left):
-            by_name.setdefault((left[row], names[row]), []).append(row)
+            known = first.setdefault((left[row], names[row]), row)
+            if known != row:
+                more.setdefault(known, [known]).append(row)
         self.gone[side].update(left)
-        for (level, name), rows in by_name.items():
-            counts = self.counts[level]
-            both = counts[0].get(name, 0), counts[1].get(name, 0)
-            if both[side ^ 1]:
-                kind = ("fewer", "more")[side]
-            elif name & 1:
-                kind = ("missing", "new")[side]
-            else:
-                kind = ("removed", "added")[side]
-            self._change(kind, ((), (*rows,)) if side else ((*rows,), ()), name >> 1, (*both, "calls"))
+        add = self.changes.append
+        for (level, name), row in first.items():
+            counts, rows = self.counts[level], (*more[row],) if row in more else (row,)
+            one, other = counts[0].get(name, 0), counts[1].get(name, 0)
+            what, come_or_gone = ("instant", ("missing", "new")) if name & 1 else ("slice", ("removed", "added"))
+            kind = (("fewer", "more") if (one, other)[side ^ 1] else come_or_gone)[side]
+            add(_made((kind, what, name >> 1, one, other, "calls", ((), rows) if side else (rows, ()), None)))
 
 
 def _at_the_ends(siblings: Sequence[int], left: set[int]) -> set[int]:
