@@ -24,23 +24,11 @@ _Key = tuple[str, str, int, int, int, Any]
 _PARTS = itemgetter(0, 1, 2, 7)
 
 
-class _Seen(NamedTuple):
-    """A change, and where it is.
+class _Part(NamedTuple):
+    """The changes of one finding between two runs, of base and of head."""
 
-    Attributes:
-        rank: where it stands among those of one finding: the number of its pair of runs, and its rows, whichever side
-            they are on.
-        base, head: the runs.
-        change: what is different.
-        step, head_step: the steps of its first rows; OUTSIDE where it has none.
-    """
-
-    rank: tuple[int, int, int]
-    base: Run
-    head: Run
-    change: Change
-    step: int
-    head_step: int
+    runs: tuple[Run, Run]
+    changes: list[Change]
 
 
 class Gathered:
@@ -82,22 +70,24 @@ class Gathered:
     def finding(self, number: int) -> Finding:
         """One of them, in words."""
         kind, what, place, head_place, name, _ = self.keys[number]
-        first = self._first[number]
-        seen = [self._seen(change) for change in self._more.get(first, (first,))]
-        base_where = self._where(place, self._steps(seen, 0)) if place >= 0 else None
-        head_where = self._where(head_place, self._steps(seen, 1)) if head_place >= 0 else None
+        numbers = self._more.get(self._first[number]) or (self._first[number],)
+        parts = self._parts(numbers)
+        base_where = self._where(place, self._steps(parts, 0)) if place >= 0 else None
+        head_where = self._where(head_place, self._steps(parts, 1)) if head_place >= 0 else None
         where = head_where or base_where or Where()
-        shown = min(seen, key=_RANK)
-        base, head = values_of(shown.change, shown.base, shown.head)
-        unit, note, visits = shown.change.unit, "", 1
-        if len(seen) > 1:
-            visits = len({(one.rank[0], one.step if head_place < 0 else one.head_step) for one in seen})
-            varies = any(values_of(one.change, one.base, one.head) != (base, head) for one in seen)
+        # What is shown is the first one, whichever side is base.
+        shown = min(parts[0].changes, key=_rank) if len(numbers) > 1 else parts[0].changes[0]
+        base, head = values_of(shown, *parts[0].runs)
+        unit, note, visits = shown.unit, "", 1
+        if len(numbers) > 1:
+            visits = self._visits(parts, 1 if head_place >= 0 else 0)
+            varies = any(values_of(one, *part.runs) != (base, head) for part in parts for one in part.changes)
             if varies and unit == "args":
                 note = "the first of several"
             elif varies and unit == "calls":
-                base, head = sum(one.change.base for one in seen), sum(one.change.head for one in seen)
-                note = f"{base} and {head} calls in all {len(seen)} places"
+                changes = [one for part in parts for one in part.changes]
+                base, head = sum(one.base for one in changes), sum(one.head for one in changes)
+                note = f"{base} and {head} calls in all {len(numbers)} places"
         return Finding(
             kind,
             what,
@@ -105,11 +95,11 @@ class Gathered:
             self.words.texts[name],
             base,
             head,
-            len(seen),
+            len(numbers),
             unit,
             base_where if base_where is not where and base_where != where else None,
             note=note,
-            per_step=len(seen) // visits if len(seen) % visits == 0 else 0,
+            per_step=len(numbers) // visits if len(numbers) % visits == 0 else 0,
         )
 
     def names_of(self, number: int) -> Iterator[str]:
@@ -131,29 +121,31 @@ class Gathered:
             known = self._told[number] = group.process, group.thread, path
         return known
 
-    def _seen(self, number: int) -> _Seen:
-        """A change by its number."""
-        pair = bisect_right(self._starts, number) - 1
-        base, head, changes = self._found[pair]
-        change = changes[number - self._starts[pair]]
-        rows, head_rows = change.rows
-        row, step = (rows[0], self._places.around(base, rows[0])[1]) if rows else (NOWHERE, OUTSIDE)
-        head_row, head_step = (
-            (head_rows[0], self._places.around(head, head_rows[0])[1]) if head_rows else (NOWHERE, OUTSIDE)
-        )
-        rank = (pair, row, head_row) if row < head_row else (pair, head_row, row)
-        return _Seen(rank, base, head, change, step, head_step)
+    def _parts(self, numbers: Sequence[int]) -> list[_Part]:
+        """Changes by their numbers, which rise, for each pair of runs."""
+        parts: list[_Part] = []
+        end = -1
+        for number in numbers:
+            if number >= end:
+                pair = bisect_right(self._starts, number)
+                base, head, changes = self._found[pair - 1]
+                start, end = self._starts[pair - 1], self._starts[pair - 1] + len(changes)
+                parts.append(_Part((base, head), []))
+            parts[-1].changes.append(changes[number - start])
+        return parts
 
-    def _steps(self, seen: Sequence[_Seen], side: int) -> tuple[int, ...]:
+    def _steps(self, parts: Sequence[_Part], side: int) -> tuple[int, ...]:
         """The steps of base or of head that changes are in, in order."""
-        steps = {one.head_step for one in seen} if side else {one.step for one in seen}
-        for one in seen:
-            rows = one.change.rows[side]
-            if len(rows) > 1:
-                run = one.head if side else one.base
-                steps.update([self._places.around(run, row)[1] for row in rows])
+        steps: set[int] = set()
+        for runs, changes in parts:
+            steps.update(self._places.steps_of(runs[side], [row for change in changes for row in change[6][side]]))
         steps.discard(OUTSIDE)
         return tuple(sorted(steps))
+
+    def _visits(self, parts: Sequence[_Part], side: int) -> int:
+        """In how many steps of all runs changes are."""
+        steps = (self._places.steps_of(runs[side], [one[6][side][0] for one in changes]) for runs, changes in parts)
+        return sum(len({*of_part}) for of_part in steps)
 
     def _where(self, place: int, steps: tuple[int, ...]) -> Where:
         """A place in words; what changes together is in one place of the same steps."""
@@ -164,4 +156,8 @@ class Gathered:
         return known
 
 
-_RANK = itemgetter(0)
+def _rank(change: Change) -> tuple[int, int]:
+    """Where a change stands among those of one finding between two runs: by its rows, whichever side they are on."""
+    rows, head_rows = change[6]
+    row, head_row = rows[0] if rows else NOWHERE, head_rows[0] if head_rows else NOWHERE
+    return (row, head_row) if row < head_row else (head_row, row)

@@ -50,6 +50,14 @@ class Places:
             for outer, row in zip(above, rows, strict=True)
         ]
 
+    def steps_of(self, run: Run, rows: Sequence[int]) -> list[int]:
+        """The number of the step of each of some rows of a run."""
+        parent = run.parent
+        above = [parent[row] for row in rows]
+        one_in = dict(zip(above, rows, strict=True))
+        known = {outer: self.around(run, row)[1] for outer, row in one_in.items() if outer >= 0}
+        return [known[outer] if outer >= 0 else run.step_of_root(row) for outer, row in zip(above, rows, strict=True)]
+
     def thread(self, group: Group) -> int:
         """The place that is a thread."""
         number = self._threads.setdefault(group, len(self._above))

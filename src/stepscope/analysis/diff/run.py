@@ -118,6 +118,10 @@ class Run:
         *_, root = self.above(row)
         return self._root_steps[root]
 
+    def step_of_root(self, row: int) -> int:
+        """The same, of a row that is a root."""
+        return self._root_steps[row]
+
     def group_of(self, row: int) -> Group:
         """The group of a row's track."""
         return self.groups[self.trace.columns.track[row]]
