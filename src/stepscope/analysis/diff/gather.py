@@ -11,9 +11,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from stepscope.analysis.diff.finding import Finding, Where
-from stepscope.analysis.diff.places import NOWHERE, Places
+from stepscope.analysis.diff.places import Places
 from stepscope.analysis.diff.run import OUTSIDE, Run
-from stepscope.analysis.diff.structure import Change, values_of
+from stepscope.analysis.diff.structure import NO_MORE, ROWS, Change, values_of
 from stepscope.analysis.diff.words import Words
 
 __all__ = ["Gathered"]
@@ -21,7 +21,7 @@ __all__ = ["Gathered"]
 # What changes must share to be one finding: kind, what, place in base, place in head, name, and the change's own key.
 _Key = tuple[str, str, int, int, int, Any]
 # Where kind, what, name and key are in a Change.
-_PARTS = itemgetter(0, 1, 2, 7)
+_KIND, _WHAT, _NAME, _OWN = (itemgetter(part) for part in (0, 1, 2, 8))
 
 
 class _Part(NamedTuple):
@@ -46,23 +46,23 @@ class Gathered:
         self._starts: list[int] = []
         self._told: dict[int, tuple[str, str, tuple[str, ...]]] = {}
         self._wheres: dict[tuple[int, tuple[int, ...]], Where] = {}
-        # The number of the first change of each key, and those of all where there are more.
-        first: dict[_Key, int] = {}
-        self._more: dict[int, list[int]] = {}
-        number = 0
+        keys: list[_Key] = []
         for base, head, changes in found:
-            self._starts.append(number)
-            around = [
-                places.around_all(run, [change[6][side][0] if change[6][side] else NOWHERE for change in changes])
-                for side, run in enumerate((base, head))
-            ]
-            for (kind, what, name, key), place, head_place in zip(map(_PARTS, changes), *around, strict=True):
-                known = first.setdefault((kind, what, place, head_place, name, key), number)
+            self._starts.append(len(keys))
+            around = (places.around_all(run, [*map(of, changes)]) for run, of in zip((base, head), ROWS, strict=True))
+            kinds, whats, names, own = (map(part, changes) for part in (_KIND, _WHAT, _NAME, _OWN))
+            keys += zip(kinds, whats, *around, names, own, strict=True)
+        # The number of the first change of each key, and those of all where there are more.
+        self.keys: Sequence[_Key] = keys
+        self._first: Sequence[int] = range(len(keys))
+        self._more: dict[int, list[int]] = {}
+        if len({*keys}) < len(keys):
+            first: dict[_Key, int] = {}
+            for number, key in enumerate(keys):
+                known = first.setdefault(key, number)
                 if known != number:
                     self._more.setdefault(known, [known]).append(number)
-                number += 1
-        self.keys = list(first)
-        self._first = list(first.values())
+            self.keys, self._first = list(first), list(first.values())
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -138,13 +138,15 @@ class Gathered:
         """The steps of base or of head that changes are in, in order."""
         steps: set[int] = set()
         for runs, changes in parts:
-            steps.update(self._places.steps_of(runs[side], [row for change in changes for row in change[6][side]]))
+            rows = [row for row in map(ROWS[side], changes) if row >= 0]
+            rows += [row for change in changes if change.more is not NO_MORE for row in change.more[side]]
+            steps.update(self._places.steps_of(runs[side], rows))
         steps.discard(OUTSIDE)
         return tuple(sorted(steps))
 
     def _visits(self, parts: Sequence[_Part], side: int) -> int:
         """In how many steps of all runs changes are."""
-        steps = (self._places.steps_of(runs[side], [one[6][side][0] for one in changes]) for runs, changes in parts)
+        steps = (self._places.steps_of(runs[side], [*map(ROWS[side], changes)]) for runs, changes in parts)
         return sum(len({*of_part}) for of_part in steps)
 
     def _where(self, place: int, steps: tuple[int, ...]) -> Where:
@@ -158,6 +160,5 @@ class Gathered:
 
 def _rank(change: Change) -> tuple[int, int]:
     """Where a change stands among those of one finding between two runs: by its rows, whichever side they are on."""
-    rows, head_rows = change[6]
-    row, head_row = rows[0] if rows else NOWHERE, head_rows[0] if head_rows else NOWHERE
+    row, head_row = change.row, change.head_row
     return (row, head_row) if row < head_row else (head_row, row)

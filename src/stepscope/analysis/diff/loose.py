@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.rules import MIN_SEEN, MIN_WHOLE
-from stepscope.analysis.diff.run import OUTSIDE, Run
+from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
 from stepscope.analysis.diff.structure import Change, compare_call
 from stepscope.analysis.diff.values import loose_flows
 from stepscope.analysis.diff.words import canonical
@@ -168,7 +168,8 @@ class _Loosely:
         run, name = calls[0].run, calls[0].name
         what = "instant" if name & 1 else "slice"
         rows = tuple(call.row for call in calls if call.run is run)
-        made = Change(change[0], what, name >> 1, *change[1:], "calls", ((), rows) if side else (rows, ()))
+        first, more = (NOWHERE, rows[0]) if side else (rows[0], NOWHERE), ((), rows[1:]) if side else (rows[1:], ())
+        made = Change(change[0], what, name >> 1, *change[1:], "calls", *first, None, more)
         self.found.append((runs[0], run, [made]) if side else (run, runs[1], [made]))
 
     def _compare_labels(self, kind: _Kind) -> None:
@@ -181,7 +182,7 @@ class _Loosely:
 
         def change(unit: str, values: tuple[Any, Any], key: Any) -> None:
             what = "instant" if one.run.trace.columns.kind[one.row] & INSTANT else "slice"
-            changes.append(Change(unit, what, one.name >> 1, *values, unit, ((one.row,), (other.row,)), key))
+            changes.append(Change(unit, what, one.name >> 1, *values, unit, one.row, other.row, key))
 
         cats = [{cat for cat, _ in side} for side in labels]
         if len(cats[0]) == len(cats[1]) == 1 and cats[0] != cats[1]:

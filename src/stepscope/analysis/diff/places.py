@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 
 from stepscope.analysis.diff.identity import Group
-from stepscope.analysis.diff.run import Run
+from stepscope.analysis.diff.run import NOWHERE, Run
 
-__all__ = ["NOWHERE", "Places"]
-
-# The place of no row, and the row that is none.
-NOWHERE = -1
+__all__ = ["Places"]
 
 
 class Places:
@@ -87,6 +84,17 @@ class Places:
         while self._above[place] >= 0:
             place = self._above[place]
         return self._groups[place]
+
+    def name_of(self, place: int) -> int:
+        """The last name on the way to a place."""
+        return self._name[place]
+
+    def depth_of(self, place: int) -> int:
+        """How many names lead to a place."""
+        depth = 0
+        while self._above[place] >= 0:
+            place, depth = self._above[place], depth + 1
+        return depth
 
     def path_of(self, place: int) -> tuple[int, ...]:
         """The names from the root to a place; none for a thread."""

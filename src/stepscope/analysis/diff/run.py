@@ -14,12 +14,14 @@ from stepscope.core.trees import Labels, PathIds, PathTimes, Trees
 from stepscope.model.nesting import nest
 from stepscope.model.trace import CUT, INSTANT, Trace
 
-__all__ = ["OUTSIDE", "Run"]
+__all__ = ["NOWHERE", "OUTSIDE", "Run"]
 
 _STEP_NAME = "ProfilerStep"
 _STEP = re.compile(_STEP_NAME + r"\s*#\s*(\d{1,18})\Z")
 # The number of no step: what is before, between and after them, and a process that has none.
 OUTSIDE = -1
+# The row that is none, and its place.
+NOWHERE = -1
 # What the window cut of a thread that runs free: how long it took is not known.
 UNTIMED = -2
 
@@ -126,12 +128,19 @@ class Run:
         """The group of a row's track."""
         return self.groups[self.trace.columns.track[row]]
 
-    def labels_of(self, rows: Iterable[int]) -> Iterator[tuple[int, int, int]]:
-        """For each of some rows, what is the same for rows that are so besides their names and what is inside them."""
-        rows = list(rows)
+    def label_columns(self, rows: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+        """What is the same for rows that are so besides their names and what is inside them, of some rows.
+
+        Returns:
+            A hash of the category of each, one of its arguments, and whether it is an instant.
+        """
         cats = map(self._labels.cats.__getitem__, map(self.trace.columns.cat.__getitem__, rows))
         instants = [name & 1 for name in map(self.names.__getitem__, rows)]
-        return zip(cats, map(self._labels.args.__getitem__, rows), instants, strict=True)
+        return [*cats], [*self.args_hashes(rows)], instants
+
+    def args_hashes(self, rows: Iterable[int]) -> Iterator[int]:
+        """A hash of the arguments of each of some rows."""
+        return map(self._labels.args.__getitem__, rows)
 
     def cat_of(self, row: int) -> str:
         """A row's category; "" if categories are not compared."""

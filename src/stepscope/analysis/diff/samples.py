@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from stepscope.analysis.diff.cells import Cells
 from stepscope.analysis.diff.identity import Group
-from stepscope.analysis.diff.places import NOWHERE, Places
-from stepscope.analysis.diff.run import OUTSIDE, Run
-from stepscope.analysis.diff.structure import Change
+from stepscope.analysis.diff.places import Places
+from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
+from stepscope.analysis.diff.structure import ROWS, Change
 from stepscope.core.trees import CellTimes, PathTimes
 
 __all__ = ["PathTable", "Samples", "sample_times"]
@@ -94,7 +94,7 @@ class PathTable:
     def depth_of(self, number: int, side: int) -> int:
         """How many names path_of has."""
         if number in self.shown[side]:
-            return len(self._places.path_of(self.shown[side][number]))
+            return self._places.depth_of(self.shown[side][number])
         depth = 0
         while number >= 0:
             number, depth = self.above[number], depth + 1
@@ -103,7 +103,7 @@ class PathTable:
     def name_of(self, number: int, side: int) -> int:
         """The last name that path_of has."""
         place = self.shown[side].get(number)
-        return self.name[number] if place is None else self._places.path_of(place)[-1]
+        return self.name[number] if place is None else self._places.name_of(place)
 
     def path_of(self, number: int, side: int) -> tuple[int, ...]:
         """The names from the root to a path, as they are on one side."""
@@ -184,8 +184,8 @@ def _aliases(
         taken = {*given[base]}, {*given[head]}
         paths = [run.path_times(table.group_numbers)[0].path for run in (base, head)]
         at = [
-            [of_run[path[change[6][side][0]]] if change[6][side] else NOWHERE for change in changes]
-            for side, (of_run, path) in enumerate(zip((given[base], given[head]), paths, strict=True))
+            [of_run[path[row]] if row >= 0 else NOWHERE for row in map(row_of, changes)]
+            for row_of, of_run, path in zip(ROWS, (given[base], given[head]), paths, strict=True)
         ]
         for change, one, other in zip(changes, *at, strict=True):
             if change[0] not in ALIASED:

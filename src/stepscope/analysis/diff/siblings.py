@@ -269,14 +269,23 @@ def _inside(rest: _Rest, row: int, side: int, others: _Waiting, *, by_name: bool
 def _renamed_leaves(rest: _Rest, gaps: Sequence[Mapping[int, int]], *, ordered: bool) -> Pairs:
     """Rows with nothing inside, of equal kind, category and arguments, of which there are as many in one place."""
     rows = [[row for row in left if not run.trees.inner[row]] for run, left in zip(rest.runs, rest.rows, strict=True)]
-    labels = [[*run.labels_of(of_side)] for run, of_side in zip(rest.runs, rows, strict=True)]
-    if {*labels[0]}.isdisjoint(labels[1]):
+    args = [run.args_hashes(of_side) for run, of_side in zip(rest.runs, rows, strict=True)]
+    if {*args[0]}.isdisjoint(args[1]):
         return []
-    places: dict[tuple[int, tuple[int, int, int]], tuple[list[int], list[int]]] = {}
-    for side in (0, 1):
-        gap = gaps[side]
-        for row, label in zip(rows[side], labels[side], strict=True):
-            places.setdefault((gap[row], label), ([], []))[side].append(row)
+    columns = [
+        ([*map(gap.__getitem__, of_side)], *run.label_columns(of_side))
+        for run, gap, of_side in zip(rest.runs, gaps, rows, strict=True)
+    ]
+    values = [({*one}, {*other}) for one, other in zip(*columns, strict=True)]
+    if any(one.isdisjoint(other) for one, other in values):
+        return []
+    places: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
+    if all(len(one | other) == 1 for one, other in values):
+        places[()] = rows[0], rows[1]
+    else:
+        for side in (0, 1):
+            for row, *key in zip(rows[side], *columns[side], strict=True):
+                places.setdefault((*key,), ([], []))[side].append(row)
     pairs: Pairs = []
     for left, right in places.values():
         if len(left) == len(right) and (ordered or len(left) == 1):

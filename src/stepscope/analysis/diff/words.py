@@ -24,10 +24,8 @@ _NUMBERS = frozenset({int, float, bool})
 _SCALARS = _NUMBERS | {str}
 # What is in every text that a rule of NAME_RULES for slices changes. Of a million names hardly one is such a text: they
 # are looked for in all names at once.
-_SUSPECT = (
-    *("ProfilerStep#", "0x", "/tmp/", "/var/", ":\\"),  # noqa: S108 - it is looked for, not used
-    *(of + sign for of in ("pid", "tid", "port") for sign in " =:#"),
-)
+_SUSPECT = ("ProfilerStep#", "0x", "/tmp/", "/var/", ":\\")  # noqa: S108 - it is looked for, not used
+_NUMBERED = {of: tuple(of + sign for sign in " =:#") for of in ("pid", "tid", "port")}
 _HEXADECIMAL = re.compile(r"[\da-fA-F]{8}")
 _IS_HEXADECIMAL = bytes(char in b"0123456789abcdefABCDEF" for char in range(256))
 
@@ -144,7 +142,8 @@ class _Normal(dict[str, str]):
 def _suspects(texts: Sequence[str]) -> Sequence[int]:
     """Where the texts are that a rule of NAME_RULES may change."""
     joined = "\n".join(texts)
-    found = [at for literal in _SUSPECT for at in _all(joined, literal)]
+    literals = [*_SUSPECT, *(text for of, signed in _NUMBERED.items() if of in joined for text in signed)]
+    found = [at for literal in literals for at in _all(joined, literal)]
     if joined.isascii():  # translating takes a twentieth of what the pattern takes
         found += _all(joined.encode().translate(_IS_HEXADECIMAL), b"\1" * 8)
     else:
