@@ -6,13 +6,14 @@
     run         one trace, ready: trees, hashes, steps              steps       which step is which
     pace        which threads run free of the steps                 loose       those, compared by kinds of calls
     align       two lists, paired in order                          siblings    what became of each child
-    structure   the trees of two runs: changes                      places      where a row is, as a number
-    gather      changes -> findings                                 found           chosen, in order
-    values      counters and flows                                  cells       times by path and step
-    samples     those, by one numbering of paths                    ranktest    more than chance?
-    timing      slower and faster                                   outliers    one call out of line
-    loss        what cannot be known                                result      the Diff
-    around      what is beside findings                             compare     all of it, in order
+    change      one change; arguments that differ                   structure   the trees of two runs: changes
+    places      where a row is, as a number                         gather      changes -> findings
+    found       those that are wanted, in order                     values      counters and flows
+    cells       times by path and step                              samples     those, by one numbering of paths
+    ranktest    more than chance?                                   timing      slower and faster
+    outliers    one call out of line                                loss        what cannot be known
+    result      the Diff                                            around      what is beside findings
+    compare     all of it, in order
 
 Files import from those above them only.
 """

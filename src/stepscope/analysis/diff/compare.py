@@ -8,6 +8,7 @@ from dataclasses import replace
 from stepscope.analysis.diff.around import surroundings
 from stepscope.analysis.diff.aside import comparable
 from stepscope.analysis.diff.cells import suspects_of
+from stepscope.analysis.diff.change import Change
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.found import Choice, Found
 from stepscope.analysis.diff.gather import Gathered
@@ -22,7 +23,7 @@ from stepscope.analysis.diff.rules import Rules
 from stepscope.analysis.diff.run import OUTSIDE, Run
 from stepscope.analysis.diff.samples import sample_times
 from stepscope.analysis.diff.steps import StepPairs, align_steps
-from stepscope.analysis.diff.structure import Change, Structure, Threads, compare_trees
+from stepscope.analysis.diff.structure import Structure, Threads, compare_trees
 from stepscope.analysis.diff.timing import Unsure, compare_times
 from stepscope.analysis.diff.values import compare_counters, compare_flows
 from stepscope.analysis.diff.words import Words

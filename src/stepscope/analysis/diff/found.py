@@ -7,11 +7,14 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from itertools import islice
+from operator import eq
 from typing import Any, overload
 
 from stepscope.analysis.diff.finding import KINDS, Finding
 from stepscope.analysis.diff.gather import Gathered
 from stepscope.analysis.diff.rules import Rules
+from stepscope.analysis.diff.run import NOWHERE
 
 __all__ = ["Choice", "Found", "Place", "kinds_of"]
 
@@ -122,9 +125,14 @@ class Found(Sequence[Finding]):
                     self.names[where.process, where.thread, where.path].add(self._gathered.words.number(name))
         by_place: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
         keys, first = self._gathered.keys, self._first
+        last, some = (NOWHERE, ""), []
         for number, (kind, _, place, head_place, _, _) in enumerate(keys, first):
             if choice.takes_all or choice.takes(self._gathered.names_of(number - first)):
-                by_place[head_place if head_place >= 0 else place, kind].append(number)
+                around = head_place if head_place >= 0 else place
+                if last[1] is not kind or last[0] != around:
+                    last = around, kind
+                    some = by_place[last]
+                some.append(number)
         for (place, kind), numbers in by_place.items():
             where_in = self._gathered.place(place)
             some = found[where_in, _RANK[kind]]
@@ -141,8 +149,10 @@ class Found(Sequence[Finding]):
             return numbers
         texts, keys, first, others = self._gathered.words.texts, self._gathered.keys, self._first, self._others
         names = [others[one].name if one in others else texts[keys[one - first][4]] for one in numbers]
-        if len({*names}) == len(names):
-            return [numbers[at] for at in sorted(range(len(names)), key=names.__getitem__)]
+        by_name = sorted(range(len(names)), key=names.__getitem__)
+        in_order = [*map(names.__getitem__, by_name)]
+        if not any(map(eq, in_order, islice(in_order, 1, None))):
+            return [*map(numbers.__getitem__, by_name)]
         many = Counter(names)
         order = [(name, self._says(one) if many[name] > 1 else ()) for one, name in zip(numbers, names, strict=True)]
         return [numbers[at] for at in sorted(range(len(names)), key=order.__getitem__)]

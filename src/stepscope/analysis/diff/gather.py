@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from stepscope.analysis.diff.change import NO_MORE, ROWS, Change, values_of
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.places import Places
 from stepscope.analysis.diff.run import OUTSIDE, Run
-from stepscope.analysis.diff.structure import NO_MORE, ROWS, Change, values_of
 from stepscope.analysis.diff.words import Words
 
 __all__ = ["Gathered"]

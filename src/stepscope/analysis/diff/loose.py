@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median_low
 from typing import Any, NamedTuple
 
+from stepscope.analysis.diff.change import Change
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.rules import MIN_SEEN, MIN_WHOLE
 from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
-from stepscope.analysis.diff.structure import Change, compare_call
+from stepscope.analysis.diff.structure import compare_call
 from stepscope.analysis.diff.values import loose_flows
 from stepscope.analysis.diff.words import canonical
 from stepscope.model.trace import CUT, INSTANT

@@ -191,7 +191,10 @@ class Run:
 
     def _find_steps(self, parent: "array[int]") -> tuple[dict[str, dict[int, int]], frozenset[Group]]:
         """The first slice of each step's number, of each process, and the groups that they are of."""
-        named = [at for at, text in enumerate(self.trace.strings) if text.startswith(_STEP_NAME)]
+        strings = self.trace.strings
+        named = (
+            [at for at, text in enumerate(strings) if _STEP_NAME in text] if _STEP_NAME in "\n".join(strings) else ()
+        )
         numbers = {at: int(found[1]) for at in named if (found := _STEP.match(self.trace.strings[at]))}
         steps: dict[str, dict[int, int]] = {}
         if not numbers:

@@ -6,10 +6,10 @@ from itertools import compress
 from typing import NamedTuple
 
 from stepscope.analysis.diff.cells import Cells
+from stepscope.analysis.diff.change import ROWS, Change
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.places import Places
 from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
-from stepscope.analysis.diff.structure import ROWS, Change
 from stepscope.core.trees import CellTimes, PathTimes
 
 __all__ = ["PathTable", "Samples", "sample_times"]

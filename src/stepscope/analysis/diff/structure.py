@@ -6,55 +6,18 @@ is one change; what is left has come, gone, or is called more or less often.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import takewhile
-from operator import itemgetter
 from typing import Any, NamedTuple
 
+from stepscope.analysis.diff.change import NO_MORE, ROWS, Change, keys_apart, made
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
 from stepscope.analysis.diff.siblings import Siblings, pair_siblings
-from stepscope.analysis.diff.words import canonical
 
-__all__ = ["NO_MORE", "ROWS", "Change", "Structure", "Threads", "compare_call", "compare_trees", "values_of"]
+__all__ = ["Structure", "Threads", "compare_call", "compare_trees"]
 
 # How many names an order of siblings shows.
 MAX_SHOWN = 8
-# What differs if and only if it is told apart in text; 0.0 and -0.0 do not.
-_EXACT = frozenset({int, str, bool})
-_NO_ARGS: Mapping[str, Any] = {}
-
-
-NO_MORE: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-
-
-class Change(NamedTuple):
-    """One change in one place of one step.
-
-    Attributes:
-        kind, what, name, base, head, unit: as a Finding has them; but of arguments base and head are None, until
-            values_of makes them.
-        row, head_row: the first row of base and of head; NOWHERE where it is not.
-        key: what changes must share to be one finding, besides kind, place and name.
-        more: the other rows of base and of head, if it is of several.
-    """
-
-    kind: str
-    what: str
-    name: int
-    base: Any
-    head: Any
-    unit: str
-    row: int
-    head_row: int
-    key: Any = None
-    more: tuple[tuple[int, ...], tuple[int, ...]] = NO_MORE
-
-
-# The rows of base and of head.
-ROWS = itemgetter(6), itemgetter(7)
-# A Change, in a third of the time that its own call takes.
-_made = partial(tuple.__new__, Change)
 
 
 class Structure(NamedTuple):
@@ -82,6 +45,13 @@ class _Level(NamedTuple):
     ordered: bool
     cut: tuple[bool, bool] = (False, False)
     within: tuple[int, int] | None = None
+
+
+class _Left(NamedTuple):
+    """What is on one side only among some siblings, and all of them: rows of base and of head."""
+
+    rows: tuple[Sequence[int], Sequence[int]]
+    siblings: tuple[Sequence[int], Sequence[int]]
 
 
 class Threads(NamedTuple):
@@ -139,9 +109,7 @@ class _Comparison:
         self.changes: list[Change] = []
         self.gone: tuple[set[int], set[int]] = (set(), set())
         self.todo: list[_Level] = []
-        # Rows that only one side has -> their levels; and how often each name is in a level, of base and of head.
-        self.left: tuple[dict[int, int], dict[int, int]] = ({}, {})
-        self.counts: list[tuple[Counter[int], Counter[int]]] = []
+        self.left: list[_Left] = []
         self.paired: dict[tuple[int, int], tuple[Siblings | None, _Level]] = {}
 
     def add_level(self, base: Sequence[int], head: Sequence[int], *, ordered: bool) -> None:
@@ -155,9 +123,9 @@ class _Comparison:
             siblings = self._pair(level)
             if siblings:
                 self._take(level, siblings)
-        self._find_moved()
-        self._count_left(0)
-        self._count_left(1)
+        moved = self._find_moved()
+        self._count_left(0, moved[0])
+        self._count_left(1, moved[1])
 
     def _pair(self, level: _Level) -> Siblings | None:
         """Pair the siblings of a level; those of equal trees, such as the layers of each step, are paired alike."""
@@ -182,7 +150,7 @@ class _Comparison:
         for one, other in siblings.renamed:
             old, new = base.names[one] >> 1, head.names[other] >> 1
             what = "instant" if head.names[other] & 1 else "slice"
-            self.changes.append(_made(("renamed", what, old, texts[old], texts[new], "name", one, other, new, NO_MORE)))
+            self.changes.append(made(("renamed", what, old, texts[old], texts[new], "name", one, other, new, NO_MORE)))
         if siblings.reordered:
             self._reordered(level, siblings.reordered)
         if self.labels:
@@ -207,13 +175,12 @@ class _Comparison:
         """Keep what one side has alone until all levels are known; not what a cut explains."""
         if not left[0] and not left[1]:
             return
-        names = [map(run.names.__getitem__, rows) for run, rows in zip(self.runs, level[:2], strict=True)]
+        stay: list[Sequence[int]] = []
         for side, rows in enumerate(left):
             beyond = _at_the_ends(level[:2][side], {*rows}) if level.cut[side ^ 1] and not level.cut[side] else set()
             self.gone[side].update(beyond)
-            stay = [row for row in rows if row not in beyond] if beyond else rows
-            self.left[side].update(dict.fromkeys(stay, len(self.counts)))
-        self.counts.append((Counter(names[0]), Counter(names[1])))
+            stay.append([row for row in rows if row not in beyond] if beyond else rows)
+        self.left.append(_Left((stay[0], stay[1]), level[:2]))
 
     def _change(
         self,
@@ -225,7 +192,7 @@ class _Comparison:
     ) -> None:
         side = 1 if rows[1] >= 0 else 0
         what = "instant" if self.runs[side].names[rows[side]] & 1 else "slice"
-        self.changes.append(_made((kind, what, name, *values, *rows, key, NO_MORE)))
+        self.changes.append(made((kind, what, name, *values, *rows, key, NO_MORE)))
 
     def _reordered(self, level: _Level, pairs: Sequence[tuple[int, int]]) -> None:
         """One change for all siblings that are out of order, under the name of the first by the alphabet."""
@@ -257,20 +224,22 @@ class _Comparison:
                 cats = base.cat_of(one), head.cat_of(other)
                 self._change("category", pair, base.names[one] >> 1, (*cats, "category"), cats)
             if one_args != other_args:
-                keys = _keys_apart(base, head, pair)
+                keys = keys_apart(base, head, pair)
                 self._change("args", pair, base.names[one] >> 1, (None, None, "args"), keys)
 
-    def _find_moved(self) -> None:
-        """Pair what only one side has with the same elsewhere in the same step on the other side."""
+    def _find_moved(self) -> tuple[set[int], set[int]]:
+        """Pair what only one side has with the same elsewhere in the same step on the other side: the rows of both."""
         base, head = self.runs
+        moved: tuple[set[int], set[int]] = (set(), set())
+        rows = [[row for left in self.left for row in left.rows[side]] for side in (0, 1)]
+        if {*map(base.names.__getitem__, rows[0])}.isdisjoint(map(head.names.__getitem__, rows[1])):
+            return moved
         full = base.trees.full, head.trees.full
-        common = {*map(full[0].__getitem__, self.left[0])} & {*map(full[1].__getitem__, self.left[1])}
-        if not common:
-            return
+        common = {*map(full[0].__getitem__, rows[0])} & {*map(full[1].__getitem__, rows[1])}
         waiting: dict[tuple[int, int, int], list[int]] = {}
-        for row in (row for row in sorted(self.left[1], reverse=True) if full[1][row] in common):
+        for row in sorted((row for row in rows[1] if full[1][row] in common), reverse=True):
             waiting.setdefault((full[1][row], head.names[row], head.step_of(row)), []).append(row)
-        for row in sorted(row for row in self.left[0] if full[0][row] in common):
+        for row in sorted(row for row in rows[0] if full[0][row] in common):
             step = base.step_of(row)
             same = waiting.get((full[0][row], base.names[row], self.steps.get(step, step)))
             if not same:
@@ -278,33 +247,81 @@ class _Comparison:
             other = same.pop()
             paths = self._shown_path(base, row), self._shown_path(head, other)
             self._change("moved", (row, other), base.names[row] >> 1, (*paths, "path"), paths)
-            for side, moved in enumerate((row, other)):
-                self.gone[side].add(moved)
-                del self.left[side][moved]
+            moved[0].add(row)
+            moved[1].add(other)
+        self.gone[0].update(moved[0])
+        self.gone[1].update(moved[1])
+        return moved
 
     @staticmethod
     def _shown_path(run: Run, row: int) -> tuple[str, ...]:
         return (run.group_of(row).thread, *(run.words.texts[name] for name in run.path_of(row)[:-1]))
 
-    def _count_left(self, side: int) -> None:
+    def _count_left(self, side: int, moved: set[int]) -> None:
         """One change for each name that one side has more of among the children of one parent."""
-        names, left = self.runs[side].names, self.left[side]
-        first: dict[tuple[int, int], int] = {}
+        found: list[Change] = []
+        for left in self.left:
+            rows = [row for row in left.rows[side] if row not in moved] if moved else left.rows[side]
+            if rows:
+                self.gone[side].update(rows)
+                self._count_names(side, rows, left.siblings, found)
+        self.changes += sorted(found, key=ROWS[side])
+
+    def _count_names(
+        self, side: int, rows: Sequence[int], siblings: tuple[Sequence[int], Sequence[int]], found: list[Change]
+    ) -> None:
+        """Add a change for each name of some rows among their siblings."""
+        names = [[*map(run.names.__getitem__, of_side)] for run, of_side in zip(self.runs, siblings, strict=True)]
+        of_rows = [*map(self.runs[side].names.__getitem__, rows)]
+        first = dict(zip(of_rows, rows, strict=True))
         more: dict[int, list[int]] = {}
-        for row in sorted(left):
-            known = first.setdefault((left[row], names[row]), row)
-            if known != row:
-                more.setdefault(known, [known]).append(row)
-        self.gone[side].update(left)
-        add = self.changes.append
-        for (level, name), row in first.items():
-            counts, rest = self.counts[level], (*more[row][1:],) if row in more else ()
-            one, other = counts[0].get(name, 0), counts[1].get(name, 0)
-            what, come_or_gone = ("instant", ("missing", "new")) if name & 1 else ("slice", ("removed", "added"))
-            kind = (("fewer", "more") if (one, other)[side ^ 1] else come_or_gone)[side]
-            rows = (NOWHERE, row) if side else (row, NOWHERE)
-            both = NO_MORE if not rest else ((), rest) if side else (rest, ())
-            add(_made((kind, what, name >> 1, one, other, "calls", *rows, None, both)))
+        if len(first) < len(rows):
+            for name, row in sorted(zip(of_rows, rows, strict=True)):
+                more.setdefault(name, []).append(row)
+            first = {name: of_name[0] for name, of_name in more.items()}
+        here: Mapping[int, int] = Counter(names[side])
+        # Where every slice is another, hardly any name is on both sides.
+        others: Mapping[int, int] = {} if first.keys().isdisjoint(names[side ^ 1]) else Counter(names[side ^ 1])
+        come_or_gone = (("removed", "missing"), ("added", "new"))[side]
+        for name, row in first.items():
+            count, other = here[name], others.get(name, 0)
+            kind = ("fewer", "more")[side] if other else come_or_gone[name & 1]
+            what = "instant" if name & 1 else "slice"
+            rest = (*more[name][1:],) if more else ()
+            if side:
+                found.append(
+                    made(
+                        (
+                            kind,
+                            what,
+                            name >> 1,
+                            other,
+                            count,
+                            "calls",
+                            NOWHERE,
+                            row,
+                            None,
+                            ((), rest) if rest else NO_MORE,
+                        )
+                    )
+                )
+            else:
+                found.append(
+                    made(
+                        (
+                            kind,
+                            what,
+                            name >> 1,
+                            count,
+                            other,
+                            "calls",
+                            row,
+                            NOWHERE,
+                            None,
+                            (rest, ()) if rest else NO_MORE,
+                        )
+                    )
+                )
 
 
 def _at_the_ends(siblings: Sequence[int], left: set[int]) -> set[int]:
@@ -313,41 +330,3 @@ def _at_the_ends(siblings: Sequence[int], left: set[int]) -> set[int]:
     Where the other side is cut, they may have come beyond the window's edge.
     """
     return {*takewhile(left.__contains__, siblings), *takewhile(left.__contains__, reversed(siblings))}
-
-
-def values_of(change: Change, base: Run, head: Run) -> tuple[Any, Any]:
-    """What a change is in base and in head; arguments are found out only now."""
-    if change.unit == "args" and change.base is None:
-        return _args_apart(base, head, (change.row, change.head_row))
-    return change.base, change.head
-
-
-def _keys_apart(base: Run, head: Run, rows: tuple[int, int]) -> tuple[str, ...]:
-    """What must be the same for other arguments to be one finding: which they are."""
-    left, right = base.trace.args.get(rows[0], _NO_ARGS), head.trace.args.get(rows[1], _NO_ARGS)
-    if len(left) == len(right) == 1 and left.keys() == right.keys():
-        return (*left,)
-    apart = _args_apart(base, head, rows)
-    return (*apart[0],) if len(apart[0]) == len(apart[1]) else (*sorted({*apart[0], *apart[1]}),)
-
-
-def _args_apart(base: Run, head: Run, rows: tuple[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Those arguments of two rows that are compared and differ."""
-    words, all_args = base.words, (base.trace.args, head.trace.args)
-    left, right = (args.get(row, _NO_ARGS) for args, row in zip(all_args, rows, strict=True))
-    apart: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-    for key in sorted({*left, *right}):
-        if not words.is_compared[key]:
-            continue
-        if key in left and key in right:
-            one, other = left[key], right[key]
-            if type(one) is type(other) and type(one) in _EXACT and one == other:
-                continue
-            one, other = words.normal_value(one), words.normal_value(other)
-            if canonical(one) == canonical(other):
-                continue
-            apart[0][key], apart[1][key] = one, other
-        else:
-            side = 0 if key in left else 1
-            apart[side][key] = words.normal_value((left, right)[side][key])
-    return apart
