@@ -136,6 +136,11 @@ class Gathered:
 
     def _steps(self, parts: Sequence[_Part], side: int) -> tuple[int, ...]:
         """The steps of base or of head that changes are in, in order."""
+        (runs, changes), *others = parts
+        if not others and len(changes) == 1 and changes[0].more is NO_MORE:
+            row = ROWS[side](changes[0])
+            step = self._places.around(runs[side], row)[1] if row >= 0 else OUTSIDE
+            return () if step == OUTSIDE else (step,)
         steps: set[int] = set()
         for runs, changes in parts:
             rows = [row for row in map(ROWS[side], changes) if row >= 0]

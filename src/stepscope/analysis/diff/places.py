@@ -23,7 +23,7 @@ class Places:
         """The place around a row, and the number of its step."""
         above = run.parent[row]
         if above < 0:
-            return self.thread(run.group_of(row)), run.step_of(row)
+            return self.thread(run.group_of(row)), run.step_of_root(row)
         known = self._known.setdefault(run, {})
         if above not in known:
             chain = [above]
