@@ -17,6 +17,7 @@
        besides.c         what events say besides their time          (twin/besides.py)
        stacks.c          the calls around them
        span.c            the span: what is recorded of it, its type
+       keywords.c        keyword arguments as they came
        call.c            record_function, instant, span_of: their arguments, the span of a name
        points.c          counters and flows
        decorated.c       a function with a span around each call

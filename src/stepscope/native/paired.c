@@ -181,6 +181,7 @@ static PyObject *args_of(const pairing_t *p, PyObject *texts) {
         const row_args_t *item = &items[i];
         PyObject *more = item->args == NULL ? Py_BuildValue("{sO}", CALL_STACK, PyList_GET_ITEM(texts, item->stack))
                          : PyLong_Check(item->args) ? Py_BuildValue("{OO}", number_key, item->args)
+                         : Py_IS_TYPE(item->args, &Keywords_Type) ? keywords_dict(item->args)
                                                     : Py_NewRef(item->args);
         if (more != NULL && PyDict_GET_SIZE(more) == 0) { /* of instant("x", {}) */
             Py_DECREF(more);

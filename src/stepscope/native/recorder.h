@@ -243,6 +243,12 @@ int64_t lane_id(PyObject *lane);
 /* Clear an exception of the program's that a span must not raise; an interrupt comes again. */
 void program_error_clear(void);
 
+/* ---- keywords.c ------------------------------------------------------------------------------------------------ */
+
+/* A span's keywords; span.h makes them. */
+extern PyTypeObject Keywords_Type;
+size_t keywords_bytes(PyObject *keywords); /* about what they take in memory */
+
 /* ---- recycle.c ----------------------------------------------------------------------------------------------- */
 
 /* Note a begin before those of the buffer's records: 0, or -1 without memory. */
