@@ -65,6 +65,16 @@ def test_arguments_take_of_the_budget_what_they_take() -> None:
     assert [row.args for row in prof.trace] == [{"a": number, "b": "text"} for number in range(len(prof.trace))]
 
 
+def test_keywords_that_the_program_builds_are_on_the_budget() -> None:
+    count, key = 20_000, "k" * 200
+    with profile(buffer_bytes=4 << 20) as prof:
+        for number in range(count):
+            with record_function("x", **{f"{key}{number}": 1}):
+                pass
+
+    assert (4 << 20) / 600 < len(prof.trace) < (4 << 20) / 300
+
+
 def test_keywords_that_the_program_builds_are_each_their_own() -> None:
     """Their tuples come and go, and so may stand where another one stood."""
     with profile() as prof:

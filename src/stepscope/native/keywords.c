@@ -8,38 +8,45 @@
 
 typedef struct {
     PyObject_VAR_HEAD
+    size_t bytes; /* about what it takes in memory */
     PyObject *names;
     PyObject *values[];
 } keywords_t;
 
 static PyObject *seen[1 << SEEN_BITS]; /* names that can be recorded as they are, by address; strong */
 
-/* Whether none is a parameter of the call, or recorded by another name. */
-static __attribute__((noinline)) int names_are_plain(PyObject *names) {
+/* Whether none is a parameter of the call, or recorded by another name; adds to bytes what they take. */
+static __attribute__((noinline)) int names_are_plain(PyObject *names, size_t *bytes) {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
         PyObject *key = PyTuple_GET_ITEM(names, i);
         if (!key_is_plain(key)) return 0;
         if (PyUnicode_CompareWithASCIIString(key, "name") == 0) return 0;
         if (PyUnicode_CompareWithASCIIString(key, "args") == 0) return 0;
+        *bytes += 64 + text_bytes(key);
     }
     return 1;
 }
 
-static inline int names_known(PyObject *names) {
+/* The same; those that were seen before belong to code, and take nothing more. */
+static inline int names_known(PyObject *names, size_t *bytes) {
     PyObject **place = &seen[((uint64_t)(uintptr_t)names * 0x9E3779B97F4A7C15u) >> (64 - SEEN_BITS)];
     if (likely(*place == names)) return 1;
-    if (!names_are_plain(names)) return 0;
+    if (!names_are_plain(names, bytes)) return 0;
     Py_XSETREF(*place, Py_NewRef(names));
     return 1;
 }
 
 PyObject *keywords_new(PyObject *names, PyObject *const *values) {
     Py_ssize_t count = PyTuple_GET_SIZE(names);
-    if (!names_known(names)) return NULL;
-    for (Py_ssize_t i = 0; i < count; i++)
+    size_t bytes = 64;
+    if (!names_known(names, &bytes)) return NULL;
+    for (Py_ssize_t i = 0; i < count; i++) {
         if (!value_is_plain(values[i])) return NULL;
+        bytes += 40 + (PyUnicode_CheckExact(values[i]) ? text_bytes(values[i]) : 0);
+    }
     keywords_t *keywords = PyObject_NewVar(keywords_t, &Keywords_Type, count);
     if (keywords == NULL) return NULL;
+    keywords->bytes = bytes;
     keywords->names = Py_NewRef(names);
     for (Py_ssize_t i = 0; i < count; i++) keywords->values[i] = Py_NewRef(values[i]);
     return (PyObject *)keywords;
@@ -53,15 +60,7 @@ PyObject *keywords_dict(PyObject *self) {
     return args;
 }
 
-size_t keywords_bytes(PyObject *self) {
-    const keywords_t *keywords = (keywords_t *)self;
-    size_t bytes = 64;
-    for (Py_ssize_t i = 0; i < Py_SIZE(self); i++) {
-        PyObject *value = keywords->values[i];
-        bytes += 40 + (PyUnicode_CheckExact(value) ? text_bytes(value) : 0);
-    }
-    return bytes;
-}
+size_t keywords_bytes(PyObject *keywords) { return ((keywords_t *)keywords)->bytes; }
 
 static void keywords_dealloc(PyObject *self) {
     keywords_t *keywords = (keywords_t *)self;

@@ -3,7 +3,7 @@
    A thread writes into a buffer of its own, chunk after chunk. A window that is sealed takes the chunks over, and gives
    them back when it is freed. Memory is bounded: a budget of bytes for all chunks, labels and arguments there are, sealed
    ones included. When it is spent, a thread that needs more drops its further records of the window, or takes the
-   oldest chunk there is (recycle.c); either is counted. */
+   oldest there are (recycle.c); either is counted. */
 
 #include "recorder.h"
 
@@ -119,11 +119,8 @@ static int is_free(PyObject *place) { return (uintptr_t)place & 1; }
 /* Make room in the budget for that many bytes; whether there is. */
 static int make_room(size_t bytes) {
     if (bytes > bytes_allowed / 2) return 0; /* not at the price of everything else */
-    while (!recorder_has_room(bytes)) {
-        chunk_t *chunk = recycles ? chunk_recycle() : NULL;
-        if (chunk == NULL) return 0;
-        chunk_free(chunk);
-    }
+    while (!recorder_has_room(bytes))
+        if (!recycles || !records_recycle()) return 0;
     return 1;
 }
 
