@@ -27,6 +27,8 @@ TESTS = (
     "test_calls_breaks.py",
     "test_twins.py",
     "test_tree_twins.py",
+    "test_label_twins.py",
+    "test_cell_twins.py",
     "test_twin_counters.py",
     "test_settle_twins.py",
     "test_group_twins.py",
