@@ -75,7 +75,7 @@ def test_the_list_names_every_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--list", "--only", "export-*"]) == 0
 
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["export-pftrace", "export-json", "export-gz"]
+    assert names == ["export-pftrace", "export-json", "export-gz", "export-args"]
 
 
 def test_a_worker_that_dies_is_told_and_fails_the_run(

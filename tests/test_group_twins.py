@@ -6,7 +6,7 @@ from array import array
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from nomemory import failures_of
@@ -36,17 +36,36 @@ def folded(core: Any, columns: Columns, keys: Keys = KEYS) -> Folded:
 @given(given_rows, given_keys)
 def test_fold_is_its_twin(rows: list[Row], keys: Keys) -> None:
     columns = settled(columns_of(rows))
-    expected = folded(twin, columns, keys)
-    actual = folded(native, columns, keys)
+    expected, actual = (folded_or_overflow(core, columns, keys) for core in (twin, native))
 
     assert actual == expected
-    assert isinstance(actual, Folded)
+    assert isinstance(actual, Folded | str)
+
+
+def folded_or_overflow(core: Any, columns: Columns, keys: Keys) -> Folded | str:
+    """Times as long as 64 bits hold do not add up: both cores refuse, at the same row."""
+    try:
+        return folded(core, columns, keys)
+    except OverflowError as error:
+        return str(error)
+
+
+def test_own_times_that_do_not_fit_are_an_overflow_error_on_both_cores() -> None:
+    """What is hidden gives its parent as much as there is time; with the parent's own that is more than fits."""
+    columns = columns_of([(0, 2**63 - 1, 0, 0, 0, 0, SLICE), (0, 2**63 - 1, 1, 0, 0, 0, SLICE)])
+    hidden = KEYS._replace(name=array("I", [0, NO_KEY, 2, 0, 0, 0]))
+    for core in (native, twin):
+        with pytest.raises(OverflowError, match="row 0: its own time adds up to more than 64 bits hold"):
+            core.fold_rows(columns, array("q", [-1, 0]), array("q", [1, 2**63 - 1]), hidden)
 
 
 @given(given_rows, given_keys, st.booleans())
 def test_group_and_sum_are_their_twins(rows: list[Row], keys: Keys, with_extra: bool) -> None:
     columns = settled(columns_of(rows))
-    above, own = folded(twin, columns, keys)
+    result = folded_or_overflow(twin, columns, keys)
+    if isinstance(result, str):
+        reject()
+    above, own = result
     extra = array("I", (row % 3 for row in range(len(rows)))) if with_extra else None
     expected = twin.group_rows(columns, above, keys, extra)
     actual = native.group_rows(columns, above, keys, extra)

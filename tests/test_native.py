@@ -53,6 +53,45 @@ def test_a_budget_keeps_the_first_records_whole(size_bytes: int, kept: int) -> N
     assert len(prof.trace) in (kept - 1, kept)
 
 
+def test_arguments_take_of_the_budget_what_they_take() -> None:
+    """Two words cost a span less than 300 bytes: no dict is kept for them."""
+    count = 50_000
+    with profile(buffer_bytes=4 << 20) as prof:
+        for number in range(count):
+            with record_function("x", a=number, b="text"):
+                pass
+
+    assert (4 << 20) / 300 < len(prof.trace) < count
+    assert [row.args for row in prof.trace] == [{"a": number, "b": "text"} for number in range(len(prof.trace))]
+
+
+def test_keywords_that_the_program_builds_are_on_the_budget() -> None:
+    count, key = 20_000, "k" * 200
+    with profile(buffer_bytes=4 << 20) as prof:
+        for number in range(count):
+            with record_function("x", **{f"{key}{number}": 1}):
+                pass
+
+    assert (4 << 20) / 600 < len(prof.trace) < (4 << 20) / 300
+
+
+def test_keywords_that_the_program_builds_are_each_their_own() -> None:
+    """Their tuples come and go, and so may stand where another one stood."""
+    with profile() as prof:
+        for number in range(2000):
+            with record_function("x", **{f"key {number}": number, "flag": True}):
+                pass
+            instant("y", **{"odd" if number % 2 else "even": [number]})
+            given: dict[str, Any] = {"name": "z", "args": {"k": number}}
+            with record_function(**given):
+                pass
+    rows = {name: [row.args for row in prof.trace if row.name == name] for name in "xyz"}
+
+    assert rows["x"] == [{f"key {number}": number, "flag": True} for number in range(2000)]
+    assert rows["y"] == [{"odd" if number % 2 else "even": [number]} for number in range(2000)]
+    assert rows["z"] == [{"k": number} for number in range(2000)]
+
+
 def test_a_thousand_short_lived_threads_are_all_there(clock: FakeClock) -> None:
     def work(number: int) -> None:
         with record_function("work", number=number):

@@ -320,6 +320,19 @@ def test_policy_ring_keeps_the_newest_records(args: dict[str, str]) -> None:
     assert not any(row.kind & CUT for row in prof.trace)
 
 
+@pytest.mark.parametrize("count", range(3000, 9000, 500))
+def test_policy_ring_keeps_much_whatever_arguments_take(count: int) -> None:
+    """At any moment: a thousand letters each, so that records are the lesser part of the budget."""
+    with profile(buffer_bytes=4 << 20, buffer_policy="ring") as prof:
+        for number in range(count):
+            with record_function("x", number=number, note="n" * 1000 + str(number)):
+                pass
+    kept = [row.args["number"] for row in prof.trace]
+
+    assert kept == list(range(count - len(kept), count))
+    assert (4 << 20) / 1000 / 3 < len(kept) < (4 << 20) / 1000
+
+
 def test_a_span_that_is_kept_keeps_its_begin_although_that_record_is_long_gone(clock: FakeClock) -> None:
     before = record_function("before the profile", k=0)
     before.__enter__()

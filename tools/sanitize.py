@@ -34,6 +34,7 @@ TESTS = (
     "test_profile.py",
     "test_handlers.py",
     "test_chrome_scan.py",
+    "test_encode_args.py",
     "test_packed_args.py",
     "test_chrome_bad.py",
     "test_twins_read.py",

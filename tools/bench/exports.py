@@ -23,7 +23,7 @@ from bench.verify import file_holds, file_is
 if TYPE_CHECKING:
     from stepscope import Trace
 
-__all__ = ["EXPORTS", "EXTRA", "FEWER", "HELD", "MILLION", "STEPS", "TORCH", "workload"]
+__all__ = ["EXPORTS", "EXPORTS_WITH_ARGS", "EXTRA", "FEWER", "HELD", "MILLION", "STEPS", "TORCH", "workload"]
 
 MILLION = 1_000_000
 FEWER = 50_000
@@ -61,6 +61,17 @@ def _recorded(ops: int) -> Any:
     return prof
 
 
+def _recorded_with_args(ops: int) -> Any:
+    """The same with two arguments each."""
+    from stepscope import profile, record_function
+
+    with profile() as prof:
+        for number in range(ops):
+            with record_function("x", a=number, b="text"):
+                pass
+    return prof
+
+
 def _file_of(trace: "Trace", path: Path, ops: int) -> Checked:
     """Whether as many spans were recorded as were meant to be, and the file has them."""
     if len(trace) != ops:
@@ -85,7 +96,7 @@ def _syncs(laps: dict[str, int]) -> Iterator[None]:
 # -- files ----------------------------------------------------------------------------------------------------------
 
 
-def _export(suffix: str) -> Callable[[int], AbstractContextManager[Timed]]:
+def _export(suffix: str, recorded: Callable[[int], Any] = _recorded) -> Callable[[int], AbstractContextManager[Timed]]:
     """Samples of a whole export: from the sealed records to the renamed file."""
 
     @contextlib.contextmanager
@@ -94,7 +105,7 @@ def _export(suffix: str) -> Callable[[int], AbstractContextManager[Timed]]:
 
         laps: dict[str, int] = {}
         with _folder() as folder, _syncs(laps):
-            prof, path = _recorded(ops), folder / f"run{suffix}"
+            prof, path = recorded(ops), folder / f"run{suffix}"
 
             def run() -> None:
                 start, computed = time.perf_counter_ns(), time.process_time_ns()
@@ -301,6 +312,10 @@ EXPORTS = {
         Contender("torch export .json.gz", _torch_export(".json.gz", with_stop=False), FEWER, TORCH),
     ),
 }
+EXPORTS_WITH_ARGS = tuple(
+    Contender(f"stepscope {suffix}", _export(suffix, _recorded_with_args), 4 * FEWER, ours=True)
+    for suffix in (".pftrace", ".json")
+)
 STEPS = (
     Contender("stepscope", _step, MILLION, ours=True),
     Contender("torch tensorboard_trace_handler", _torch_step, FEWER, TORCH),

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.averages import AVERAGES
 from bench.calls import CALLS, WORKLOAD
 from bench.diff import DIFF_ARGS, DIFF_CHANGED, DIFF_GONE, DIFF_SAME, DIFF_SIBLINGS
-from bench.exports import EXPORTS, EXTRA, HELD, STEPS
+from bench.exports import EXPORTS, EXPORTS_WITH_ARGS, EXTRA, HELD, STEPS
 from bench.options import AFTER_EVERYTHING, BESIDES, MEMORY, PAUSES
 from bench.peers import PEERS
 from bench.spans import OURS
@@ -141,6 +141,7 @@ ROWS = (
     ),
     Row("export-json", "export a slice, sealed to renamed .json", EXPORTS[".json"], 80, dict.fromkeys(SAVES, 20)),
     Row("export-gz", "export a slice, sealed to renamed .json.gz", EXPORTS[".json.gz"], 200),
+    Row("export-args", "export a slice with two arguments, sealed to renamed file", EXPORTS_WITH_ARGS),
     Row("held", "memory held, a million spans", HELD, 40, {"torch": 10}, unit="MB", gauge=held_bytes),
     Row("extra", "memory besides, while exporting a million", EXTRA, 64, unit="MB", gauge=peak_bytes),
     Row("step", "step() that ends a cycle of a million spans", STEPS, 2, unit="ms"),

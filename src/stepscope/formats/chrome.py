@@ -14,6 +14,7 @@ import orjson
 from stepscope.core import kernels
 from stepscope.formats.about import ABOUT, about, processes
 from stepscope.formats.chrome_reserved import is_reserved, of_device, spell_args, spell_name
+from stepscope.model.row_args import plain_args
 from stepscope.model.trace import Origin, Trace, Track
 
 __all__ = ["encode_chrome"]
@@ -133,7 +134,8 @@ def _all_args(trace: Trace) -> dict[int, bytes]:
     """The inside of each row's object of arguments."""
     device = [of_device(text) for text in trace.strings]
     category = trace.columns.cat
-    return {row: _args(args, device=device[category[row]])[1:-1] for row, args in trace.args.items()}
+    args = plain_args(trace.args)
+    return kernels.encode_chrome_args(args, lambda row, given: _args(given, device=device[category[row]])[1:-1])
 
 
 def _args(args: Mapping[str, Any], *, device: bool) -> bytes:

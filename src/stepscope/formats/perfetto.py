@@ -20,6 +20,7 @@ from stepscope.core.stacks import CALL_STACK
 from stepscope.core.values import SITE_KEY
 from stepscope.formats.about import ABOUT, about, flow_names, processes
 from stepscope.formats.perfetto_stacks import StackTable, stack_reference
+from stepscope.model.row_args import plain_args
 from stepscope.model.trace import Origin, Trace, Track
 
 __all__ = ["encode_perfetto"]
@@ -44,7 +45,8 @@ def encode_perfetto(trace: Trace) -> Iterator[bytes]:
     yield _global_packets(trace)
     stacks = StackTable(trace)
     names = _AnnotationNames(stacks)
-    args = {row: names.annotations(args) for row, args in trace.args.items()}
+    args = plain_args(trace.args)
+    annotations = kernels.encode_perfetto_args(args, names.ids, names.texts, CALL_STACK, names.annotations)
     sequences = _sequences(trace, stacks)
     site_name = names.id(SITE_KEY)  # which is in the file if a row uses it
     first_counter = len(sequences) - len(kernels.distinct_ids(trace.counters.track))
@@ -52,7 +54,7 @@ def encode_perfetto(trace: Trace) -> Iterator[bytes]:
         trace.columns,
         [text.encode() for text in trace.strings],
         sequences[:first_counter],
-        args,
+        annotations,
         names.texts,
         flows=_numbered_names(trace),
         site_name=site_name,
@@ -204,7 +206,7 @@ class _AnnotationNames:
 
     def __init__(self, stacks: StackTable) -> None:
         self._stacks = stacks
-        self._ids: dict[str, int] = {}
+        self.ids: dict[str, int] = {}
         self.texts: list[bytes] = [b""]
 
     def annotations(self, args: Mapping[str, Any]) -> Annotations:
@@ -221,10 +223,10 @@ class _AnnotationNames:
 
     def id(self, name: str) -> int:
         """A name's id."""
-        if name not in self._ids:
-            self._ids[name] = len(self.texts)
+        if name not in self.ids:
+            self.ids[name] = len(self.texts)
             self.texts.append(name.encode())
-        return self._ids[name]
+        return self.ids[name]
 
 
 def _value(value: Any) -> bytes:

@@ -7,7 +7,6 @@ promises: order, nesting, ids by first appearance, legal text. What does not nes
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from stepscope.core import kernels
@@ -25,6 +24,7 @@ from stepscope.core.rows import (
 from stepscope.core.values import NO_NAME, freeze_args, legal_text
 from stepscope.model.errors import TraceError
 from stepscope.model.packed_args import PackedArgs
+from stepscope.model.row_args import RowArgs
 from stepscope.model.trace import Origin, Problem, Trace, Track
 
 __all__ = ["TraceBuilder"]
@@ -54,7 +54,7 @@ class TraceBuilder:
         self._tids: set[tuple[int, int]] = set()
         self._made_up = FIRST_MADE_UP_TID
         self._columns = Columns.empty()
-        self._args: dict[int, Mapping[str, Any]] = {}
+        self._args: dict[int, dict[str, Any]] = {}
         self._packed: PackedArgs | None = None
         self._series: dict[tuple[int, str, str], int] = {}
         self._counters = Counters.empty()
@@ -247,23 +247,21 @@ class TraceBuilder:
             strings,
             tuple(self._tracks[old] for old in tracks),
             columns,
-            args=self._packed.placed(order) if self._packed else MappingProxyType(self._settled_args(order)),
+            args=self._packed.placed(order) if self._packed else RowArgs(self._settled_args(order)),
             counters=counters,
             flows=flows,
             origin=self._origin,
             problems=problems,
         )
 
-    def _settled_args(self, order: "array[int] | None") -> Mapping[int, Mapping[str, Any]]:
+    def _settled_args(self, order: "array[int] | None") -> dict[int, dict[str, Any]]:
         """Arguments by final row."""
         if order is None:
             for row in [row for row, args in self._args.items() if not args]:
                 del self._args[row]
-            for row, args in self._args.items():  # in place: a second mapping of all rows takes 80 MB a million
-                self._args[row] = MappingProxyType(args)
             return self._args
         places = kernels.invert_order(order)
-        return {places[row]: MappingProxyType(args) for row, args in self._args.items() if args}
+        return {places[row]: args for row, args in self._args.items() if args}
 
     def _settled_counters(self) -> Counters:
         """Values in their final order; those that no file can show are counted."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stepscope.core.values import freeze_args
+from stepscope.model.row_args import plain_args
 
 if TYPE_CHECKING:
     from stepscope.core.rows import PickedArgs
@@ -182,4 +183,4 @@ def items_with(args: Mapping[int, Args], key: str) -> Iterator[tuple[int, Args]]
     """The rows whose arguments have a key, and they."""
     if isinstance(args, PackedArgs):
         return args.pairs_with(key)
-    return ((row, given) for row, given in args.items() if key in given)
+    return ((row, MappingProxyType(given)) for row, given in plain_args(args).items() if key in given)

@@ -121,21 +121,6 @@ fail:
     return -1;
 }
 
-/* The arguments of a call whose keywords are arguments of the span, none of them "name" or "args"; else NULL, without
-   an exception unless memory ran out. */
-static PyObject *simple_args(PyObject *const *values, PyObject *names) {
-    Py_ssize_t count = PyTuple_GET_SIZE(names);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *key = PyTuple_GET_ITEM(names, i);
-        Py_ssize_t length = PyUnicode_GET_LENGTH(key);
-        if (length == 4) return NULL; /* may be one of them: `call_parse` looks */
-    }
-    PyObject *args = PyDict_New();
-    for (Py_ssize_t i = 0; args != NULL && i < count; i++)
-        if (PyDict_SetItem(args, PyTuple_GET_ITEM(names, i), values[i]) < 0) Py_CLEAR(args);
-    return args;
-}
-
 /* ---- the module's functions ------------------------------------------------------------------------------- */
 
 PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs, PyObject *names) {
@@ -145,7 +130,7 @@ PyObject *record_function(PyObject *Py_UNUSED(module), PyObject *const *args, Py
         return span_shared(args[0]);
     }
     call_t call = {nargs == 1 ? args[0] : NULL, NULL, NULL};
-    if (nargs == 1) call.args = simple_args(args + 1, names);
+    if (nargs == 1) call.args = keywords_new(names, args + 1);
     if (call.args == NULL && (PyErr_Occurred() || call_parse("record_function", args, nargs, names, &call) < 0))
         return NULL;
     if (call.args == NULL) return span_shared(call.name);

@@ -32,12 +32,9 @@ static inline int64_t event_at(const int64_t *above, int64_t row) {
     return row < 0 || above[row] >= -1 ? row : -3 - above[row];
 }
 
-static inline void add(int64_t *own, int64_t row, int64_t more) {
-    own[row] = (int64_t)((uint64_t)own[row] + (uint64_t)more);
-}
-
-/* Find the events and what they are inside of; above is parent and own is nest's to begin with. Needs no GIL. */
-static void fold(const columns_t *columns, const uint32_t *keys, const uint8_t *classes, uint32_t *children,
+/* Find the events and what they are inside of; above is parent and own is nest's to begin with. Needs no GIL. Returns the
+   row whose own time does not fit 64 bits, or -1. */
+static int64_t fold(const columns_t *columns, const uint32_t *keys, const uint8_t *classes, uint32_t *children,
                  int64_t *above, int64_t *own) {
     for (Py_ssize_t row = 0; row < columns->rows; row++) {
         int64_t around = event_at(above, above[row]);
@@ -46,8 +43,8 @@ static void fold(const columns_t *columns, const uint32_t *keys, const uint8_t *
             above[row] = -3 - around;
         } else if (unlikely(keys[columns->name[row]] == NO_KEY || class & CLASS_HIDDEN)) {
             above[row] = -3 - around;
-            if (around >= 0)
-                add(own, around, own[row]);
+            if (around >= 0 && __builtin_add_overflow(own[around], own[row], &own[around]))
+                return around;
         } else if (unlikely(class & CLASS_DEVICE)) {
             above[row] = -1;
             own[row] = columns->dur[row];
@@ -64,11 +61,13 @@ static void fold(const columns_t *columns, const uint32_t *keys, const uint8_t *
         int64_t around = is_event ? above[row] : -3 - above[row];
         int64_t event = event_at(above, around);
         if (is_event && children[around] == 1 && keys[columns->name[around]] == keys[columns->name[row]]) {
-            add(own, event, own[row]);
+            if (__builtin_add_overflow(own[event], own[row], &own[event]))
+                return event;
             is_event = 0;
         }
         above[row] = is_event ? event : -3 - event;
     }
+    return -1;
 }
 
 PyDoc_STRVAR(fold_rows_doc, "fold_rows(columns, parent, own, keys)\n--\n\n"
@@ -79,6 +78,7 @@ static PyObject *fold_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
     PyObject *tuple, *keys_tuple, *given[5], *made[2] = {NULL, NULL}, *result = NULL;
     Py_buffer parent = {0}, own = {0}, keys = {0}, classes = {0}, above = {0}, self = {0};
     uint32_t *children = NULL;
+    int64_t overflow;
     columns_t columns;
     (void)module;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO!:fold_rows", names, &tuple, &given[0], &given[1],
@@ -107,9 +107,12 @@ static PyObject *fold_rows(PyObject *module, PyObject *args, PyObject *kwargs) {
         memcpy(above.buf, parent.buf, rows * sizeof(int64_t));
         memcpy(self.buf, own.buf, rows * sizeof(int64_t));
     }
-    fold(&columns, keys.buf, classes.buf, children, above.buf, self.buf);
+    overflow = fold(&columns, keys.buf, classes.buf, children, above.buf, self.buf);
     Py_END_ALLOW_THREADS
-    result = PyObject_CallFunctionObjArgs(folded_type, made[0], made[1], NULL);
+    if (overflow >= 0)
+        PyErr_Format(PyExc_OverflowError, "row %lld: its own time adds up to more than 64 bits hold", (long long)overflow);
+    else
+        result = PyObject_CallFunctionObjArgs(folded_type, made[0], made[1], NULL);
 
 done:
     PyMem_RawFree(children);

@@ -25,6 +25,7 @@ static int module_exec(PyObject *module) {
     if (settle_counters_add(module) < 0 || settle_flows_add(module) < 0 || ids_add(module) < 0) return -1;
     if (counters_add(module) < 0 || chrome_read_add(module) < 0 || chrome_args_add(module) < 0) return -1;
     if (perfetto_read_add(module) < 0 || perfetto_take_add(module) < 0 || perfetto_pair_add(module) < 0) return -1;
+    if (encode_args_add(module) < 0) return -1;
     if (trees_add(module) < 0 || paths_add(module) < 0 || disk_add(module) < 0) return -1;
     return PyModule_AddStringConstant(module, "CLOCK", "boottime");
 }

@@ -17,6 +17,7 @@
        besides.c         what events say besides their time          (twin/besides.py)
        stacks.c          the calls around them
        span.c            the span: what is recorded of it, its type
+       keywords.c        keyword arguments as they came
        call.c            record_function, instant, span_of: their arguments, the span of a name
        points.c          counters and flows
        decorated.c       a function with a span around each call
@@ -46,6 +47,9 @@
        ahead.c           chunks of both formats, encoded while the one before is written
        disk.c            the way to the disk, begun by a thread      (twin/disk.py)
        chrome.c          rows of Chrome JSON                         (twin/chrome.py)
+       encode_args.c     arguments as the files have them            (twin/encode_args.py)
+       encode_json.c     those that are plain, as JSON
+       encode_annotations.c  the same as DebugAnnotations; all three share encode_args.h
        chrome_scan.c     the same read again                         (twin/chrome_read.py)
        chrome_read.c     what Python makes of that
        chrome_args.c     arguments that need no parsing yet          (twin/chrome_args.py)
@@ -308,6 +312,7 @@ int perfetto_take_add(PyObject *module);
 int perfetto_pair_add(PyObject *module);
 int flows_add(PyObject *module);
 int counters_add(PyObject *module);
+int encode_args_add(PyObject *module);
 int trees_add(PyObject *module);
 int paths_add(PyObject *module);
 int disk_add(PyObject *module);

@@ -221,7 +221,7 @@ static int thread_read(pairing_t *p, const sealed_thread_t *thread) {
     }
     lane_set(p, part->lane);
     for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) {
-        const record_t *record = chunk->records, *end = record + chunk->used;
+        const record_t *record = chunk_records(part, chunk), *end = chunk->records + chunk->used;
         while ((record = plain_read(p, record, end)) < end) {
             if (unlikely(record_read(p, thread, record) < 0)) return -1;
             if (unlikely(p->cpu.known | p->stack) && record->kind != REC_CPU && record->kind != REC_STACK)

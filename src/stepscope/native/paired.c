@@ -173,6 +173,9 @@ static int row_args_add(PyObject *args, PyObject *row, PyObject *more) {
     return failed ? -1 : 0;
 }
 
+/* So many rows' arguments, and other threads get a turn: the program goes on while its trace is made. */
+enum { ROWS_A_TURN = 1024 };
+
 /* {row: arguments}. */
 static PyObject *args_of(const pairing_t *p, PyObject *texts) {
     PyObject *args = PyDict_New();
@@ -181,6 +184,7 @@ static PyObject *args_of(const pairing_t *p, PyObject *texts) {
         const row_args_t *item = &items[i];
         PyObject *more = item->args == NULL ? Py_BuildValue("{sO}", CALL_STACK, PyList_GET_ITEM(texts, item->stack))
                          : PyLong_Check(item->args) ? Py_BuildValue("{OO}", number_key, item->args)
+                         : Py_IS_TYPE(item->args, &Keywords_Type) ? keywords_dict(item->args)
                                                     : Py_NewRef(item->args);
         if (more != NULL && PyDict_GET_SIZE(more) == 0) { /* of instant("x", {}) */
             Py_DECREF(more);
@@ -190,6 +194,10 @@ static PyObject *args_of(const pairing_t *p, PyObject *texts) {
         if (row == NULL || more == NULL || row_args_add(args, row, more) < 0) Py_CLEAR(args);
         Py_XDECREF(more);
         Py_XDECREF(row);
+        if (i % ROWS_A_TURN == ROWS_A_TURN - 1) {
+            Py_BEGIN_ALLOW_THREADS
+            Py_END_ALLOW_THREADS
+        }
     }
     const row_cpu_t *cpus = p->cpus.items;
     for (size_t i = 0; args != NULL && i < p->cpus.count; i++) {

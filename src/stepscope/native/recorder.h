@@ -149,6 +149,7 @@ typedef struct {
 typedef struct {
     chunk_t *first, *last;
     uint32_t chunks;
+    uint32_t gone; /* records of the first chunk that have made room */
     uint64_t dropped; /* records */
     int full;         /* there was no chunk for a record: with policy "stop" none follows */
     payloads_t payloads;
@@ -160,6 +161,10 @@ typedef struct {
 typedef struct {
     int ended, holders;
 } life_t;
+
+static inline const record_t *chunk_records(const part_t *part, const chunk_t *chunk) {
+    return chunk->records + (chunk == part->first ? part->gone : 0);
+}
 
 /* What one thread records. Written with the GIL held: by its thread, and by the one that ends a span of it. */
 typedef struct buffer {
@@ -243,6 +248,12 @@ int64_t lane_id(PyObject *lane);
 /* Clear an exception of the program's that a span must not raise; an interrupt comes again. */
 void program_error_clear(void);
 
+/* ---- keywords.c ------------------------------------------------------------------------------------------------ */
+
+/* A span's keywords; span.h makes them. */
+extern PyTypeObject Keywords_Type;
+size_t keywords_bytes(PyObject *keywords); /* about what they take in memory */
+
 /* ---- recycle.c ----------------------------------------------------------------------------------------------- */
 
 /* Note a begin before those of the buffer's records: 0, or -1 without memory. */
@@ -250,6 +261,8 @@ int begun_add(begun_list_t *begun, const record_t *record, uint32_t lane, int cu
 /* The oldest chunk there is, emptied but for the spans that begin in it and have not ended, which are noted as begun;
    NULL: there is none. */
 chunk_t *chunk_recycle(void);
+/* Drop some of the oldest records there are, and their arguments, in the same way; whether there are any. */
+int records_recycle(void);
 /* Forget the labels, series and lanes that no record has any more. */
 void registries_compact(void);
 

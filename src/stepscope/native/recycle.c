@@ -1,12 +1,15 @@
 /* The policy "ring": when the budget is spent, the oldest records make room for new ones.
 
-   A chunk that is taken is read once more: what is over is dropped and counted, and the spans that begin in it and end
-   later are noted with their begin, so that no span that is kept loses its own. */
+   What is taken is read once more: what is over is dropped and counted, and the spans that begin in it and end later are
+   noted with their begin, so that no span that is kept loses its own. Records take a whole chunk; arguments, of which a
+   chunk may have many times its size, no more than they need. */
 
 #include "recorder.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define RECYCLED_RECORDS 256 /* at once, for arguments */
 
 int begun_add(begun_list_t *begun, const record_t *record, uint32_t lane, int cut) {
     if (begun->count == begun->room) {
@@ -83,37 +86,61 @@ static uint64_t record_drop(part_t *part, const record_t *record) {
     }
 }
 
-/* Whose first chunk is the oldest; NULL: nobody has records. */
+static const record_t *chunk_end(const buffer_t *buffer, const chunk_t *chunk) {
+    return chunk == buffer->part.last ? buffer->pos : chunk->records + chunk->used;
+}
+
+/* Who has the oldest records; NULL: nobody has any. */
 static buffer_t *oldest_buffer(void) {
     buffer_t *oldest = NULL;
+    uint64_t ticks = 0;
     for (buffer_t *buffer = recorder.buffers; buffer != NULL; buffer = buffer->next) {
         const chunk_t *first = buffer->part.first;
         if (first == NULL) continue;
+        const record_t *record = chunk_records(&buffer->part, first);
         if (first == buffer->part.last) {
-            if (buffer->pos == first->records) continue; /* it is empty */
+            if (buffer->pos == record) continue; /* it is empty */
             /* Its thread may be in the middle of a record: the clock of tests runs Python code there. */
             if (ticks_kind == TICKS_PYTHON && buffer != thread_slot.buffer) continue;
         }
-        if (oldest == NULL || first->records[0].ticks < oldest->part.first->records[0].ticks) oldest = buffer;
+        if (oldest != NULL && record->ticks >= ticks) continue;
+        oldest = buffer;
+        ticks = record->ticks;
     }
     return oldest;
 }
 
-chunk_t *chunk_recycle(void) {
-    buffer_t *buffer = oldest_buffer();
-    if (buffer == NULL) return NULL;
+/* Drop that many records of a buffer's first chunk, or all; if all, the chunk is nobody's then. NULL: it has others. */
+static chunk_t *chunk_drop(buffer_t *buffer, size_t records) {
     part_t *part = &buffer->part;
     chunk_t *chunk = part->first;
-    const record_t *end = chunk == part->last ? buffer->pos : chunk->records + chunk->used;
-    for (const record_t *record = chunk->records; record < end; record += record_length(record))
-        part->dropped += record_drop(part, record);
+    const record_t *record = chunk_records(part, chunk), *end = chunk_end(buffer, chunk);
+    for (; record < end && records > 0; record += record_length(record), records--) part->dropped += record_drop(part, record);
+    if (record < end) {
+        part->gone = (uint32_t)(record - chunk->records);
+        return NULL;
+    }
     part->first = chunk->next;
     part->chunks--;
+    part->gone = 0;
     if (part->first == NULL) {
         part->last = NULL;
         buffer->pos = buffer->end = NULL;
     }
     return chunk;
+}
+
+chunk_t *chunk_recycle(void) {
+    buffer_t *buffer = oldest_buffer();
+    return buffer == NULL ? NULL : chunk_drop(buffer, SIZE_MAX);
+}
+
+int records_recycle(void) {
+    buffer_t *buffer = oldest_buffer();
+    if (buffer == NULL) return 0;
+    chunk_t *chunk = chunk_drop(buffer, RECYCLED_RECORDS);
+    if (chunk != NULL) chunk_free(chunk);
+    return 1;
 }
 
 /* ---- labels ------------------------------------------------------------------------------------------------ */
@@ -153,8 +180,8 @@ static void mark_all(marks_t marks) {
             mark(marks, part->begun.of[i].record);
         }
         for (const chunk_t *chunk = part->first; chunk != NULL; chunk = chunk->next) {
-            const record_t *end = chunk == part->last ? buffer->pos : chunk->records + chunk->used;
-            for (const record_t *record = chunk->records; record < end; record += record_length(record))
+            const record_t *end = chunk_end(buffer, chunk);
+            for (const record_t *record = chunk_records(part, chunk); record < end; record += record_length(record))
                 mark(marks, record);
         }
     }

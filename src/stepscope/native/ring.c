@@ -3,7 +3,7 @@
    A thread writes into a buffer of its own, chunk after chunk. A window that is sealed takes the chunks over, and gives
    them back when it is freed. Memory is bounded: a budget of bytes for all chunks, labels and arguments there are, sealed
    ones included. When it is spent, a thread that needs more drops its further records of the window, or takes the
-   oldest chunk there is (recycle.c); either is counted. */
+   oldest there are (recycle.c); either is counted. */
 
 #include "recorder.h"
 
@@ -101,6 +101,7 @@ record_t *buffer_grow(buffer_t *buffer) {
 static size_t value_bytes(PyObject *value) {
     size_t bytes = 32;
     if (PyUnicode_CheckExact(value)) return bytes + text_bytes(value);
+    if (Py_IS_TYPE(value, &Keywords_Type)) return keywords_bytes(value);
     if (PyDict_CheckExact(value)) {
         PyObject *key, *item;
         Py_ssize_t place = 0;
@@ -115,26 +116,26 @@ static size_t value_bytes(PyObject *value) {
 
 static int is_free(PyObject *place) { return (uintptr_t)place & 1; }
 
-static int payloads_grow(payloads_t *payloads) {
-    uint32_t room = payloads->room ? 2 * payloads->room : 256;
-    size_t more = (room - payloads->room) * sizeof *payloads->args;
-    if (room <= payloads->room || !recorder_has_room(more)) return -1;
-    PyObject **grown = realloc(payloads->args, room * sizeof *payloads->args);
-    if (grown == NULL) return -1;
-    args_bytes += more;
-    payloads->args = grown;
-    payloads->room = room;
-    return 0;
-}
-
 /* Make room in the budget for that many bytes; whether there is. */
 static int make_room(size_t bytes) {
     if (bytes > bytes_allowed / 2) return 0; /* not at the price of everything else */
-    while (!recorder_has_room(bytes)) {
-        chunk_t *chunk = recycles ? chunk_recycle() : NULL;
-        if (chunk == NULL) return 0;
-        chunk_free(chunk);
-    }
+    while (!recorder_has_room(bytes))
+        if (!recycles || !records_recycle()) return 0;
+    return 1;
+}
+
+/* Whether there is a place for one more, if need be at the price of the oldest records, whose places are free then. */
+static int payloads_have_place(payloads_t *payloads) {
+    if (payloads->free || payloads->count < payloads->room) return 1;
+    uint32_t room = payloads->room ? 2 * payloads->room : 256;
+    size_t more = (room - payloads->room) * sizeof *payloads->args;
+    if (room <= payloads->room || !make_room(more)) return 0;
+    if (payloads->free) return 1;
+    PyObject **grown = realloc(payloads->args, room * sizeof *payloads->args);
+    if (grown == NULL) return 0;
+    args_bytes += more;
+    payloads->args = grown;
+    payloads->room = room;
     return 1;
 }
 
@@ -142,11 +143,11 @@ uint32_t payload_add(buffer_t *buffer, PyObject *args) {
     payloads_t *payloads = &buffer->part.payloads;
     size_t bytes = value_bytes(args);
     uint32_t place = NO_PAYLOAD;
-    if (make_room(bytes)) {
+    if (payloads_have_place(payloads) && make_room(bytes)) {
         if (payloads->free) {
             place = payloads->free - 1;
             payloads->free = (uint32_t)((uintptr_t)payloads->args[place] >> 1);
-        } else if (payloads->count < payloads->room || payloads_grow(payloads) == 0) {
+        } else {
             place = payloads->count++;
         }
     }

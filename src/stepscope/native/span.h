@@ -8,13 +8,15 @@
 
 #include "recorder.h"
 
+#include <math.h>
 #include <string.h>
 
 struct span {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyObject *label;      /* a str, legal text: the name of a span of the program; or a Label */
-    PyObject *args;       /* dict; int: an operator's number; NULL: none, and it is the same span as others of its label */
+    PyObject *args;       /* dict, or keywords; int: an operator's number; NULL: none, and it is the same span as
+                             others of its label */
     PyObject *positional; /* the second argument, whose items come before those of args; or NULL */
     uint64_t serial;
     uint32_t id, registry; /* id is the label's in that registry */
@@ -43,6 +45,26 @@ static inline int text_is_plain(PyObject *text) {
     if (!PyUnicode_CheckExact(text) || !PyUnicode_IS_COMPACT_ASCII(text)) return 0;
     return memchr(PyUnicode_DATA(text), 0, (size_t)PyUnicode_GET_LENGTH(text)) == NULL;
 }
+
+/* Whether an argument's name is recorded as it is: one of the form of our own marks has to be renamed. */
+static inline int key_is_plain(PyObject *key) { return text_is_plain(key) && *(const char *)PyUnicode_DATA(key) != 's'; }
+
+/* Whether an argument's value would be frozen to itself. */
+static inline int value_is_plain(PyObject *value) {
+    if (PyUnicode_CheckExact(value)) return text_is_plain(value);
+    if (PyBool_Check(value)) return 1;
+    if (PyFloat_CheckExact(value)) return isfinite(PyFloat_AS_DOUBLE(value));
+    if (!PyLong_CheckExact(value)) return 0;
+    int overflow;
+    (void)PyLong_AsLongLongAndOverflow(value, &overflow);
+    return overflow == 0;
+}
+
+/* ---- keywords.c --------------------------------------------------------------------------------------------- */
+
+/* A call's keywords, all plain and none a parameter's name; else NULL, without an exception unless memory ran out. */
+PyObject *keywords_new(PyObject *names, PyObject *const *values);
+PyObject *keywords_dict(PyObject *keywords); /* as the twin records them; NULL with an exception */
 
 /* ---- what happens seldom ---------------------------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@ from stepscope.core.twin.chrome_args import pick_args
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
 from stepscope.core.twin.counters import chrome_counters, perfetto_counters
 from stepscope.core.twin.disk import begin_to_disk
+from stepscope.core.twin.encode_args import encode_chrome_args, encode_perfetto_args
 from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.ids import distinct_ids, invert_order, map_ids
@@ -53,6 +54,8 @@ __all__ = [
     "counter",
     "discard",
     "distinct_ids",
+    "encode_chrome_args",
+    "encode_perfetto_args",
     "enter_task",
     "flow_end",
     "flow_start",

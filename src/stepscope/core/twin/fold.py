@@ -20,6 +20,9 @@ def fold_rows(columns: Columns, parent: "array[int]", own: "array[int]", keys: K
         parent: as `nest_rows` gives it.
         own: as `nest_rows` gives it.
         keys: what the events go by.
+
+    Raises:
+        OverflowError: an own time does not fit 64 bits.
     """
     above, own = array("q", parent), array("q", own)
     children = array("I", [0]) * len(parent)
@@ -31,7 +34,7 @@ def fold_rows(columns: Columns, parent: "array[int]", own: "array[int]", keys: K
         elif keys.name[name] == NO_KEY or keys.cat[cat] & ROW_HIDDEN:
             above[row] = -3 - around
             if around >= 0:
-                own[around] += own[row]
+                _add(own, around, own[row])
         elif keys.cat[cat] & ROW_DEVICE:
             above[row], own[row] = -1, dur
         else:
@@ -45,10 +48,18 @@ def fold_rows(columns: Columns, parent: "array[int]", own: "array[int]", keys: K
         around = above[row] if is_event else -3 - above[row]
         event = _event_at(above, around)
         if is_event and children[around] == 1 and keys.name[columns.name[around]] == keys.name[name]:
-            own[event] += own[row]
+            _add(own, event, own[row])
             is_event = False
         above[row] = event if is_event else -3 - event
     return Folded(above, own)
+
+
+def _add(own: "array[int]", row: int, more: int) -> None:
+    try:
+        own[row] += more
+    except OverflowError:
+        message = f"row {row}: its own time adds up to more than 64 bits hold"
+        raise OverflowError(message) from None
 
 
 def _event_at(above: "array[int]", row: int) -> int:

@@ -17,7 +17,7 @@ from weakref import ref
 
 from stepscope.core import clock
 from stepscope.core.twin.lanes import TaskLane, look_for_asyncio
-from stepscope.core.twin.records import RECORD_BYTES, Begun, Key, SealedThread, Turn, read_record, size_of
+from stepscope.core.twin.records import BOTTOM, RECORD_BYTES, Begun, Key, SealedThread, Turn, read_record, size_of
 from stepscope.core.values import weight
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ class Buffer:
     """One thread's spans that are open, and its records of the window that it has joined.
 
     Attributes:
+        open: its spans that are open in no task, innermost last, above BOTTOM.
         lanes: those of its tasks, by id of the task.
         lane: the one of the last event; None: it was in no task.
         entered: of the task that `enter_task` has named.
@@ -163,7 +164,7 @@ class Buffer:
         self.calls: Window | None = None
         self.depth = 0
         self.muted = False
-        self.open: list[Key] = []
+        self.open: list[Key] = [BOTTOM]
         self.lanes: dict[int, TaskLane] = {}
         self.many_lanes = 0
         self.lane: TaskLane | None = None
@@ -196,7 +197,7 @@ class Buffer:
         put = records.extend
         old = self.records, self.begun, self.frozen, self.put  # kept until the end: their going may run code
         if self.window is not window:  # from here on nothing is called
-            self.begun = [*self.open, *in_lanes]
+            self.begun = [*self.open[1:], *in_lanes]
             self.begun_lane = self.turned = None
             self.frozen = frozen
             self.records = records
@@ -258,7 +259,7 @@ class Buffer:
     def holds_open(self) -> bool:
         """Whether anything is open here that somebody may still end."""
         spans = itertools.chain(*self.all_open())
-        return any(not isinstance(key, ref) or key() is not None for key in spans)
+        return any(key() is not None if isinstance(key, ref) else key is not BOTTOM for key in spans)
 
 
 class _State:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stepscope.core.twin.span import Span, SpanWithArgs
 
 __all__ = [
+    "BOTTOM",
     "RECORD_BYTES",
     "Begun",
     "Count",
@@ -49,6 +50,18 @@ Key = Union["Span", "ref[SpanWithArgs]"]
 
 # About what a record takes: two places in a list and an int.
 RECORD_BYTES = 64
+
+
+class _Bottom:
+    """Lies under the open spans of a thread, whose list is never empty so.
+
+    A list that is emptied and filled by turns has its memory fetched anew: a twelfth of a span that is not recorded.
+    """
+
+    __slots__ = ()
+
+
+BOTTOM: Any = _Bottom()
 
 
 class FullTick(int):

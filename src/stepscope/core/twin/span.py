@@ -94,8 +94,8 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
     They remember which buffer the span is open in, if it is so once: its exit then need not ask for the calling
     thread's buffer. That is a guess, which the buffer's list confirms.
 
-    Of several ways to say a thing this is the one that takes least: `spans[-1]` takes longer than `len` and an index,
-    and before Python 3.12 so does calling what an attribute holds.
+    Of several ways to say a thing this is the one that takes least: before Python 3.12 calling what an attribute holds
+    takes longer than calling a variable.
     """
     where: Any = None  # the buffer; ELSEWHERE: it was open more than once, or is a task's
     more = 0  # how often it is open besides
@@ -107,11 +107,10 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
         except AttributeError:
             buffer = adopt_thread()
         if TASKS.running or buffer.lane is not None:
-            spans = turn(buffer)
-            home = ELSEWHERE
-        else:
-            spans = buffer.open
-            home = buffer
+            _enter_in(turn(buffer), buffer, span)
+            more += where is not None
+            where = ELSEWHERE
+            return span
         window = STATE.window
         if window is not None:
             if buffer.window is not window:
@@ -122,11 +121,11 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
             except StopIteration:
                 put_late(buffer, window, span)
         if where is None:
-            where = home
+            where = buffer
         else:
             where = ELSEWHERE
             more += 1
-        spans.append(span)
+        buffer.open.append(span)
         return span
 
     def leave(
@@ -136,28 +135,32 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
     ) -> None:
         nonlocal where, more
         window = STATE.window
-        buffer = where
-        try:
-            spans = buffer.open
-            last = len(spans) - 1
-            if spans[last] is span:  # from this look on nothing is called before the span is gone
-                if window is None:
-                    where = None
-                    del spans[last]
-                    return
-            else:
-                buffer = None
-        except (AttributeError, IndexError):  # it is not open; not there
-            buffer = None
-        if buffer is not None and buffer.window is window:
-            where = None
-            del spans[last]
-            put = buffer.put
+        if window is None:
             try:
-                put((span, next(window.granted)))
-            except StopIteration:
-                put_late(buffer, window, span, ends=True)
-            return
+                spans = where.open
+                if spans[-1] is span:  # from this look on nothing is called before the span is gone
+                    where = None
+                    spans.pop()
+                    return
+            except AttributeError:  # it is not open
+                pass
+        else:
+            buffer = where
+            try:
+                spans = buffer.open
+                if spans[-1] is not span or buffer.window is not window:
+                    buffer = None
+            except AttributeError:
+                buffer = None
+            if buffer is not None:  # nothing was called since the look
+                where = None
+                spans.pop()
+                put = buffer.put
+                try:
+                    put((span, next(window.granted)))
+                except StopIteration:
+                    put_late(buffer, window, span, ends=True)
+                return
         if not _leave(span, window):
             return
         if more:
@@ -166,6 +169,19 @@ def calls_of(span: Span) -> tuple[Callable[[], Span], Callable[..., None]]:  # n
             where = None
 
     return enter, leave
+
+
+def _enter_in(spans: list[Key], buffer: Buffer, span: Span) -> None:
+    """Begin a span without arguments where those are open."""
+    window = STATE.window
+    if window is not None:
+        if buffer.window is not window:
+            buffer.join(window)
+        try:
+            buffer.put((next(window.granted), span))
+        except StopIteration:
+            put_late(buffer, window, span)
+    spans.append(span)
 
 
 def _leave(span: Span, window: Window | None) -> bool:
