@@ -1,5 +1,7 @@
 """The Trace and its builder: equal content is an equal value, and what cannot be is refused."""
 
+from typing import Any
+
 import numpy
 import pytest
 
@@ -116,3 +118,33 @@ def builder_of_one_slice() -> Trace:
     builder = TraceBuilder(Origin(pid=7))
     builder.slice(builder.thread(7, 8, "main", "p"), "a", 0, 3)
     return builder.build()
+
+
+def test_arguments_of_rows_are_a_mapping_that_nobody_can_change() -> None:
+    def recorded(value: int) -> Trace:
+        builder = TraceBuilder()
+        track = builder.thread(1, 1, "MainThread", "python")
+        builder.slice(track, "a", 0, 5, args={"k": value})
+        builder.slice(track, "b", 10, 5)
+        builder.slice(track, "c", 20, 5, args={"k": [value]})
+        return builder.build()
+
+    args: Any = recorded(1).args
+
+    assert args == {0: {"k": 1}, 2: {"k": [1]}} == dict(args) == dict(args.items())
+    assert args == recorded(1).args != recorded(2).args
+    assert (len(args), list(args), 0 in args, 1 in args, args.get(1), args.get(1, {})) == (
+        2,
+        [0, 2],
+        True,
+        False,
+        None,
+        {},
+    )
+    assert repr(args) == "RowArgs({0: {'k': 1}, 2: {'k': [1]}})"
+    for change in (lambda: args[0].update(k=2), lambda: args.pop(0), lambda: args.get(0).clear(), lambda: hash(args)):
+        with pytest.raises((AttributeError, TypeError)):
+            change()
+    for given in args.values():
+        with pytest.raises(TypeError):
+            given["k"] = 2

@@ -34,6 +34,14 @@ class RowArgs(Mapping[int, Args]):
     def __contains__(self, row: object) -> bool:
         return row in self.plain
 
+    def __eq__(self, other: object) -> bool:
+        return self.plain == other.plain if isinstance(other, RowArgs) else super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment] # as a dict
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.plain!r})"
+
     def __getitem__(self, row: int) -> Args:
         return MappingProxyType(self.plain[row])
 

@@ -56,7 +56,7 @@ said_t json_args(bytes_t *out, PyObject *args);
 
 /* ---- encode_annotations.c ---- */
 
-/* A row's DebugAnnotations: one of that name id for each argument, begun here and ended when its value is behind it. */
+/* An argument as one of a row's DebugAnnotations, its name by id. */
 said_t annotation_put(bytes_t *out, uint32_t name, PyObject *value);
 
 #endif
