@@ -113,8 +113,7 @@ def test_twice_the_slices_are_twice_the_work(sides: tuple[Side, Side]) -> None:
 
 
 def test_twice_the_slices_are_twice_the_memory(sides: tuple[Side, Side]) -> None:
-    # Enough: beside the 3 to 12 MB of 4,000 slices a table of pairs would be seen if it took half a byte for each.
-    once, twice = (peak_of(compared(sides, slices)) for slices in (2000, 4000))
+    once, twice = (peak_of(compared(sides, slices)) for slices in (4000, 8000))
 
     assert twice <= TWICE * once
 
