@@ -11,9 +11,11 @@ import stepscope.pytest_plugin.golden
 import stepscope.pytest_plugin.sessions  # noqa: F401
 from conftest import INSTALLED
 
-__all__ = ["PROGRAM", "Run", "inner_run"]
+__all__ = ["PROGRAM", "TWO_WORKERS", "Run", "inner_run"]
 
 PLUGIN = () if INSTALLED else ("-p", "stepscope.pytest_plugin")
+# Hypothesis is half of what a worker imports, and the tests in it are none of Hypothesis's.
+TWO_WORKERS = ("-p", "xdist", "-n", "2", "-p", "no:hypothesispytest")
 PROGRAM = """
     import asyncio
     import pytest

@@ -17,7 +17,7 @@ from stepscope import read
 from stepscope.check import HARMLESS_STATS, Engine, find_engine, open_trace, rows
 from stepscope.core.stacks import CALL_STACK
 from stepscope.formats.perfetto_read import decode_perfetto
-from stepscope.model.trace import CUT, Trace
+from stepscope.model.trace import CUT, Trace, Track
 
 STATS = "select distinct name from stats where value > 0"
 SLICES = """
@@ -201,15 +201,12 @@ def depths(trace: Trace) -> list[int]:
     An instant is a slice without a duration there, so that the second of two at one time is inside the first.
     """
     found: list[int] = []
-    for at, row in enumerate(trace):
-        above = (trace[other] for other in range(at))
-        found.append(
-            sum(
-                other.track == row.track
-                and (row.ts < other.ts + other.dur or (row.ts == other.ts and row.dur == other.dur == 0))
-                for other in above
-            )
-        )
+    before: dict[Track, list[tuple[int, int]]] = {}
+    for row in trace:
+        above = before.setdefault(row.track, [])
+        is_instant = row.dur == 0
+        found.append(sum(row.ts < end or (is_instant and row.ts == ts == end) for ts, end in above))
+        above.append((row.ts, row.ts + row.dur))
     return found
 
 

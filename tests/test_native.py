@@ -206,10 +206,15 @@ def test_cycles_that_end_while_threads_record_are_each_whole() -> None:
 
     assert errors == []
     for session in prof.sessions:
-        cut = Counter((row.track.name, row.name) for row in session.trace if row.kind & CUT)
-        assert {problem.kind for problem in session.trace.problems} <= {"cut"}
+        trace = session.trace
+        places = [
+            (trace.tracks[track].name, trace.strings[name])
+            for track, name in zip(trace.columns.track, trace.columns.name, strict=True)
+        ]
+        cut = Counter(place for place, kind in zip(places, trace.columns.kind, strict=True) if kind & CUT)
+        assert {problem.kind for problem in trace.problems} <= {"cut"}
         assert max(cut.values(), default=0) <= 2  # the window's two edges
-        inside = Counter((row.track.name, row.name) for row in session.trace)
+        inside = Counter(places)
         for (track, name), count in inside.items():
             if name == "mark":
                 # At either edge a span may be open whose mark is on the other side of it.

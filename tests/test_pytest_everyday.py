@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from inner import Run, inner_run
+from inner import TWO_WORKERS, Run, inner_run
 from stepscope import read
 
-XDIST = ("-p", "xdist", "-n", "2")
 SUITE = """
     class TestOne:
         def test_step(self, trace_golden):
@@ -49,7 +48,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """What to run pytest with for two workers."""
     pytest.importorskip("xdist")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-    return XDIST
+    return TWO_WORKERS
 
 
 def folder_of(pytester: pytest.Pytester) -> Path:

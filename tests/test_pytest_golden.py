@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inner import Run, inner_run
+from inner import TWO_WORKERS, Run, inner_run
 from stepscope import core, read
 from stepscope.pytest_plugin.place import safe_name
 
@@ -477,17 +477,16 @@ def test_the_goldens_of_a_module_that_is_gone_are_reported(run: Run, pytester: p
 def test_with_xdist_all_is_as_without(run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("xdist")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-    options = ("-p", "xdist", "-n", "2")
-    result = run(TWO.format(""), "--trace-update", *options)
+    result = run(TWO.format(""), "--trace-update", *TWO_WORKERS)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
         ["2 goldens written:", "  __traces__/test_train/test_step[[]1[]].golden", "  *test_step[[]2[]].golden"]
     )
-    run(TWO.format(""), *options).assert_outcomes(passed=2)
-    result = run(TWO.format("").replace("train(n)", "train(3 if n == 2 else n)"), *options)
+    run(TWO.format(""), *TWO_WORKERS).assert_outcomes(passed=2)
+    result = run(TWO.format("").replace("train(n)", "train(3 if n == 2 else n)"), *TWO_WORKERS)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*linear  more: 2 -> 3 calls"])
-    result = run(TWO.format("").replace("[1, 2]", "[1]"), *options)
+    result = run(TWO.format("").replace("[1, 2]", "[1]"), *TWO_WORKERS)
     result.stdout.fnmatch_lines([UNUSED, "  __traces__/test_train/test_step[[]2[]].golden"])
 
 

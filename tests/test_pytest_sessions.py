@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inner import Run, inner_run
+from inner import TWO_WORKERS, Run, inner_run
 from stepscope import Trace, read
 from stepscope.model.nesting import nest
 
@@ -171,7 +171,7 @@ def test_with_xdist_each_worker_is_a_process_of_the_run(
 ) -> None:
     pytest.importorskip("xdist")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-    result = run(TESTS, "--trace-record", "out", "-p", "xdist", "-n", "2")
+    result = run(TESTS, "--trace-record", "out", *TWO_WORKERS)
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["tests recorded in out: 2; *"])
