@@ -142,6 +142,10 @@ class Diff:
         "loosely": threads that run free of the steps: objects with "process", "thread", "base_calls", "head_calls",
             "too_few" (names of calls of which there are too few to tell whether what differs is chance).
         """
+        if indent == 2:  # the one that orjson knows
+            import orjson
+
+            return orjson.dumps(self.as_json(), option=orjson.OPT_INDENT_2).decode()
         return json.dumps(self.as_json(), indent=indent, ensure_ascii=False)
 
     def as_json(self) -> dict[str, Any]:
