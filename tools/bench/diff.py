@@ -28,9 +28,9 @@ def _recorded(ops: int, prefix: str) -> Any:
 
 def _steps(ops: int, span: Callable[[int], Any], in_step: int) -> Any:
     """A trace of so many slices in steps."""
-    from stepscope import profile
+    from stepscope import ProfilerAction, profile
 
-    with profile() as prof:
+    with profile(schedule=lambda _: ProfilerAction.RECORD) as prof:
         for number in range(ops):
             with span(number):
                 pass
