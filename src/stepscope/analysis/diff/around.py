@@ -42,9 +42,7 @@ def surroundings(
     found = {}
     for place, at in places.items():
         # Not what is in a slice between them that is new.
-        direct = (child for child in children[at] if table.depth_of(child, 1) == len(place[2]) + 1)
-        names_shown = shown[place]
-        others = sum(table.name_of(child, 1) not in names_shown for child in direct)
+        others = table.count_inside(at, children[at], len(place[2]) + 1, shown[place])
         times = [median([cell.total for cell in side.get(at, ())]) / 1000 for side in cells]
         known = timings and all(at in side for side in cells)
         found[place] = Around(others, *(times if known else (None, None)))

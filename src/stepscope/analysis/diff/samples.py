@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import compress
 from typing import NamedTuple
 
@@ -55,14 +56,16 @@ class PathTable:
     def number_all(self, above: Iterable[int], name: Iterable[int]) -> list[int]:
         """The numbers of all paths of a run, as PathTimes has them."""
         found: list[int] = []
-        known = self._numbers
+        known, count = self._numbers, len(self.above)
+        add, add_above, add_name = found.append, self.above.append, self.name.append
         for outer, last in zip(above, name, strict=True):
             around = found[outer] if outer >= 0 else outer
-            number = known.setdefault((around, last), len(self.above))
-            if number == len(self.above):
-                self.above.append(around)
-                self.name.append(last)
-            found.append(number)
+            number = known.setdefault((around, last), count)
+            if number == count:
+                add_above(around)
+                add_name(last)
+                count += 1
+            add(number)
         return found
 
     def show(self, number: int, side: int, place: int) -> None:
@@ -95,6 +98,21 @@ class PathTable:
         """How many names path_of has."""
         if number in self.shown[side]:
             return self._places.depth_of(self.shown[side][number])
+        return self._depth(number)
+
+    def count_inside(self, number: int, inside: Iterable[int], depth: int, but: AbstractSet[int]) -> int:
+        """How many of the paths inside one are of that depth in head, and of other names than those."""
+        shown, names = self.shown[1], self.name
+        plain = self._depth(number) + 1 == depth
+        count = 0
+        for path in inside:
+            if path in shown:
+                count += self.depth_of(path, 1) == depth and self.name_of(path, 1) not in but
+            elif plain:
+                count += names[path] not in but
+        return count
+
+    def _depth(self, number: int) -> int:
         depth = 0
         while number >= 0:
             number, depth = self.above[number], depth + 1
