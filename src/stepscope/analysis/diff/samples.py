@@ -35,7 +35,7 @@ class PathTable:
         self.groups: list[Group] = []
         self.group_numbers: dict[Group, int] = {}
         self.shown: tuple[dict[int, int], dict[int, int]] = ({}, {})
-        self._numbers: dict[tuple[int, int], int] = {}
+        self._numbers: dict[int, int] = {}  # by both numbers of a path, in one: half of what a tuple takes
         self._by_shown: dict[int, int] = {}
 
     def group_number(self, group: Group) -> int:
@@ -47,7 +47,7 @@ class PathTable:
 
     def number(self, above: int, name: int) -> int:
         """The number of a path, new or known."""
-        number = self._numbers.setdefault((above, name), len(self.above))
+        number = self._numbers.setdefault(above << 32 | name, len(self.above))
         if number == len(self.above):
             self.above.append(above)
             self.name.append(name)
@@ -60,7 +60,7 @@ class PathTable:
         add, add_above, add_name = found.append, self.above.append, self.name.append
         for outer, last in zip(above, name, strict=True):
             around = found[outer] if outer >= 0 else outer
-            number = known.setdefault((around, last), count)
+            number = known.setdefault(around << 32 | last, count)
             if number == count:
                 add_above(around)
                 add_name(last)
@@ -77,7 +77,7 @@ class PathTable:
         """The number of a path, by the names of either side, if it is known."""
         at: int | None = -1 - self.group_number(group)
         for name in path:
-            at = self._numbers.get((at, name)) if at is not None else None
+            at = self._numbers.get(at << 32 | name) if at is not None else None
         if at is None and (place := self._places.find(group, path)) is not None:
             return self._by_shown.get(place)
         return at

@@ -16,6 +16,7 @@ from typing import Any, AnyStr
 from stepscope.analysis.diff.rules import NameRule, Rules
 from stepscope.core import kernels
 from stepscope.core.trees import ArgsLabels
+from stepscope.model.row_args import plain_args
 from stepscope.model.trace import Trace
 
 __all__ = ["Words", "canonical"]
@@ -82,7 +83,7 @@ class Words:
         hashes = array("Q", bytes(8 * len(trace)))
         if self.rules.args:
             labels = ArgsLabels(self.is_compared, self._normal["any"], self._hash_nested)
-            kernels.hash_args(trace.args.items(), hashes, labels)
+            kernels.hash_args(plain_args(trace.args).items(), hashes, labels)
         return hashes
 
     def _hash_nested(self, args: Mapping[str, Any]) -> int:
