@@ -1,4 +1,4 @@
-"""The law of two cores, for the cells of a comparison: C gives what Python gives, and says what is wrong."""
+"""The law of two cores, for the cells and pairs of a comparison: C gives what Python gives, and says what is wrong."""
 
 import gc
 import tracemalloc
@@ -33,6 +33,25 @@ def test_places_of_ids_are_their_twin(ids: list[int]) -> None:
     assert (starts, places) == twin.place_ids(array("I", ids), PATHS)
     for number in range(PATHS):
         assert [*places[starts[number] : starts[number + 1]]] == [at for at, one in enumerate(ids) if one == number]
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1), st.integers(0, 2)), max_size=600))
+def test_numbers_of_pairs_are_their_twin(pairs: list[tuple[int, int]]) -> None:
+    first, second = array("q", [pair[0] for pair in pairs]), array("I", [pair[1] for pair in pairs])
+    numbers = native.number_pairs(first, second)
+
+    assert numbers == twin.number_pairs(first, second)
+    distinct = [*dict.fromkeys(pairs)]
+    assert [distinct[number] for number in numbers] == pairs
+
+
+def test_pairs_are_told_apart_however_many_there_are() -> None:
+    """The table grows several times; rows of a multiple of 2**32 and their neighbours share bits."""
+    first = array("q", [2**32 * (at // 3) for at in range(3000)])
+    second = array("I", [at % 3 for at in range(3000)])
+
+    assert [*native.number_pairs(first, second)] == [*range(3000)]
+    assert native.number_pairs(first + first, second + second) == array("I", [*range(3000)] * 2)
 
 
 @given(_cells, _cells, _looked)
@@ -80,9 +99,20 @@ def test_what_is_no_cells_is_refused() -> None:
             native.suspect_paths(good, good, count, looked)
 
 
+def test_what_is_no_pairs_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"number_pairs\.second has 1 items: it must have 2"):
+        native.number_pairs(array("q", [1, 2]), array("I", [1]))
+    with pytest.raises(TypeError, match=r"number_pairs\.first: must be an array"):
+        native.number_pairs([1], array("I", [1]))
+
+
 def both(core: Any) -> tuple[Any, ...]:
     cells = cells_of([(path % PATHS, 1, path, path, path) for path in range(60)])
-    return core.place_ids(cells.path, PATHS), core.suspect_paths(cells, cells, PATHS, Looked(0, 0, 0))
+    return (
+        core.place_ids(cells.path, PATHS),
+        core.suspect_paths(cells, cells, PATHS, Looked(0, 0, 0)),
+        core.number_pairs(cells.total, cells.path),
+    )
 
 
 def test_they_do_not_leak() -> None:
@@ -108,6 +138,7 @@ def test_an_allocation_that_fails_is_a_memory_error() -> None:
     cells, ids = cells_of([(0, 1, 1, 1, 1)]), array("I", [0])
 
     def run(core: Any) -> tuple[Any, ...]:
-        return core.place_ids(ids, 1), core.suspect_paths(cells, cells, 1, Looked(0, 0, 0))
+        numbers = core.number_pairs(cells.total, ids)
+        return core.place_ids(ids, 1), core.suspect_paths(cells, cells, 1, Looked(0, 0, 0)), numbers
 
     assert failures_of(lambda: run(native), run(twin), upto=80) > 5

@@ -1,28 +1,15 @@
 /* Times by path and step; the twin of twin/paths.py.
 
-   Paths and cells are pairs that count by first appearance. Each kind has a table of places, probed linearly:
-
-       pairs    first | second                     one a path (path around it, key), or a cell (path, step)
-       places   1 + number of the pair, 0: free    a power of two, at most half of it taken
+   Paths and cells are pairs that count by first appearance: a path of the path around it and its key, a cell of its
+   path and step.
 
    The loop runs without the GIL and allocates with PyMem_Raw. */
 
-#include "native.h"
+#include "pairs.h"
 
 #include <string.h>
 
 static PyObject *path_times_type; /* stepscope.core.trees.PathTimes */
-
-typedef struct {
-    int64_t first;
-    uint32_t second;
-} pair_t;
-
-typedef struct {
-    pair_t *pairs;
-    uint32_t *places;
-    size_t count, room; /* room: of places; pairs has half as many */
-} pairs_t;
 
 typedef struct {
     int64_t calls, total, own, longest;
@@ -39,53 +26,9 @@ typedef struct {
 } timing_t;
 
 static void timing_free(timing_t *timing) {
-    PyMem_RawFree(timing->paths.pairs);
-    PyMem_RawFree(timing->paths.places);
-    PyMem_RawFree(timing->cells.pairs);
-    PyMem_RawFree(timing->cells.places);
+    pairs_free(&timing->paths);
+    pairs_free(&timing->cells);
     PyMem_RawFree(timing->times);
-}
-
-static inline size_t place_of(const pairs_t *pairs, int64_t first, uint32_t second) {
-    uint64_t bits = (uint64_t)first * UINT64_C(0x9E3779B97F4A7C15) + second;
-    bits = (bits ^ (bits >> 29)) * UINT64_C(0xBF58476D1CE4E5B9);
-    return (size_t)(bits ^ (bits >> 32)) & (pairs->room - 1);
-}
-
-static int pairs_grow(pairs_t *pairs) {
-    size_t room = pairs->room ? pairs->room * 2 : 256;
-    pair_t *kept = PyMem_RawRealloc(pairs->pairs, room / 2 * sizeof *kept);
-    if (!kept)
-        return -1;
-    pairs->pairs = kept;
-    uint32_t *places = PyMem_RawCalloc(room, sizeof *places);
-    if (!places)
-        return -1;
-    PyMem_RawFree(pairs->places);
-    pairs->places = places;
-    pairs->room = room;
-    for (size_t number = 0; number < pairs->count; number++) {
-        size_t place = place_of(pairs, kept[number].first, kept[number].second);
-        while (places[place])
-            place = (place + 1) & (room - 1);
-        places[place] = (uint32_t)number + 1;
-    }
-    return 0;
-}
-
-/* A pair's number, new or known; -1: no memory. There are fewer pairs than rows, so that 32 bits number them. */
-static int64_t pair_number(pairs_t *pairs, int64_t first, uint32_t second) {
-    if (pairs->count * 2 >= pairs->room && pairs_grow(pairs) < 0)
-        return -1;
-    size_t place = place_of(pairs, first, second);
-    for (; pairs->places[place]; place = (place + 1) & (pairs->room - 1)) {
-        const pair_t *pair = &pairs->pairs[pairs->places[place] - 1];
-        if (pair->first == first && pair->second == second)
-            return pairs->places[place] - 1;
-    }
-    pairs->pairs[pairs->count++] = (pair_t){first, second};
-    pairs->places[place] = (uint32_t)pairs->count;
-    return (int64_t)pairs->count - 1;
 }
 
 /* The place for a cell's times; NULL: no memory. */

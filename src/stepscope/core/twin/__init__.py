@@ -17,6 +17,7 @@ from stepscope.core.twin.labels import hash_args, hash_texts
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.ops import op_current, op_enabled, op_enter, op_exit, op_next, use_ops
 from stepscope.core.twin.pair import pair
+from stepscope.core.twin.pairs import number_pairs
 from stepscope.core.twin.paths import time_paths
 from stepscope.core.twin.perfetto import perfetto_rows
 from stepscope.core.twin.perfetto_pair import pair_events
@@ -80,6 +81,7 @@ __all__ = [
     "nest_rows",
     "note_stacks",
     "now",
+    "number_pairs",
     "open_window",
     "op_current",
     "op_enabled",
