@@ -138,6 +138,15 @@ def test_more_and_fewer_calls_say_how_many_a_parent_has() -> None:
     assert seen(only(head, BASE)) == ("fewer", "slice", (*PATH, "forward"), "conv", 3, 2, 5)
 
 
+def test_a_call_that_is_gone_is_counted_with_one_of_its_name_that_was_renamed() -> None:
+    """Though no name is on both sides, and none but one is left over."""
+    head = changed(node("infer", *FORWARD.inside))
+    removed, renamed = found(changed(FORWARD, node("forward")), head)
+
+    assert seen(removed) == ("removed", "slice", PATH, "forward", 2, 0, 5)
+    assert seen(renamed) == ("renamed", "slice", PATH, "forward", "forward", "infer", 5)
+
+
 def test_one_extra_call_does_not_shift_the_rest() -> None:
     many = [node("item", args={"i": i}) for i in range(300)]
     base, head = (

@@ -6,6 +6,7 @@ flow that it goes on to are called alike, whether its first point, which has the
 
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import compress, count
 
 from stepscope.analysis.diff.rules import Aside
 from stepscope.core import kernels
@@ -95,8 +96,8 @@ def _rows(trace: Trace, rule: Aside) -> Iterator[int]:
     columns, strings = trace.columns, trace.strings
     cats = {number for number, text in enumerate(strings) if text == rule.category}
     names = {number for number, text in enumerate(strings) if not rule.row or text == rule.row}
-    for row, (cat, name) in enumerate(zip(columns.cat, columns.name, strict=True)):
-        if cat in cats and name in names and rule.args.items() <= trace.args.get(row, {}).items():
+    for row in compress(count(), map(cats.__contains__, columns.cat)):
+        if columns.name[row] in names and rule.args.items() <= trace.args.get(row, {}).items():
             yield row
 
 

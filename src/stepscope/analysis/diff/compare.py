@@ -8,7 +8,7 @@ from dataclasses import replace
 from stepscope.analysis.diff.around import surroundings
 from stepscope.analysis.diff.aside import comparable
 from stepscope.analysis.diff.cells import suspects_of
-from stepscope.analysis.diff.change import Change
+from stepscope.analysis.diff.change import Changes
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.found import Choice, Found
 from stepscope.analysis.diff.gather import Gathered
@@ -146,7 +146,7 @@ def _steps(process: str, pairs: StepPairs) -> Iterator[Finding]:
 
 def _structure(
     sides: _Sides, steps: dict[str, StepPairs], ways: tuple[frozenset[Group], frozenset[Group]], free: frozenset[Group]
-) -> tuple[list[tuple[Run, Run, list[Change]]], list[Finding]]:
+) -> tuple[list[tuple[Run, Run, Changes]], list[Finding]]:
     """The changes of each run of head, and flows that come more or less often.
 
     A run of head is compared with the run of base that it differs least from: what base does in any of its runs is
@@ -158,7 +158,7 @@ def _structure(
         ways: threads whose order is free, and those that run free of the steps.
         free: threads that are compared elsewhere.
     """
-    found: list[tuple[Run, Run, list[Change]]] = []
+    found: list[tuple[Run, Run, Changes]] = []
     flows: dict[Finding, int] = {}
     for process, pairs in steps.items():
         runs = [[run for run in side if any(group.process == process for group in run.groups)] for side in sides]

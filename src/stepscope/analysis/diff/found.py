@@ -7,14 +7,14 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from itertools import islice
+from itertools import islice, pairwise
 from operator import eq
 from typing import Any, overload
 
 from stepscope.analysis.diff.finding import KINDS, Finding
 from stepscope.analysis.diff.gather import Gathered
 from stepscope.analysis.diff.rules import Rules
-from stepscope.analysis.diff.run import NOWHERE
+from stepscope.core import kernels
 
 __all__ = ["Choice", "Found", "Place", "kinds_of"]
 
@@ -123,32 +123,32 @@ class Found(Sequence[Finding]):
                 if where.thread:
                     name = one.head if one.kind == "renamed" else one.name
                     self.names[where.process, where.thread, where.path].add(self._gathered.words.number(name))
-        by_place: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
-        keys, first = self._gathered.keys, self._first
-        last, some = (NOWHERE, ""), []
-        for number, (kind, _, place, head_place, _, _) in enumerate(keys, first):
-            if choice.takes_all or choice.takes(self._gathered.names_of(number - first)):
-                around = head_place if head_place >= 0 else place
-                if last[1] is not kind or last[0] != around:
-                    last = around, kind
-                    some = by_place[last]
-                some.append(number)
-        for (place, kind), numbers in by_place.items():
-            where_in = self._gathered.place(place)
-            some = found[where_in, _RANK[kind]]
-            some += numbers
+        gathered, first = self._gathered, self._first
+        starts, places = kernels.place_ids(gathered.kins, max(gathered.kins, default=-1) + 1)
+        for start, end in pairwise(starts):
+            numbers: Sequence[int] = places[start:end]
+            if not choice.takes_all:
+                numbers = [number for number in numbers if choice.takes(gathered.names_of(number))]
+            if not numbers:
+                continue
+            kind, (place, head_place) = gathered.kinds[numbers[0]], gathered.places_of(numbers[0])
+            where_in = gathered.place(head_place if head_place >= 0 else place)
+            found[where_in, _RANK[kind]] += [first + number for number in numbers]
+            if kind == "renamed":
+                self.names[where_in].update(map(gathered.keys.__getitem__, numbers))
+            else:
+                self.names[where_in].update([name >> 1 for name in map(gathered.names.__getitem__, numbers)])
+        for some in found.values():
             some.sort()
-            about = (keys[number - first] for number in numbers)
-            # The key of what is renamed is its new name.
-            self.names[where_in].update([key[5] for key in about] if kind == "renamed" else [key[4] for key in about])
         return found
 
     def _sorted(self, numbers: Sequence[int]) -> Sequence[int]:
         """Those of one place and kind in order: by name, and where that is the same, by what they say."""
         if len(numbers) == 1:
             return numbers
-        texts, keys, first, others = self._gathered.words.texts, self._gathered.keys, self._first, self._others
-        names = [others[one].name if one in others else texts[keys[one - first][4]] for one in numbers]
+        gathered, first, others = self._gathered, self._first, self._others
+        texts, keys = gathered.words.texts, gathered.names
+        names = [others[one].name if one in others else texts[keys[one - first] >> 1] for one in numbers]
         by_name = sorted(range(len(names)), key=names.__getitem__)
         in_order = [*map(names.__getitem__, by_name)]
         if not any(map(eq, in_order, islice(in_order, 1, None))):

@@ -5,23 +5,21 @@ are kept as numbers here: which changes are one finding, in which place, of what
 when somebody reads it.
 """
 
+from array import array
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
+from itertools import count
 from typing import Any, NamedTuple
 
-from stepscope.analysis.diff.change import NO_MORE, ROWS, Change, values_of
+from stepscope.analysis.diff.change import NO_MORE, Change, Changes, values_of
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.places import Places
 from stepscope.analysis.diff.run import OUTSIDE, Run
 from stepscope.analysis.diff.words import Words
+from stepscope.core import kernels
 
 __all__ = ["Gathered"]
-
-# What changes must share to be one finding: kind, what, place in base, place in head, name, and the change's own key.
-_Key = tuple[str, str, int, int, int, Any]
-# Where kind, what, name and key are in a Change.
-_KIND, _WHAT, _NAME, _OWN = (itemgetter(part) for part in (0, 1, 2, 8))
 
 
 class _Part(NamedTuple):
@@ -35,41 +33,75 @@ class Gathered:
     """The changes of all runs, as findings; in order of the first change of each.
 
     Attributes:
-        keys: what the changes of each share.
+        kinds: of each.
+        names: number of the name of each, doubled, plus 1 for an instant.
+        places: in base and in head, where each is; NOWHERE where it is not.
+        keys: what else the changes of each share; of what is renamed, the number of its new name.
+        kins: the same number for those that share kind and places, counted by first appearance.
         words: of all runs.
     """
 
-    def __init__(self, found: Sequence[tuple[Run, Run, Sequence[Change]]], places: Places, words: Words) -> None:
+    def __init__(self, found: Sequence[tuple[Run, Run, Changes]], places: Places, words: Words) -> None:
         self.words = words
         self._places = places
         self._found = found
         self._starts: list[int] = []
         self._told: dict[int, tuple[str, str, tuple[str, ...]]] = {}
         self._wheres: dict[tuple[int, tuple[int, ...]], Where] = {}
-        keys: list[_Key] = []
-        for base, head, changes in found:
-            self._starts.append(len(keys))
-            around = (places.around_all(run, [*map(of, changes)]) for run, of in zip((base, head), ROWS, strict=True))
-            kinds, whats, names, own = (map(part, changes) for part in (_KIND, _WHAT, _NAME, _OWN))
-            keys += zip(kinds, whats, *around, names, own, strict=True)
-        # The number of the first change of each key, and those of all where there are more.
-        self.keys: Sequence[_Key] = keys
-        self._first: Sequence[int] = range(len(keys))
+        self.kinds: list[str] = []
+        self.names = array("I")
+        self.places = array("q"), array("q")
+        self.keys: list[Any] = []
+        for *runs, changes in found:
+            self._starts.append(len(self.kinds))
+            self.kinds += changes.kinds
+            self.names.extend(changes.names)
+            self.keys += changes.keys
+            for side, run in enumerate(runs):
+                self.places[side].extend(places.around_all(run, changes.rows[side]))
+        # The number of the first change of each, and those of all where there are more.
+        self._first: Sequence[int] = range(len(self.kinds))
         self._more: dict[int, list[int]] = {}
-        if len({*keys}) < len(keys):
-            first: dict[_Key, int] = {}
-            for number, key in enumerate(keys):
-                known = first.setdefault(key, number)
-                if known != number:
-                    self._more.setdefault(known, [known]).append(number)
-            self.keys, self._first = list(first), list(first.values())
+        self.kins = self._number(self.kinds, array("I", bytes(4 * len(self.kinds))))
+        for of_side in self.places:
+            self.kins = kernels.number_pairs(of_side, self.kins)
+        numbers = kernels.number_pairs(array("q", self.kins), self.names)
+        if self.keys.count(None) < len(self.keys):
+            numbers = self._number(self.keys, numbers)
+        if numbers and numbers[-1] + 1 < len(numbers):
+            self._gather(numbers)
+
+    @staticmethod
+    def _number(keys: Sequence[Any], numbers: "array[int]") -> "array[int]":
+        """Numbers by first appearance for changes that have one of these keys and one number."""
+        codes: defaultdict[Any, int] = defaultdict(count().__next__)
+        return kernels.number_pairs(array("q", map(codes.__getitem__, keys)), numbers)
+
+    def _gather(self, numbers: "array[int]") -> None:
+        """Let one change of each finding stand for all of them."""
+        first: list[int] = []
+        for at, number in enumerate(numbers):
+            if number == len(first):
+                first.append(at)
+            else:
+                self._more.setdefault(first[number], [first[number]]).append(at)
+        self._first = first
+        self.kinds, self.keys = ([*map(column.__getitem__, first)] for column in (self.kinds, self.keys))
+        self.names, self.kins = (array("I", map(column.__getitem__, first)) for column in (self.names, self.kins))
+        base, head = (array("q", map(column.__getitem__, first)) for column in self.places)
+        self.places = base, head
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.kinds)
 
     def finding(self, number: int) -> Finding:
         """One of them, in words."""
-        kind, what, place, head_place, name, _ = self.keys[number]
+        kind, name, place, head_place = (
+            self.kinds[number],
+            self.names[number],
+            self.places[0][number],
+            self.places[1][number],
+        )
         numbers = self._more.get(self._first[number]) or (self._first[number],)
         parts = self._parts(numbers)
         base_where = self._where(place, self._steps(parts, 0)) if place >= 0 else None
@@ -81,18 +113,19 @@ class Gathered:
         unit, note, visits = shown.unit, "", 1
         if len(numbers) > 1:
             visits = self._visits(parts, 1 if head_place >= 0 else 0)
-            varies = any(values_of(one, *part.runs) != (base, head) for part in parts for one in part.changes)
-            if varies and unit == "args":
+            of_all = (values_of(one, *part.runs) for part in parts for one in part.changes)
+            if unit == "calls":
+                counts = [*of_all]
+                if any(one != (base, head) for one in counts):
+                    base, head = map(sum, zip(*counts, strict=True))
+                    note = f"{base} and {head} calls in all {len(numbers)} places"
+            elif unit == "args" and any(one != (base, head) for one in of_all):
                 note = "the first of several"
-            elif varies and unit == "calls":
-                changes = [one for part in parts for one in part.changes]
-                base, head = sum(one.base for one in changes), sum(one.head for one in changes)
-                note = f"{base} and {head} calls in all {len(numbers)} places"
         return Finding(
             kind,
-            what,
+            shown.what,
             where,
-            self.words.texts[name],
+            self.words.texts[name >> 1],
             base,
             head,
             len(numbers),
@@ -104,13 +137,16 @@ class Gathered:
 
     def names_of(self, number: int) -> Iterator[str]:
         """The names by which a finding is chosen."""
-        kind, _, place, head_place, name, key = self.keys[number]
-        for around in (place, head_place):
+        for around in self.places_of(number):
             if around >= 0:
                 yield from self.place(around)[2]
-        yield self.words.texts[name]
-        if kind == "renamed":
-            yield self.words.texts[key]
+        yield self.words.texts[self.names[number] >> 1]
+        if self.kinds[number] == "renamed":
+            yield self.words.texts[self.keys[number]]
+
+    def places_of(self, number: int) -> tuple[int, int]:
+        """Where a finding is in base and in head."""
+        return self.places[0][number], self.places[1][number]
 
     def place(self, number: int) -> tuple[str, str, tuple[str, ...]]:
         """A place in words: process, thread and the names around."""
@@ -138,12 +174,12 @@ class Gathered:
         """The steps of base or of head that changes are in, in order."""
         (runs, changes), *others = parts
         if not others and len(changes) == 1 and changes[0].more is NO_MORE:
-            row = ROWS[side](changes[0])
+            row = changes[0].rows[side]
             step = self._places.around(runs[side], row)[1] if row >= 0 else OUTSIDE
             return () if step == OUTSIDE else (step,)
         steps: set[int] = set()
         for runs, changes in parts:
-            rows = [row for row in map(ROWS[side], changes) if row >= 0]
+            rows = [change.rows[side] for change in changes if change.rows[side] >= 0]
             rows += [row for change in changes if change.more is not NO_MORE for row in change.more[side]]
             steps.update(self._places.steps_of(runs[side], rows))
         steps.discard(OUTSIDE)
@@ -151,7 +187,7 @@ class Gathered:
 
     def _visits(self, parts: Sequence[_Part], side: int) -> int:
         """In how many steps of all runs changes are."""
-        steps = (self._places.steps_of(runs[side], [*map(ROWS[side], changes)]) for runs, changes in parts)
+        steps = (self._places.steps_of(runs[side], [one.rows[side] for one in changes]) for runs, changes in parts)
         return sum(len({*of_part}) for of_part in steps)
 
     def _where(self, place: int, steps: tuple[int, ...]) -> Where:
@@ -165,5 +201,4 @@ class Gathered:
 
 def _rank(change: Change) -> tuple[int, int]:
     """Where a change stands among those of one finding between two runs: by its rows, whichever side they are on."""
-    row, head_row = change.row, change.head_row
-    return (row, head_row) if row < head_row else (head_row, row)
+    return min(change.rows), max(change.rows)

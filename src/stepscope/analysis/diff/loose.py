@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median_low
 from typing import Any, NamedTuple
 
-from stepscope.analysis.diff.change import Change
+from stepscope.analysis.diff.change import NO_MORE, Changes
 from stepscope.analysis.diff.finding import Finding, Where
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.rules import MIN_SEEN, MIN_WHOLE
@@ -18,12 +18,12 @@ from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
 from stepscope.analysis.diff.structure import compare_call
 from stepscope.analysis.diff.values import loose_flows
 from stepscope.analysis.diff.words import canonical
-from stepscope.model.trace import CUT, INSTANT
+from stepscope.model.trace import CUT
 
 __all__ = ["Loose", "compare_loose_flows", "compare_loosely", "fixed_args"]
 
 _Sides = tuple[Sequence[Run], Sequence[Run]]
-_Found = list[tuple[Run, Run, list[Change]]]
+_Found = list[tuple[Run, Run, Changes]]
 
 
 class Loose(NamedTuple):
@@ -166,12 +166,11 @@ class _Loosely:
 
     def _add(self, runs: tuple[Run, Run], side: int, calls: Sequence[_Call], change: tuple[str, int, int]) -> None:
         """Add a change that is there on one side."""
-        run, name = calls[0].run, calls[0].name
-        what = "instant" if name & 1 else "slice"
-        rows = tuple(call.row for call in calls if call.run is run)
-        first, more = (NOWHERE, rows[0]) if side else (rows[0], NOWHERE), ((), rows[1:]) if side else (rows[1:], ())
-        made = Change(change[0], what, name >> 1, *change[1:], "calls", *first, None, more)
-        self.found.append((runs[0], run, [made]) if side else (run, runs[1], [made]))
+        run, (kind, *counts), changes = calls[0].run, change, Changes()
+        row, *others = (call.row for call in calls if call.run is run)
+        rows, more = ((NOWHERE, row), ([], others)) if side else ((row, NOWHERE), (others, []))
+        changes.add(kind, calls[0].name, rows, (counts[0], counts[1]), more=more if others else NO_MORE)
+        self.found.append((runs[0], run, changes) if side else (run, runs[1], changes))
 
     def _compare_labels(self, kind: _Kind) -> None:
         """Categories and arguments that all calls of each side agree on."""
@@ -179,16 +178,11 @@ class _Loosely:
             return
         labels = [[(call.run.cat_of(call.row), call.run.args_of(call.row)) for call in side] for side in kind]
         one, other = kind[0][0], kind[1][0]
-        changes = []
-
-        def change(unit: str, values: tuple[Any, Any], key: Any) -> None:
-            what = "instant" if one.run.trace.columns.kind[one.row] & INSTANT else "slice"
-            changes.append(Change(unit, what, one.name >> 1, *values, unit, one.row, other.row, key))
-
+        changes, rows = Changes(), (one.row, other.row)
         cats = [{cat for cat, _ in side} for side in labels]
         if len(cats[0]) == len(cats[1]) == 1 and cats[0] != cats[1]:
             both = min(cats[0]), min(cats[1])
-            change("category", both, both)
+            changes.add("category", one.name, rows, both, both)
         fixed = [fixed_args([args for _, args in side]) for side in labels]
         never = [{key for _, args in side for key in args} for side in labels]
         keys = [
@@ -199,8 +193,8 @@ class _Loosely:
             and (key not in fixed[0] or key not in fixed[1] or canonical(fixed[0][key]) != canonical(fixed[1][key]))
         ]
         if keys:
-            values = tuple({key: args[key] for key in keys if key in args} for args in fixed)
-            change("args", (values[0], values[1]), tuple(keys))
+            left, right = ({key: args[key] for key in keys if key in args} for args in fixed)
+            changes.add("args", one.name, rows, (left, right), tuple(keys))
         if changes:
             self.found.append((one.run, other.run, changes))
 

@@ -16,7 +16,7 @@ class Places:
         self._name: list[int] = []
         self._threads: dict[Group, int] = {}
         self._groups: dict[int, Group] = {}
-        self._numbers: dict[tuple[int, int], int] = {}
+        self._numbers: dict[int, int] = {}  # by a place and a name, in one: half of what a tuple takes
         self._known: dict[Run, dict[int, tuple[int, int]]] = {}
 
     def around(self, run: Run, row: int) -> tuple[int, int]:
@@ -66,7 +66,7 @@ class Places:
 
     def inside(self, place: int, name: int) -> int:
         """The place below another one."""
-        number = self._numbers.setdefault((place, name), len(self._above))
+        number = self._numbers.setdefault(place << 32 | name, len(self._above))
         if number == len(self._above):
             self._above.append(place)
             self._name.append(name)
@@ -76,7 +76,7 @@ class Places:
         """The number of a place, if it is known."""
         at = self._threads.get(group)
         for name in path:
-            at = self._numbers.get((at, name)) if at is not None else None
+            at = self._numbers.get(at << 32 | name) if at is not None else None
         return at
 
     def group_of(self, place: int) -> Group:
@@ -117,7 +117,7 @@ class Places:
         numbers, added, names = self._numbers, self._above, self._name
         for outer, name in zip(above, key, strict=True):
             place = found[outer] if outer >= 0 else threads[-1 - outer]
-            number = numbers.setdefault((place, name), len(added))
+            number = numbers.setdefault(place << 32 | name, len(added))
             if number == len(added):
                 added.append(place)
                 names.append(name)

@@ -5,6 +5,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import compress, count
 from typing import Any
 
 from stepscope.analysis.diff.identity import Group
@@ -66,7 +67,6 @@ class Run:
         labels = Labels(words.hashes_of(self._keys), cats, words.args_of(trace))
         self._labels = labels
         self.trees: Trees = kernels.hash_trees(columns, parent, labels, ordered=words.rules.order == "keep")
-        self._order, self._place = self._by_track()
         self._root_steps: dict[int, int] = {}
         # Where roots of threads that run free are sampled, which are in no step otherwise.
         self._sampled: dict[int, int] = {}
@@ -89,16 +89,8 @@ class Run:
 
     def children(self, row: int) -> list[int]:
         """The rows directly inside one, in order of time."""
-        order, size, parent = self._order, self.trees.size, self.parent
-        at = self._place[row] + 1
-        end = at + size[row] - 1
-        found: list[int] = []
-        while at < end:
-            inside = order[at]
-            if parent[inside] == row:
-                found.append(inside)
-            at += size[inside]
-        return found
+        starts, rows = self._inside
+        return rows[starts[row + 1] : starts[row + 2]].tolist()
 
     def above(self, row: int) -> Iterator[int]:
         """A row, then the rows around it, outwards."""
@@ -201,8 +193,9 @@ class Run:
             return steps, frozenset()
         columns = self.trace.columns
         taken: set[int] = set()
-        for row, name in enumerate(columns.name):
-            if name in numbers and not columns.kind[row] & INSTANT:
+        for row in compress(count(), map(numbers.__contains__, columns.name)):
+            if not columns.kind[row] & INSTANT:
+                name = columns.name[row]
                 rows = steps.setdefault(self.groups[columns.track[row]].process, {})
                 if numbers[name] not in rows and not any(above in taken for above in self._around(parent, row)):
                     rows[numbers[name]] = row
@@ -214,19 +207,11 @@ class Run:
         while (row := parent[row]) >= 0:
             yield row
 
-    def _by_track(self) -> tuple[Sequence[int], Sequence[int]]:
-        """Rows in order of track, and where each is in it."""
-        tracks = self.trace.columns.track
-        by_track: list[list[int]] = [[] for _ in self.trace.tracks]
-        if len({*tracks}) <= 1:
-            return range(len(tracks)), range(len(tracks))
-        for row, track in enumerate(tracks):
-            by_track[track].append(row)
-        order = array("I", (row for rows in by_track for row in rows))
-        place = array("I", bytes(4 * len(tracks)))
-        for at, row in enumerate(order):
-            place[row] = at
-        return order, place
+    @cached_property
+    def _inside(self) -> tuple["array[int]", "array[int]"]:
+        """Where each row's children are, by 1 + its number, and they."""
+        above = array("I", [row + 1 if row >= 0 else 0 for row in self.parent])
+        return kernels.place_ids(above, len(above) + 1)
 
     def _find_roots(self) -> dict[Group, dict[int, list[int]]]:
         """Put each root into the step that it begins in."""

@@ -7,7 +7,7 @@ from itertools import compress
 from typing import NamedTuple
 
 from stepscope.analysis.diff.cells import Cells
-from stepscope.analysis.diff.change import ROWS, Change
+from stepscope.analysis.diff.change import Changes
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.places import Places
 from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
@@ -149,7 +149,7 @@ class Samples(NamedTuple):
 def sample_times(
     sides: tuple[Sequence[Run], Sequence[Run]],
     steps: StepNumbers,
-    changes: Iterable[tuple[Run, Run, Sequence[Change]]],
+    changes: Iterable[tuple[Run, Run, Changes]],
     ways: tuple[frozenset[Group], Places],
 ) -> Samples:
     """Collect the times of all paths: of each step that both sides have and the window did not cut.
@@ -179,13 +179,13 @@ def sample_times(
 
 
 # The kinds of changes after which a path goes by another name, or without one.
-ALIASED = ("renamed", "wrapped", "unwrapped")
+ALIASED = frozenset({"renamed", "wrapped", "unwrapped"})
 # A place -> its last name in base; None: as if it were not there.
 _Aliases = dict[int, int | None]
 
 
 def _aliases(
-    found: Iterable[tuple[Run, Run, Sequence[Change]]], naming: tuple[PathTable, Places, dict[Run, list[int]]]
+    found: Iterable[tuple[Run, Run, Changes]], naming: tuple[PathTable, Places, dict[Run, list[int]]]
 ) -> tuple[_Aliases, _Aliases]:
     """Paths under other names: those of base that were unwrapped, those of head that were renamed or wrapped.
 
@@ -195,25 +195,25 @@ def _aliases(
     table, places, given = naming
     aliases: tuple[_Aliases, _Aliases] = ({}, {})
     for base, head, changes in found:
-        if not any(change.kind in ALIASED for change in changes):
+        if ALIASED.isdisjoint(changes.kinds):
             continue
         for run in {base, head} - {*given}:
             given[run] = _places_of(run, table, places)
         taken = {*given[base]}, {*given[head]}
         paths = [run.path_times(table.group_numbers)[0].path for run in (base, head)]
         at = [
-            [of_run[path[row]] if row >= 0 else NOWHERE for row in map(row_of, changes)]
-            for row_of, of_run, path in zip(ROWS, (given[base], given[head]), paths, strict=True)
+            [of_run[path[row]] if row >= 0 else NOWHERE for row in rows]
+            for rows, of_run, path in zip(changes.rows, (given[base], given[head]), paths, strict=True)
         ]
-        for change, one, other in zip(changes, *at, strict=True):
-            if change[0] not in ALIASED:
+        for kind, one, other in zip(changes.kinds, *at, strict=True):
+            if kind not in ALIASED:
                 taken[1].add(one)
                 taken[0].add(other)
-        for change, one, other in zip(changes, *at, strict=True):
-            if change[0] not in ALIASED or other in taken[0] or one in taken[1]:
+        for kind, name, one, other in zip(changes.kinds, changes.names, *at, strict=True):
+            if kind not in ALIASED or other in taken[0] or one in taken[1]:
                 continue
             if other >= 0:
-                aliases[1].setdefault(other, change[2] if one >= 0 else None)
+                aliases[1].setdefault(other, name >> 1 if one >= 0 else None)
             elif one >= 0:
                 aliases[0].setdefault(one, None)
     return aliases

@@ -43,6 +43,7 @@ class Siblings(NamedTuple):
         wrapped: slices of head around rows of base.
         unwrapped: slices of base around rows of head.
         removed, added: rows that only base, or head, has.
+        apart: whether it is known that no name is on both sides.
     """
 
     same: Pairs
@@ -52,6 +53,7 @@ class Siblings(NamedTuple):
     unwrapped: list[Wrapper]
     removed: list[int]
     added: list[int]
+    apart: bool = False
 
     def of_rows(self, base: Mapping[int, int], head: Mapping[int, int]) -> "Siblings":
         """The same for others that do the same: old row -> new row."""
@@ -66,6 +68,7 @@ class Siblings(NamedTuple):
             [Wrapper(base[row], [head[one] for one in inside]) for row, inside in self.unwrapped],
             [base[row] for row in self.removed],
             [head[row] for row in self.added],
+            self.apart,
         )
 
 
@@ -125,29 +128,45 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     Returns:
         None if nothing is different.
     """
+    if ordered and (in_order := _if_apart(base, head, rows)) is not None:
+        one_way = _pair((base, head) if in_order else (head, base), rows if in_order else (rows[1], rows[0]))
+        return one_way if in_order else _mirrored(one_way)
     tiers = [
         Tiers(*(list(map(column.__getitem__, side)) for column in (run.trees.full, run.trees.shape, run.names)))
         for run, side in zip((base, head), rows, strict=True)
     ]
     if tiers[0].full == tiers[1].full:
         return None
-    if [*tiers[1].full] < [*tiers[0].full]:
-        # What is ambiguous must not depend on which side is base.
-        other_way = _pair((head, base), (rows[1], rows[0]), tiers[::-1], ordered=ordered)
-        return other_way and _mirrored(other_way)
-    return _pair((base, head), rows, tiers, ordered=ordered)
-
-
-def _pair(runs: tuple[Run, Run], rows: _Rows, tiers: Sequence[Tiers], *, ordered: bool) -> Siblings | None:
-    """Compare two lists that differ, the first of which has the lesser hashes."""
+    # What is ambiguous must not depend on which side is base.
+    in_order = [*tiers[0].full] <= [*tiers[1].full]
+    runs = (base, head) if in_order else (head, base)
+    if not in_order:
+        tiers, rows = tiers[::-1], (rows[1], rows[0])
     if not ordered:
         tiers, rows = _sorted(tiers, rows)
         if tiers[0].full == tiers[1].full:
             return None
+    one_way = _pair(runs, rows, tiers, ordered=ordered)
+    return one_way if in_order else _mirrored(one_way)
+
+
+def _if_apart(base: Run, head: Run, rows: _Rows) -> bool | None:
+    """Whether siblings are in order of their hashes; None if a name may be on both sides, or there are none on one."""
+    if not rows[0] or not rows[1]:
+        return None
+    first = base.trees.full[rows[0][0]], head.trees.full[rows[1][0]]
+    names, other_names = (map(run.names.__getitem__, of_side) for run, of_side in zip((base, head), rows, strict=True))
+    return None if first[0] == first[1] or not {*names}.isdisjoint(other_names) else first[0] < first[1]
+
+
+def _pair(
+    runs: tuple[Run, Run], rows: _Rows, tiers: Sequence[Tiers] | None = None, *, ordered: bool = True
+) -> Siblings:
+    """Compare two lists that differ, the first of which has the lesser hashes; without tiers they share no name."""
     rest = _Rest(*runs, rows)
-    places = align(*tiers) if ordered else []
+    places = align(*tiers) if tiers and ordered else []
     pairs = rest.take([(rows[0][i], rows[1][j]) for i, j in places])
-    found = rest.pair_equal()
+    found = rest.pair_equal() if tiers else []
     reordered = found if ordered else []
     wrapped: list[Wrapper] = []
     unwrapped: list[Wrapper] = []
@@ -163,7 +182,8 @@ def _pair(runs: tuple[Run, Run], rows: _Rows, tiers: Sequence[Tiers], *, ordered
         renamed += _renamed_leaves(rest, gaps, ordered=ordered)
     full = runs[0].trees.full, runs[1].trees.full
     same = [(one, other) for one, other in sorted(pairs + found) if full[0][one] != full[1][other]]
-    return Siblings(same, reordered, renamed, wrapped, unwrapped, *map(list, rest.rows))
+    removed, added = map(list, rest.rows)
+    return Siblings(same, reordered, renamed, wrapped, unwrapped, removed, added, apart=tiers is None)
 
 
 def _mirrored(siblings: Siblings) -> Siblings:
@@ -171,7 +191,15 @@ def _mirrored(siblings: Siblings) -> Siblings:
     same, reordered, renamed = (
         sorted((one, other) for other, one in pairs) for pairs in (siblings.same, siblings.reordered, siblings.renamed)
     )
-    return Siblings(same, reordered, renamed, siblings.unwrapped, siblings.wrapped, siblings.added, siblings.removed)
+    return siblings._replace(
+        same=same,
+        reordered=reordered,
+        renamed=renamed,
+        wrapped=siblings.unwrapped,
+        unwrapped=siblings.wrapped,
+        removed=siblings.added,
+        added=siblings.removed,
+    )
 
 
 def _sorted(tiers: Sequence[Tiers], rows: _Rows) -> tuple[list[Tiers], _Rows]:

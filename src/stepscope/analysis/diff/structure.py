@@ -7,9 +7,9 @@ is one change; what is left has come, gone, or is called more or less often.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from stepscope.analysis.diff.change import NO_MORE, ROWS, Change, keys_apart, made
+from stepscope.analysis.diff.change import NO_MORE, Changes, keys_apart
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
 from stepscope.analysis.diff.siblings import Siblings, pair_siblings
@@ -28,7 +28,7 @@ class Structure(NamedTuple):
         gone: rows whose subtrees are accounted for: of base and of head. Flows from and to there are no finding.
     """
 
-    changes: list[Change]
+    changes: Changes
     gone: tuple[set[int], set[int]]
 
 
@@ -48,10 +48,15 @@ class _Level(NamedTuple):
 
 
 class _Left(NamedTuple):
-    """What is on one side only among some siblings, and all of them: rows of base and of head."""
+    """What is on one side only among some siblings, and all of them: rows of base and of head.
+
+    Attributes:
+        apart: whether it is known that no name is on both sides.
+    """
 
     rows: tuple[Sequence[int], Sequence[int]]
     siblings: tuple[Sequence[int], Sequence[int]]
+    apart: bool
 
 
 class Threads(NamedTuple):
@@ -91,7 +96,7 @@ def compare_trees(base: Run, head: Run, threads: Threads, steps: Sequence[tuple[
     return Structure(comparison.changes, comparison.gone)
 
 
-def compare_call(base: Run, head: Run, rows: tuple[int, int]) -> list[Change]:
+def compare_call(base: Run, head: Run, rows: tuple[int, int]) -> Changes:
     """Compare what is inside of one call of each run; not its arguments and categories, nor those inside."""
     comparison = _Comparison(base, head, {}, labels=False)
     comparison.add_level(rows[:1], rows[1:], ordered=base.words.rules.order == "keep")
@@ -106,7 +111,7 @@ class _Comparison:
         self.runs = base, head
         self.steps = steps
         self.labels = labels
-        self.changes: list[Change] = []
+        self.changes = Changes()
         self.gone: tuple[set[int], set[int]] = (set(), set())
         self.todo: list[_Level] = []
         self.left: list[_Left] = []
@@ -146,11 +151,8 @@ class _Comparison:
         base, head = self.runs
         size = base.trees.size, head.trees.size
         ordered = base.words.rules.order == "keep"
-        texts = base.words.texts
-        for one, other in siblings.renamed:
-            old, new = base.names[one] >> 1, head.names[other] >> 1
-            what = "instant" if head.names[other] & 1 else "slice"
-            self.changes.append(made(("renamed", what, old, texts[old], texts[new], "name", one, other, new, NO_MORE)))
+        if siblings.renamed:
+            self._renamed(siblings.renamed)
         if siblings.reordered:
             self._reordered(level, siblings.reordered)
         if self.labels:
@@ -164,15 +166,16 @@ class _Comparison:
                 within = base.trees.full[one], head.trees.full[other]
                 self.todo.append(_Level(*inside, ordered=ordered, cut=cut, within=within))
         for row, inside_of in siblings.wrapped:
-            self._change("wrapped", (NOWHERE, row), head.names[row] >> 1, (0, 1, "calls"))
+            self.changes.add("wrapped", head.names[row], (NOWHERE, row), (0, 1))
             self.add_level(inside_of, head.children(row), ordered=ordered)
         for row, inside_of in siblings.unwrapped:
-            self._change("unwrapped", (row, NOWHERE), base.names[row] >> 1, (1, 0, "calls"))
+            self.changes.add("unwrapped", base.names[row], (row, NOWHERE), (1, 0))
             self.add_level(base.children(row), inside_of, ordered=ordered)
-        self._leave(level, (siblings.removed, siblings.added))
+        self._leave(level, siblings)
 
-    def _leave(self, level: _Level, left: tuple[Sequence[int], Sequence[int]]) -> None:
+    def _leave(self, level: _Level, siblings: Siblings) -> None:
         """Keep what one side has alone until all levels are known; not what a cut explains."""
+        left = siblings.removed, siblings.added
         if not left[0] and not left[1]:
             return
         stay: list[Sequence[int]] = []
@@ -180,19 +183,13 @@ class _Comparison:
             beyond = _at_the_ends(level[:2][side], {*rows}) if level.cut[side ^ 1] and not level.cut[side] else set()
             self.gone[side].update(beyond)
             stay.append([row for row in rows if row not in beyond] if beyond else rows)
-        self.left.append(_Left((stay[0], stay[1]), level[:2]))
+        self.left.append(_Left((stay[0], stay[1]), level[:2], siblings.apart))
 
-    def _change(
-        self,
-        kind: str,
-        rows: tuple[int, int],
-        name: int,
-        values: tuple[Any, Any, str],
-        key: Any = None,
-    ) -> None:
-        side = 1 if rows[1] >= 0 else 0
-        what = "instant" if self.runs[side].names[rows[side]] & 1 else "slice"
-        self.changes.append(made((kind, what, name, *values, *rows, key, NO_MORE)))
+    def _renamed(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Add a change for each pair; both are slices, or both are instants."""
+        rows = [one for one, _ in pairs], [other for _, other in pairs]
+        old, new = ([*map(run.names.__getitem__, of_side)] for run, of_side in zip(self.runs, rows, strict=True))
+        self.changes.add_all(["renamed"] * len(pairs), old, rows, [name >> 1 for name in new])
 
     def _reordered(self, level: _Level, pairs: Sequence[tuple[int, int]]) -> None:
         """One change for all siblings that are out of order, under the name of the first by the alphabet."""
@@ -204,9 +201,9 @@ class _Comparison:
             names = [texts[run.names[row] >> 1] for row in rows[min(spread) : max(spread) + 1]]
             shown.append((*names[:MAX_SHOWN], "...") if len(names) > MAX_SHOWN else tuple(names))
         name = min((base.names[one] >> 1 for one, _ in pairs), key=texts.__getitem__)
-        more = tuple(one for one, _ in pairs[1:]), tuple(other for _, other in pairs[1:])
-        what = "instant" if self.runs[1].names[pairs[0][1]] & 1 else "slice"
-        self.changes.append(Change("reordered", what, name, shown[0], shown[1], "order", *pairs[0], (*shown,), more))
+        more = [one for one, _ in pairs[1:]], [other for _, other in pairs[1:]]
+        name = name << 1 | self.runs[1].names[pairs[0][1]] & 1
+        self.changes.add("reordered", name, pairs[0], (shown[0], shown[1]), (*shown,), more=(more[0], more[1]))
 
     def _compare_labels(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Compare pairs of rows that are one in all but what is inside them."""
@@ -222,10 +219,9 @@ class _Comparison:
             one, other = pair
             if one_cat != other_cat:
                 cats = base.cat_of(one), head.cat_of(other)
-                self._change("category", pair, base.names[one] >> 1, (*cats, "category"), cats)
+                self.changes.add("category", base.names[one], pair, cats, cats)
             if one_args != other_args:
-                keys = keys_apart(base, head, pair)
-                self._change("args", pair, base.names[one] >> 1, (None, None, "args"), keys)
+                self.changes.add("args", base.names[one], pair, key=keys_apart(base, head, pair))
 
     def _find_moved(self) -> tuple[set[int], set[int]]:
         """Pair what only one side has with the same elsewhere in the same step on the other side: the rows of both."""
@@ -246,7 +242,7 @@ class _Comparison:
                 continue
             other = same.pop()
             paths = self._shown_path(base, row), self._shown_path(head, other)
-            self._change("moved", (row, other), base.names[row] >> 1, (*paths, "path"), paths)
+            self.changes.add("moved", base.names[row], (row, other), paths, paths)
             moved[0].add(row)
             moved[1].add(other)
         self.gone[0].update(moved[0])
@@ -259,69 +255,38 @@ class _Comparison:
 
     def _count_left(self, side: int, moved: set[int]) -> None:
         """One change for each name that one side has more of among the children of one parent."""
-        found: list[Change] = []
+        start = len(self.changes)
         for left in self.left:
             rows = [row for row in left.rows[side] if row not in moved] if moved else left.rows[side]
             if rows:
                 self.gone[side].update(rows)
-                self._count_names(side, rows, left.siblings, found)
-        self.changes += sorted(found, key=ROWS[side])
+                self._count_names(side, rows, left)
+        self.changes.sort(start, side)
 
-    def _count_names(
-        self, side: int, rows: Sequence[int], siblings: tuple[Sequence[int], Sequence[int]], found: list[Change]
-    ) -> None:
-        """Add a change for each name of some rows among their siblings."""
-        names = [[*map(run.names.__getitem__, of_side)] for run, of_side in zip(self.runs, siblings, strict=True)]
+    def _count_names(self, side: int, rows: Sequence[int], left: _Left) -> None:
+        """Add a change for each name of some rows that are left among their siblings."""
         of_rows = [*map(self.runs[side].names.__getitem__, rows)]
-        first = dict(zip(of_rows, rows, strict=True))
-        more: dict[int, list[int]] = {}
-        if len(first) < len(rows):
-            for name, row in sorted(zip(of_rows, rows, strict=True)):
-                more.setdefault(name, []).append(row)
-            first = {name: of_name[0] for name, of_name in more.items()}
-        here: Mapping[int, int] = Counter(names[side])
-        # Where every slice is another, hardly any name is on both sides.
-        others: Mapping[int, int] = {} if first.keys().isdisjoint(names[side ^ 1]) else Counter(names[side ^ 1])
         come_or_gone = (("removed", "missing"), ("added", "new"))[side]
-        for name, row in first.items():
-            count, other = here[name], others.get(name, 0)
+        if left.apart and len({*of_rows}) == len(rows) == len(left.siblings[side]):
+            kinds = [come_or_gone[name & 1] for name in of_rows]
+            nowhere = [NOWHERE] * len(rows)
+            self.changes.add_all(kinds, of_rows, (nowhere, rows) if side else (rows, nowhere), [None] * len(rows))
+            return
+        first: dict[int, list[int]] = {}
+        for name, row in sorted(zip(of_rows, rows, strict=True)):
+            first.setdefault(name, []).append(row)
+        both = [
+            Counter(map(run.names.__getitem__, siblings))
+            for run, siblings in zip(self.runs, left.siblings, strict=True)
+        ]
+        counts, others = both[side], both[side ^ 1]
+        for name, (row, *more) in first.items():
+            count, other = counts[name], others[name]
             kind = ("fewer", "more")[side] if other else come_or_gone[name & 1]
-            what = "instant" if name & 1 else "slice"
-            rest = (*more[name][1:],) if more else ()
             if side:
-                found.append(
-                    made(
-                        (
-                            kind,
-                            what,
-                            name >> 1,
-                            other,
-                            count,
-                            "calls",
-                            NOWHERE,
-                            row,
-                            None,
-                            ((), rest) if rest else NO_MORE,
-                        )
-                    )
-                )
+                self.changes.add(kind, name, (NOWHERE, row), (other, count), more=([], more) if more else NO_MORE)
             else:
-                found.append(
-                    made(
-                        (
-                            kind,
-                            what,
-                            name >> 1,
-                            count,
-                            other,
-                            "calls",
-                            row,
-                            NOWHERE,
-                            None,
-                            (rest, ()) if rest else NO_MORE,
-                        )
-                    )
-                )
+                self.changes.add(kind, name, (row, NOWHERE), (count, other), more=(more, []) if more else NO_MORE)
 
 
 def _at_the_ends(siblings: Sequence[int], left: set[int]) -> set[int]:

@@ -7,10 +7,9 @@ Python's own.
 import re
 from array import array
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import accumulate, count, islice
+from itertools import accumulate, count
 from typing import Any, AnyStr
 
 from stepscope.analysis.diff.rules import NameRule, Rules
@@ -35,7 +34,7 @@ class Words:
     """The names of all traces that are compared.
 
     Attributes:
-        texts: number -> text.
+        texts: number -> text; the number of a text is where it stands first.
         rules: how they are normalised.
         is_compared: whether an argument is, by its key.
     """
@@ -43,7 +42,7 @@ class Words:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.texts: list[str] = []
-        self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        self._numbers: dict[str, int] = {}
         self._hashes = array("Q")
         self._normal = {
             of: _Normal([rule for rule in rules.name_rules if rule.of in ("any", of)])
@@ -58,7 +57,7 @@ class Words:
 
     def number(self, text: str) -> int:
         """The number of a text that is normalised already."""
-        number = self._numbers[text]
+        number = self._numbers.setdefault(text, len(self.texts))
         if number == len(self.texts):
             self.texts.append(text)
         return number
@@ -74,8 +73,8 @@ class Words:
         texts = list(trace.strings)
         for at in range(len(texts)) if self.rules.names else _suspects(texts):
             texts[at] = self.normal(texts[at], "slice")
-        keys = array("I", map(self._numbers.__getitem__, texts))
-        self.texts += islice(self._numbers, len(self.texts), None)
+        keys = array("I", map(self._numbers.setdefault, texts, count(len(self.texts))))
+        self.texts += texts
         return keys
 
     def args_of(self, trace: Trace) -> "array[int]":
