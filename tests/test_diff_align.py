@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepscope.analysis.diff import align as alignment
-from stepscope.analysis.diff.align import Tiers, align
+from stepscope.analysis.diff.align import align
+from stepscope.core.trees import Tiers
 
 
 def tiers(*members: tuple[int, int, int]) -> Tiers:

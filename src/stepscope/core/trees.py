@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["ArgsLabels", "CellTimes", "Labels", "Looked", "PathIds", "PathTimes", "Suspects", "Trees"]
+__all__ = ["ArgsLabels", "CellTimes", "Labels", "Looked", "PathIds", "PathTimes", "Suspects", "Tiers", "Trees"]
 
 
 class Labels(NamedTuple):
@@ -131,3 +131,17 @@ class Suspects(NamedTuple):
     both: int
     timed: "array[int]"
     outlying: "array[int]"
+
+
+class Tiers(NamedTuple):
+    """A list of siblings: what they are in each tier of likeness; what is equal in one is so in the next.
+
+    Attributes:
+        full: whole subtrees.
+        shape: their shapes.
+        name: names.
+    """
+
+    full: "Sequence[int]"
+    shape: "Sequence[int]"
+    name: "Sequence[int]"

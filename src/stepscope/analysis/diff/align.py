@@ -7,17 +7,17 @@ depend on which list comes first.
 Source: Myers, "An O(ND) Difference Algorithm" (1986); patience diff, by Cohen.
 """
 
+from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Tiers", "align"]
+from stepscope.core import kernels
+from stepscope.core.trees import Tiers
 
-# What a pair is worth by the tier in which its members are equal. Two that are not equal at all, but in one place, are
-# worth something too: they are no pair, but perhaps one of them is the other's new name.
-WORTH = (5, 4, 3)
-IN_ONE_PLACE = 1
+__all__ = ["align"]
+
 # Aligned exactly up to this many pairs of members: a hundred by a hundred.
 MAX_CELLS = 10_000
 # The longest edit script that is looked for; its cost grows with the square.
@@ -26,14 +26,6 @@ MAX_EDITS = 400
 MIN_COMMON = 8
 
 Pairs = list[tuple[int, int]]
-
-
-class Tiers(NamedTuple):
-    """A list of siblings: what they are in each tier."""
-
-    full: Sequence[int]
-    shape: Sequence[int]
-    name: Sequence[int]
 
 
 class _Piece(NamedTuple):
@@ -96,29 +88,9 @@ def _differ_inside_only(base: Tiers, head: Tiers, piece: _Piece) -> bool:
 def _align_exactly(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
     """The pairs of a piece that are worth most together."""
     i0, i_end, j0, j_end = piece
-    others = list(zip(head.full[j0:j_end], head.shape[j0:j_end], head.name[j0:j_end], strict=True))
-    best = [[0] * (len(others) + 1)]
-    for full, shape, name in zip(base.full[i0:i_end], base.shape[i0:i_end], base.name[i0:i_end], strict=True):
-        above, row = best[-1], [0]
-        for at, other in enumerate(others):
-            worth = IN_ONE_PLACE
-            if name == other[2]:
-                worth = WORTH[0] if full == other[0] else WORTH[1] if shape == other[1] else WORTH[2]
-            row.append(max(above[at + 1], row[at], above[at] + worth))
-        best.append(row)
-    pairs: Pairs = []
-    i, j = i_end - i0, j_end - j0
-    while i and j:
-        score = best[i][j]
-        if score == best[i - 1][j]:
-            i -= 1
-        elif score == best[i][j - 1]:
-            j -= 1
-        else:
-            i, j = i - 1, j - 1
-            if base.name[i0 + i] == head.name[j0 + j]:
-                pairs.append((i0 + i, j0 + j))
-    return pairs
+    ones = Tiers(*(array("Q", tier[i0:i_end]) for tier in base))
+    others = Tiers(*(array("Q", tier[j0:j_end]) for tier in head))
+    return [(i0 + i, j0 + j) for i, j in zip(*kernels.align_few(ones, others), strict=True)]
 
 
 def _anchors(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:

@@ -36,6 +36,7 @@ class Run:
         groups: the group of each track.
         names: array 'I', per row: the number of its name, doubled, plus 1 for an instant.
         parent: as kernels.hash_trees takes it: steps are set apart from what is around them.
+        labels: what tells a row from another besides what is inside it.
         trees: hashes and sizes.
         steps: process -> step's number -> its row; in order of time.
         stepping: the groups that have steps.
@@ -64,9 +65,8 @@ class Run:
         used = kernels.distinct_ids(columns.cat) if words.rules.categories else array("I")
         for cat, bits in zip(used, kernels.hash_texts([trace.strings[cat] for cat in used]), strict=True):
             cats[cat] = bits
-        labels = Labels(words.hashes_of(self._keys), cats, words.args_of(trace))
-        self._labels = labels
-        self.trees: Trees = kernels.hash_trees(columns, parent, labels, ordered=words.rules.order == "keep")
+        self.labels = Labels(words.hashes_of(self._keys), cats, words.args_of(trace))
+        self.trees: Trees = kernels.hash_trees(columns, parent, self.labels, ordered=words.rules.order == "keep")
         self._root_steps: dict[int, int] = {}
         # Where roots of threads that run free are sampled, which are in no step otherwise.
         self._sampled: dict[int, int] = {}
@@ -126,13 +126,13 @@ class Run:
         Returns:
             A hash of the category of each, one of its arguments, and whether it is an instant.
         """
-        cats = map(self._labels.cats.__getitem__, map(self.trace.columns.cat.__getitem__, rows))
+        cats = map(self.labels.cats.__getitem__, map(self.trace.columns.cat.__getitem__, rows))
         instants = [name & 1 for name in map(self.names.__getitem__, rows)]
         return [*cats], [*self.args_hashes(rows)], instants
 
     def args_hashes(self, rows: Iterable[int]) -> Iterator[int]:
         """A hash of the arguments of each of some rows."""
-        return map(self._labels.args.__getitem__, rows)
+        return map(self.labels.args.__getitem__, rows)
 
     def cat_of(self, row: int) -> str:
         """A row's category; "" if categories are not compared."""

@@ -6,10 +6,12 @@ only.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from operator import ne
 from typing import NamedTuple
 
-from stepscope.analysis.diff.align import Tiers, align
+from stepscope.analysis.diff.align import align
 from stepscope.analysis.diff.run import Run
+from stepscope.core.trees import Tiers
 
 __all__ = ["Siblings", "Wrapper", "pair_siblings"]
 
@@ -128,6 +130,9 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     Returns:
         None if nothing is different.
     """
+    if len(rows[0]) == len(rows[1]) == 1 and base.names[rows[0][0]] == head.names[rows[1][0]]:
+        is_same = base.trees.full[rows[0][0]] == head.trees.full[rows[1][0]]
+        return None if is_same else Siblings([(rows[0][0], rows[1][0])], [], [], [], [], [], [])
     if ordered and (in_order := _if_apart(base, head, rows)) is not None:
         one_way = _pair((base, head) if in_order else (head, base), rows if in_order else (rows[1], rows[0]))
         return one_way if in_order else _mirrored(one_way)
@@ -137,6 +142,8 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     ]
     if tiers[0].full == tiers[1].full:
         return None
+    if ordered and (same := _same_but_inside(tiers, rows)):
+        return Siblings(same, [], [], [], [], [], [])
     # What is ambiguous must not depend on which side is base.
     in_order = [*tiers[0].full] <= [*tiers[1].full]
     runs = (base, head) if in_order else (head, base)
@@ -148,6 +155,17 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
             return None
     one_way = _pair(runs, rows, tiers, ordered=ordered)
     return one_way if in_order else _mirrored(one_way)
+
+
+def _same_but_inside(tiers: Sequence[Tiers], rows: _Rows) -> Pairs:
+    """The pairs that differ, if each is of one shape and in one place, and none of them is in another place too."""
+    if tiers[0].shape != tiers[1].shape:
+        return []
+    differ = [*map(ne, tiers[0].full, tiers[1].full)]
+    first, end = differ.index(True), len(differ) - differ[::-1].index(True)
+    if not {*tiers[0].full[first:end]}.isdisjoint(tiers[1].full[first:end]):
+        return []
+    return [*zip(rows[0][first:end], rows[1][first:end], strict=True)]
 
 
 def _if_apart(base: Run, head: Run, rows: _Rows) -> bool | None:

@@ -208,19 +208,14 @@ class _Comparison:
     def _compare_labels(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Compare pairs of rows that are one in all but what is inside them."""
         base, head = self.runs
-        ones, others = [one for one, _ in pairs], [other for _, other in pairs]
-        labels = base.label_columns(ones), head.label_columns(others)
-        if labels[0] == labels[1]:
-            return
-        for pair, left, right in zip(pairs, *(zip(*columns, strict=True) for columns in labels), strict=True):
-            if left == right:
-                continue
-            (one_cat, one_args, _), (other_cat, other_args, _) = left, right
+        args, cats = (base.labels.args, head.labels.args), (base.labels.cats, head.labels.cats)
+        cat = base.trace.columns.cat, head.trace.columns.cat
+        for pair in pairs:
             one, other = pair
-            if one_cat != other_cat:
-                cats = base.cat_of(one), head.cat_of(other)
-                self.changes.add("category", base.names[one], pair, cats, cats)
-            if one_args != other_args:
+            if cats[0][cat[0][one]] != cats[1][cat[1][other]]:
+                of_both = base.cat_of(one), head.cat_of(other)
+                self.changes.add("category", base.names[one], pair, of_both, of_both)
+            if args[0][one] != args[1][other]:
                 self.changes.add("args", base.names[one], pair, key=keys_apart(base, head, pair))
 
     def _find_moved(self) -> tuple[set[int], set[int]]:
