@@ -112,6 +112,14 @@ def test_siblings_out_of_order_are_one_finding_at_their_parent() -> None:
     assert (one.base, one.head, one.count) == (("load", "forward"), ("forward", "load"), 5)
 
 
+def test_calls_of_one_name_are_the_same_by_their_arguments_wherever_they_stand() -> None:
+    """Of six, the first comes last: that is no other argument of each."""
+    calls = [node("load", args={"file": number}) for number in range(6)]
+    one = only(changed(*calls), changed(*calls[1:], calls[0]))
+
+    assert seen(one)[:4] == ("reordered", "slice", PATH, "load")
+
+
 def test_order_can_be_ignored() -> None:
     assert found(BASE, changed(BACKWARD, FORWARD, LOAD), order="ignore") == []
     assert seen(only(BASE, changed(BACKWARD, FORWARD), order="ignore"))[:4] == ("removed", "slice", PATH, "load")

@@ -29,6 +29,7 @@ TESTS = (
     "test_tree_twins.py",
     "test_label_twins.py",
     "test_cell_twins.py",
+    "test_align_twins.py",
     "test_twin_counters.py",
     "test_settle_twins.py",
     "test_group_twins.py",

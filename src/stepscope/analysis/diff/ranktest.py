@@ -80,11 +80,13 @@ def _normal_p(ranks: Sequence[int], n: int, m: int) -> float:
     return math.erfc(max(distance, 0.0) / math.sqrt(2 * variance))
 
 
+@lru_cache(maxsize=256)
 def least_p(n: int, m: int) -> float:
     """The smallest p that so many samples can give: where all of one side are larger."""
     return min(1.0, 2 / math.comb(n + m, n)) if n and m else 1.0
 
 
+@lru_cache(maxsize=256)
 def samples_needed(n: int, m: int, alpha: float) -> tuple[int, int]:
     """How many more samples each side needs at least, so that a difference could be told from chance.
 

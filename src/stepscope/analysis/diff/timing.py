@@ -65,7 +65,7 @@ class _Judged(NamedTuple):
     Attributes:
         verdict: "slower", "faster", "same" or "unsure".
         base, head: medians.
-        evidence: of the test, if there was one.
+        evidence: that it is slower or faster.
         needed: how many more samples of each side would do, if it is unsure.
     """
 
@@ -102,13 +102,13 @@ def compare_times(samples: Samples, suspects: Suspects, rules: Rules, texts: Seq
             continue
         explained.alone.add(path)
         judged, note = found
-        where_base, where = (_where(samples, path, side, texts) for side in (0, 1))
-        name = texts[table.path_of(path, 1)[-1]]
+        where, name = _where(samples, path, 1, texts), texts[table.name_of(path, 1)]
         times = round(judged.base / 1000, 3), round(judged.head / 1000, 3)
         if judged.verdict == "unsure":
             unsure.append(Unsure(where, name, *times, *judged.needed))
         else:
             paths.add(path)
+            where_base = _where(samples, path, 0, texts)
             findings.append(
                 Finding(
                     judged.verdict,
@@ -185,13 +185,13 @@ def _judge_path(
 ) -> tuple[_Judged, str] | None:
     """Judge a path by its own time, then by what of its whole time its children do not explain; None: the same."""
     own = [[cell.own * factor for cell in side] for side, factor in zip(cells, scale, strict=True)]
-    total = [[cell.total * factor for cell in side] for side, factor in zip(cells, scale, strict=True)]
     of_own = _judge(own[0], own[1], *by)
     is_leaf = all(cell.own == cell.total for side in cells for cell in side)
     if of_own.verdict != "same":
         return of_own, "" if is_leaf else "in itself"
     if is_leaf or scale != (1.0, 1.0):
         return None
+    total = [[float(cell.total) for cell in side] for side in cells]
     of_total = _judge(total[0], total[1], *by)
     if of_total.verdict == "same":
         return None
@@ -211,13 +211,13 @@ def _judge(base: Sequence[float], head: Sequence[float], rules: Rules, looked_at
         return _Judged("same", left, right)
     apart = max(max(base) - min(base), max(head) - min(head))
     p, least = rank_test(base, head), least_p(len(base), len(head))
-    evidence = Evidence(round(ratio, 4), _share(base, head), p, len(base), len(head))
     enough = rules.alpha if shift >= CLEAR * apart else rules.alpha / looked_at
     if p <= enough:
+        evidence = Evidence(round(ratio, 4), _share(base, head), p, len(base), len(head))
         return _Judged("slower" if right > left else "faster", left, right, evidence)
     if least > enough and p <= max(least, SUSPICIOUS * rules.alpha):
-        return _Judged("unsure", left, right, evidence, samples_needed(len(base), len(head), enough))
-    return _Judged("same", left, right, evidence)
+        return _Judged("unsure", left, right, needed=samples_needed(len(base), len(head), enough))
+    return _Judged("same", left, right)
 
 
 def _share(base: Sequence[float], head: Sequence[float]) -> float:

@@ -1,0 +1,86 @@
+"""The law of two cores, for the alignment of short lists: C gives what Python gives, and says what is wrong."""
+
+import gc
+import tracemalloc
+from array import array
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nomemory import failures_of
+from stepscope.core import twin
+from stepscope.core.trees import Tiers
+
+native: Any = pytest.importorskip("stepscope._native", reason="stepscope._native is not built: there is no second core")
+
+Members = list[tuple[int, int, int]]
+_numbers = st.integers(0, 2) | st.sampled_from((2**63, 2**64 - 1))
+_members = st.lists(st.tuples(_numbers, _numbers, _numbers), max_size=12)
+
+
+def tiers_of(members: Members) -> Tiers:
+    return Tiers(*(array("Q", [member[tier] for member in members]) for tier in range(3)))
+
+
+@given(_members, _members)
+@example([], [(1, 1, 1)])
+@example([(1, 1, 1)], [])
+def test_alignment_is_its_twin(base: Members, head: Members) -> None:
+    places = native.align_few(tiers_of(base), tiers_of(head))
+
+    assert places == twin.align_few(tiers_of(base), tiers_of(head))
+    assert [*places[0]] == sorted(set(places[0]), reverse=True)
+    assert [*places[1]] == sorted(set(places[1]), reverse=True)
+
+
+@pytest.mark.parametrize("core", [twin, native])
+def test_a_pair_is_worth_more_the_more_of_it_is_equal(core: Any) -> None:
+    """Each of base's has the first one's name: what is paired is equal, else of one shape, else of one name."""
+    base = tiers_of([(1, 1, 1), (2, 2, 1), (3, 2, 1)])
+    equal, alike, named = tiers_of([(3, 2, 1)]), tiers_of([(9, 1, 1)]), tiers_of([(9, 9, 1)])
+
+    assert core.align_few(base, equal) == (array("I", [2]), array("I", [0]))
+    assert core.align_few(base, alike) == (array("I", [0]), array("I", [0]))
+    assert core.align_few(base, named) == (array("I", [0]), array("I", [0]))
+    assert core.align_few(base, tiers_of([(1, 1, 7)])) == (array("I"), array("I"))
+
+
+def test_what_is_no_list_is_refused() -> None:
+    good = tiers_of([(1, 1, 1)])
+    with pytest.raises(TypeError, match="head: must be a stepscope"):
+        native.align_few(good, ())
+    with pytest.raises(ValueError, match=r"base\.name has 0 items: it must have 1"):
+        native.align_few(good._replace(name=array("Q")), good)
+    with pytest.raises(TypeError, match=r"base\.full: must be an array of typecode 'Q'"):
+        native.align_few(good._replace(full=array("I", [1])), good)
+
+
+def aligned(core: Any) -> Any:
+    return core.align_few(tiers_of([(at % 7, at % 5, at % 3) for at in range(60)]), tiers_of([(1, 1, 1)] * 40))
+
+
+def test_it_does_not_leak() -> None:
+    for _ in range(20):
+        aligned(native)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        aligned(native)
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0]
+        for _ in range(300):
+            aligned(native)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - held
+    finally:
+        tracemalloc.stop()
+
+    assert grown < 10_000, f"{grown} bytes are held after 300 rounds"
+
+
+def test_an_allocation_that_fails_is_a_memory_error() -> None:
+    base, head = tiers_of([(1, 1, 1), (2, 2, 2)]), tiers_of([(2, 2, 2)])
+
+    assert failures_of(lambda: native.align_few(base, head), twin.align_few(base, head), upto=40) > 2
