@@ -1,7 +1,5 @@
 """The law of two cores, for the alignment of short lists: C gives what Python gives, and says what is wrong."""
 
-import gc
-import tracemalloc
 from array import array
 from typing import Any
 
@@ -9,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from noleak import MOST_LEFT, left_by
 from nomemory import failures_of
 from stepscope.core import twin
 from stepscope.core.trees import Tiers
@@ -62,22 +61,7 @@ def aligned(core: Any) -> Any:
 
 
 def test_it_does_not_leak() -> None:
-    for _ in range(20):
-        aligned(native)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        aligned(native)
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
-        for _ in range(300):
-            aligned(native)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - held
-    finally:
-        tracemalloc.stop()
-
-    assert grown < 10_000, f"{grown} bytes are held after 300 rounds"
+    assert left_by(lambda: aligned(native)) < MOST_LEFT
 
 
 def test_an_allocation_that_fails_is_a_memory_error() -> None:

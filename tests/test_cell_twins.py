@@ -1,7 +1,5 @@
 """The law of two cores, for the cells and pairs of a comparison: C gives what Python gives, and says what is wrong."""
 
-import gc
-import tracemalloc
 from array import array
 from typing import Any
 
@@ -9,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noleak import MOST_LEFT, left_by
 from nomemory import failures_of
 from stepscope.core import twin
 from stepscope.core.trees import CellTimes, Looked, Suspects
@@ -116,22 +115,7 @@ def both(core: Any) -> tuple[Any, ...]:
 
 
 def test_they_do_not_leak() -> None:
-    for _ in range(20):
-        both(native)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        both(native)
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
-        for _ in range(300):
-            both(native)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - held
-    finally:
-        tracemalloc.stop()
-
-    assert grown < 10_000, f"{grown} bytes are held after 300 rounds"
+    assert left_by(lambda: both(native)) < MOST_LEFT
 
 
 def test_an_allocation_that_fails_is_a_memory_error() -> None:

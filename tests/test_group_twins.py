@@ -1,7 +1,6 @@
 """The law of two cores for folding and grouping: C gives what the twins give, on any rows."""
 
 import sys
-import tracemalloc
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
+from noleak import MOST_LEFT, left_by
 from nomemory import failures_of
 from stepscope.core import twin
 from stepscope.core.groups import NO_KEY, Folded, Grouped, Keys, Sums
@@ -203,20 +203,11 @@ def every_kernel(core: Any, columns: Columns) -> tuple[Folded, Grouped, Sums]:
 def test_no_kernel_leaks() -> None:
     columns = deep(20)
     objects: list[Any] = [*columns, columns, *KEYS, KEYS, Folded, Grouped, Sums]
-    for _ in range(20):
-        every_kernel(native, columns)
+    every_kernel(native, columns)
     before = [sys.getrefcount(thing) for thing in objects]
-    tracemalloc.start()
-    try:
-        every_kernel(native, columns)
-        held = tracemalloc.get_traced_memory()[0]
-        for _ in range(1000):
-            every_kernel(native, columns)
-        grown = tracemalloc.get_traced_memory()[0] - held
-    finally:
-        tracemalloc.stop()
+    left = left_by(lambda: every_kernel(native, columns))
 
-    assert grown < 10_000, f"{grown} bytes are held after 1000 rounds"
+    assert left < MOST_LEFT
     assert [sys.getrefcount(thing) for thing in objects] == before
 
 

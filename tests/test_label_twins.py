@@ -1,7 +1,5 @@
 """The law of two cores, for hashes of texts and arguments: C gives what Python gives, and says what is wrong."""
 
-import gc
-import tracemalloc
 from array import array
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from noleak import MOST_LEFT, left_by
 from nomemory import failures_of
 from stepscope.core import twin
 from stepscope.core.trees import ArgsLabels
@@ -129,22 +128,7 @@ def some_hashes(core: Any) -> tuple["array[int]", "array[int]"]:
 
 
 def test_they_do_not_leak() -> None:
-    for _ in range(20):
-        some_hashes(native)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        some_hashes(native)
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
-        for _ in range(500):
-            some_hashes(native)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - held
-    finally:
-        tracemalloc.stop()
-
-    assert grown < 10_000, f"{grown} bytes are held after 500 rounds"
+    assert left_by(lambda: some_hashes(native)) < MOST_LEFT
 
 
 def test_an_allocation_that_fails_is_a_memory_error() -> None:

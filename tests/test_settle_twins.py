@@ -1,10 +1,8 @@
 """Two cores, the same results: what settles counters and flows, and what is done to arrays of ids."""
 
-import gc
 import random
 import sys
 import threading
-import tracemalloc
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from noleak import MOST_LEFT, left_by
 from nomemory import failures_of
 from stepscope.core import twin
 from stepscope.core.rows import Counters, Flows
@@ -220,22 +219,7 @@ def every_kernel() -> None:
 
 def test_no_kernel_leaks() -> None:
     """A thousand rounds leave memory as it was."""
-    for _ in range(20):
-        every_kernel()
-    gc.collect()
-    tracemalloc.start()
-    try:
-        every_kernel()
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
-        for _ in range(1000):
-            every_kernel()
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - held
-    finally:
-        tracemalloc.stop()
-
-    assert grown < 10_000, f"{grown} bytes are held after 1000 rounds"
+    assert left_by(every_kernel) < MOST_LEFT
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="allocations can be made to fail in CPython only")

@@ -1,7 +1,5 @@
 """The law of two cores, for the kernels of comparison: C gives what Python gives, and says what is wrong."""
 
-import gc
-import tracemalloc
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noleak import MOST_LEFT, left_by
 from nomemory import failures_of
 from stepscope.core import twin
 from stepscope.core.rows import INSTANT, SLICE, Columns
@@ -181,22 +180,7 @@ def both(core: Any, columns: Columns) -> tuple[Trees, PathTimes]:
 
 def test_they_do_not_leak() -> None:
     columns = deep(20)
-    for _ in range(20):
-        both(native, columns)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        both(native, columns)
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
-        for _ in range(500):
-            both(native, columns)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - held
-    finally:
-        tracemalloc.stop()
-
-    assert grown < 10_000, f"{grown} bytes are held after 500 rounds"
+    assert left_by(lambda: both(native, columns)) < MOST_LEFT
 
 
 def test_an_allocation_that_fails_is_a_memory_error() -> None:

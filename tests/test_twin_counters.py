@@ -1,11 +1,9 @@
 """Two cores, the same bytes: the values of counters."""
 
-import gc
 import json
 import locale
 import struct
 import sys
-import tracemalloc
 from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from noleak import MOST_LEFT, left_by
 from nomemory import failures_of
 from stepscope.core import twin
 from stepscope.core.rows import Counters
@@ -183,23 +182,11 @@ def every_call() -> None:
 
 def test_no_call_leaks() -> None:
     objects: list[Any] = [RIGHT, *RIGHT, HEADS, *HEADS, NUMBERS, Counters]
-    for _ in range(20):
-        every_call()
-    gc.collect()
+    every_call()
     before = [sys.getrefcount(thing) for thing in objects]
-    tracemalloc.start()
-    try:
-        every_call()
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
-        for _ in range(300):
-            every_call()
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - held
-    finally:
-        tracemalloc.stop()
+    left = left_by(every_call)
 
-    assert grown < 10_000, f"{grown} bytes are held after 300 rounds"
+    assert left < MOST_LEFT
     assert [sys.getrefcount(thing) for thing in objects] == before
     # A buffer that is still held could not be resized.
     columns: tuple[Any, ...] = RIGHT

@@ -7,7 +7,6 @@ import gc
 import random
 import sys
 import threading
-import tracemalloc
 import weakref
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from noleak import MOST_LEFT, left_by
 from nomemory import failures_of
 from stepscope.core import twin
 from stepscope.core.protobuf import Annotations, TrackSequence
@@ -663,24 +663,12 @@ def test_no_kernel_leaks() -> None:
     )
     objects: list[Any] = [*columns, columns, *file.texts, *file.tracks, file.args, file.args[1], file.annotations[3]]
     objects += [None, Columns, Settled, Lane, Renumbered, Flows, ARROWS, *ARROWS, *NEGATIVE, *BAD_TRACK]
-    for _ in range(20):
-        every_kernel(columns, file)
-    gc.collect()
+    every_kernel(columns, file)
     before = [sys.getrefcount(thing) for thing in objects]
-    tracemalloc.start()
-    try:
-        every_kernel(columns, file)
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
-        for _ in range(1000):
-            every_kernel(columns, file)
-        gc.collect()
-        grown = tracemalloc.get_traced_memory()[0] - held
-    finally:
-        tracemalloc.stop()
+    left = left_by(lambda: every_kernel(columns, file))
     after = [sys.getrefcount(thing) for thing in objects]
 
-    assert grown < 10_000, f"{grown} bytes are held after 1000 rounds"
+    assert left < MOST_LEFT
     # None is counted by whatever else runs.
     assert all(abs(now - then) < 20 for now, then in zip(after, before, strict=True))
 
