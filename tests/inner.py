@@ -11,9 +11,11 @@ import stepscope.pytest_plugin.golden
 import stepscope.pytest_plugin.sessions  # noqa: F401
 from conftest import INSTALLED
 
-__all__ = ["PROGRAM", "TWO_WORKERS", "Run", "inner_run"]
+__all__ = ["OPTIONS", "PROGRAM", "TWO_WORKERS", "Run", "inner_run"]
 
-PLUGIN = () if INSTALLED else ("-p", "stepscope.pytest_plugin")
+# Plugins of others that may be installed change the order of tests, or warn.
+_OTHERS = ("-p", "no:randomly", "-p", "no:asyncio")
+OPTIONS = (*(() if INSTALLED else ("-p", "stepscope.pytest_plugin")), "-W", "error", *_OTHERS)
 # Hypothesis is half of what a worker imports, and the tests in it are none of Hypothesis's.
 TWO_WORKERS = ("-p", "xdist", "-n", "2", "-p", "no:hypothesispytest")
 PROGRAM = """
@@ -39,6 +41,6 @@ def inner_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run
     def run(tests: str | None = None, *options: str) -> pytest.RunResult:
         if tests is not None:
             pytester.makepyfile(test_train=dedent(PROGRAM) + dedent(tests))
-        return pytester.runpytest_inprocess(*PLUGIN, "-W", "error", "-p", "no:randomly", *options)
+        return pytester.runpytest_inprocess(*OPTIONS, *options)
 
     return run

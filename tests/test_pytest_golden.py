@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inner import TWO_WORKERS, Run, inner_run
+from inner import OPTIONS, TWO_WORKERS, Run, inner_run
 from stepscope import core, read
 from stepscope.pytest_plugin.place import safe_name
 
@@ -147,9 +147,7 @@ def test_both_cores_have_one_golden(run: Run, pytester: pytest.Pytester, monkeyp
         pytest.skip("there is no C core here")
     monkeypatch.setenv("STEPSCOPE_CORE", other)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-    from inner import PLUGIN
-
-    pytester.runpytest_subprocess(*PLUGIN, "-W", "error").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(*OPTIONS).assert_outcomes(passed=1)
 
 
 # -- what can be recorded and checked ----------------------------------------------------------------------------
