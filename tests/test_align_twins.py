@@ -1,4 +1,4 @@
-"""The law of two cores, for the alignment of short lists: C gives what Python gives, and says what is wrong."""
+"""The law of two cores, for the alignment of lists: C gives what Python gives, and says what is wrong."""
 
 from array import array
 from typing import Any
@@ -16,6 +16,7 @@ native: Any = pytest.importorskip("stepscope._native", reason="stepscope._native
 
 Members = list[tuple[int, int, int]]
 _numbers = st.integers(0, 2) | st.sampled_from((2**63, 2**64 - 1))
+_letters = st.lists(st.integers(0, 3), max_size=30)
 _members = st.lists(st.tuples(_numbers, _numbers, _numbers), max_size=12)
 
 
@@ -32,6 +33,30 @@ def test_alignment_is_its_twin(base: Members, head: Members) -> None:
     assert places == twin.align_few(tiers_of(base), tiers_of(head))
     assert [*places[0]] == sorted(set(places[0]), reverse=True)
     assert [*places[1]] == sorted(set(places[1]), reverse=True)
+
+
+@given(_letters, _letters, st.integers(-1, 30))
+@example([1, 2, 1, 2], [2, 1, 2, 1], 2)
+def test_what_is_common_is_its_twin(left: list[int], right: list[int], most: int) -> None:
+    places = native.align_common(array("Q", left), array("Q", right), most)
+
+    assert places == twin.align_common(array("Q", left), array("Q", right), most)
+    assert [left[i] for i in places[0]] == [right[j] for j in places[1]]
+    assert [*places[0]] == sorted(set(places[0]))
+    assert [*places[1]] == sorted(set(places[1]))
+
+
+@given(_letters, _letters)
+def test_nothing_longer_is_common(left: list[int], right: list[int]) -> None:
+    """By the table of each with each."""
+    best = [[0] * (len(right) + 1) for _ in range(len(left) + 1)]
+    for i, one in enumerate(left):
+        for j, other in enumerate(right):
+            best[i + 1][j + 1] = best[i][j] + 1 if one == other else max(best[i][j + 1], best[i + 1][j])
+    length, edits = best[-1][-1], len(left) + len(right) - 2 * best[-1][-1]
+
+    assert len(native.align_common(array("Q", left), array("Q", right), edits)[0]) == length
+    assert not native.align_common(array("Q", left), array("Q", right), edits - 1)[0]
 
 
 @pytest.mark.parametrize("core", [twin, native])
@@ -54,13 +79,20 @@ def test_what_is_no_list_is_refused() -> None:
         native.align_few(good._replace(name=array("Q")), good)
     with pytest.raises(TypeError, match=r"base\.full: must be an array of typecode 'Q'"):
         native.align_few(good._replace(full=array("I", [1])), good)
+    with pytest.raises(TypeError, match=r"align_common\.right: must be an array of typecode 'Q'"):
+        native.align_common(good.full, [1], 4)
 
 
 def aligned(core: Any) -> Any:
-    return core.align_few(tiers_of([(at % 7, at % 5, at % 3) for at in range(60)]), tiers_of([(1, 1, 1)] * 40))
+    one, other = tiers_of([(at % 7, at % 5, at % 3) for at in range(60)]), tiers_of([(1, 1, 1)] * 40)
+    return (
+        core.align_few(one, other),
+        core.align_common(one.full, other.full, 100),
+        core.align_common(one.full, other.full, 9),
+    )
 
 
-def test_it_does_not_leak() -> None:
+def test_they_do_not_leak() -> None:
     assert left_by(lambda: aligned(native)) < MOST_LEFT
 
 
@@ -68,3 +100,5 @@ def test_an_allocation_that_fails_is_a_memory_error() -> None:
     base, head = tiers_of([(1, 1, 1), (2, 2, 2)]), tiers_of([(2, 2, 2)])
 
     assert failures_of(lambda: native.align_few(base, head), twin.align_few(base, head), upto=40) > 2
+    one, other = array("Q", range(30)), array("Q", range(20, 50))
+    assert failures_of(lambda: native.align_common(one, other, 60), twin.align_common(one, other, 60), upto=60) > 4

@@ -66,7 +66,8 @@
        counters.c        counter values in both formats              (twin/counters.py)
        trees.c           hashes of call trees                        (twin/trees.py)
        labels.c          hashes of texts and arguments               (twin/labels.py)
-       align.c           which of two short lists are the same ones  (twin/align.py)
+       align.c           which members of two short lists are the same (twin/align.py)
+       align_common.c    what two long ones have in common           (twin/align.py)
        pairs.c           pairs of numbers by first appearance        (twin/pairs.py)
        paths.c           times by path and step                      (twin/paths.py)
        cells.c           which of those are to be looked at          (twin/cells.py) */
@@ -322,6 +323,7 @@ int labels_add(PyObject *module);
 int cells_add(PyObject *module);
 int pairs_add(PyObject *module);
 int align_add(PyObject *module);
+int align_common_add(PyObject *module);
 int paths_add(PyObject *module);
 int disk_add(PyObject *module);
 

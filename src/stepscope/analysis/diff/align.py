@@ -141,37 +141,8 @@ def _unique(left: Sequence[int], right: Sequence[int], piece: _Piece) -> Pairs:
 def _common(left: Sequence[int], right: Sequence[int], piece: _Piece) -> Pairs:
     """The longest common subsequence of a piece, if few edits lead from one to the other."""
     i0, i_end, j0, j_end = piece
-    n, m = i_end - i0, j_end - j0
-    reach = {1: 0}
-    trail: list[dict[int, int]] = []
-    for edits in range(min(n + m, MAX_EDITS) + 1):
-        trail.append(dict(reach))
-        for diagonal in range(-edits, edits + 1, 2):
-            down = diagonal == -edits or (diagonal != edits and reach[diagonal - 1] < reach[diagonal + 1])
-            i = reach[diagonal + 1] if down else reach[diagonal - 1] + 1
-            while i < n and i - diagonal < m and left[i0 + i] == right[j0 + i - diagonal]:
-                i += 1
-            reach[diagonal] = i
-            if i >= n and i - diagonal >= m:
-                return _walk_back(trail, (n, m), (i0, j0))
-    return []
-
-
-def _walk_back(trail: list[dict[int, int]], end: tuple[int, int], start: tuple[int, int]) -> Pairs:
-    """The equal members along the way that `_common` has found."""
-    pairs: Pairs = []
-    i, j = end
-    for edits in range(len(trail) - 1, -1, -1):
-        reach, diagonal = trail[edits], i - j
-        down = diagonal == -edits or (diagonal != edits and reach[diagonal - 1] < reach[diagonal + 1])
-        came = diagonal + 1 if down else diagonal - 1
-        i_before = reach[came] if edits else 0
-        j_before = i_before - came if edits else 0
-        while i > i_before and j > j_before:
-            i, j = i - 1, j - 1
-            pairs.append((start[0] + i, start[1] + j))
-        i, j = i_before, j_before
-    return pairs[::-1]
+    places = kernels.align_common(array("Q", left[i0:i_end]), array("Q", right[j0:j_end]), MAX_EDITS)
+    return [(i0 + i, j0 + j) for i, j in zip(*places, strict=True)]
 
 
 def _between(piece: _Piece, anchors: Pairs) -> list[_Piece]:

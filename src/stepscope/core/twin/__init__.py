@@ -1,6 +1,6 @@
 """The Python core: every kernel, readable and complete by itself."""
 
-from stepscope.core.twin.align import align_few
+from stepscope.core.twin.align import align_common, align_few
 from stepscope.core.twin.besides import measure_cpu, note_stacks
 from stepscope.core.twin.calls import mute_thread, start_calls, stop_calls
 from stepscope.core.twin.calls_hooks import call_hooks, call_profiler, profile_threads, unprofile_threads
@@ -49,6 +49,7 @@ __all__ = [
     "ChromeScanner",
     "SealedWindow",
     "Span",
+    "align_common",
     "align_few",
     "TrackEventScanner",
     "begin_to_disk",

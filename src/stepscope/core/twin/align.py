@@ -1,10 +1,13 @@
-"""Alignment of two short lists: the pairs that are worth most together."""
+"""Alignment of two lists: the pairs that are worth most together, and the longest common subsequence.
+
+Source: Myers, "An O(ND) Difference Algorithm" (1986).
+"""
 
 from array import array
 
 from stepscope.core.trees import Tiers
 
-__all__ = ["align_few"]
+__all__ = ["align_common", "align_few"]
 
 # What a pair is worth by the tier in which its members are equal. Two that are not equal at all, but in one place, are
 # worth something too: they are no pair, but perhaps one of them is the other's new name.
@@ -45,4 +48,50 @@ def align_few(base: Tiers, head: Tiers) -> tuple["array[int]", "array[int]"]:
             if base.name[i] == head.name[j]:
                 places[0].append(i)
                 places[1].append(j)
+    return places
+
+
+def align_common(left: "array[int]", right: "array[int]", most: int) -> tuple["array[int]", "array[int]"]:
+    """Pair the members of the longest common subsequence, if few edits lead from one list to the other.
+
+    Args:
+        left: array 'Q'.
+        right: array 'Q'.
+        most: how many edits are few. Takes memory for the square of them.
+
+    Returns:
+        Two arrays 'I': the places of each pair in left and in right, both rising. None if it takes more edits.
+    """
+    n, m = len(left), len(right)
+    reach = {1: 0}
+    trail: list[dict[int, int]] = []
+    for edits in range(min(n + m, most) + 1):
+        trail.append(dict(reach))
+        for diagonal in range(-edits, edits + 1, 2):
+            down = diagonal == -edits or (diagonal != edits and reach[diagonal - 1] < reach[diagonal + 1])
+            i = reach[diagonal + 1] if down else reach[diagonal - 1] + 1
+            while i < n and i - diagonal < m and left[i] == right[i - diagonal]:
+                i += 1
+            reach[diagonal] = i
+            if i >= n and i - diagonal >= m:
+                return _walk_back(trail, n, m)
+    return array("I"), array("I")
+
+
+def _walk_back(trail: list[dict[int, int]], i: int, j: int) -> tuple["array[int]", "array[int]"]:
+    """The equal members along the way that was found to the end of both lists."""
+    places = array("I"), array("I")
+    for edits in range(len(trail) - 1, -1, -1):
+        reach, diagonal = trail[edits], i - j
+        down = diagonal == -edits or (diagonal != edits and reach[diagonal - 1] < reach[diagonal + 1])
+        came = diagonal + 1 if down else diagonal - 1
+        i_before = reach[came] if edits else 0
+        j_before = i_before - came if edits else 0
+        while i > i_before and j > j_before:
+            i, j = i - 1, j - 1
+            places[0].append(i)
+            places[1].append(j)
+        i, j = i_before, j_before
+    places[0].reverse()
+    places[1].reverse()
     return places
