@@ -13,7 +13,7 @@ from stepscope.analysis.diff.rules import Rules
 from stepscope.core import kernels
 from stepscope.core.trees import CellTimes, Looked, Suspects
 
-__all__ = ["MIN_CELLS", "Cell", "Cells", "suspects_of"]
+__all__ = ["MIN_CELLS", "Cell", "Cells", "Sampled", "suspects_of"]
 
 # Fewer steps than this do not say what is usual.
 MIN_CELLS = 10
@@ -30,6 +30,14 @@ class Cell(NamedTuple):
     total: int
     own: int
     longest: int
+
+
+class Sampled(NamedTuple):
+    """What a path's cells are, in order of run; empty lists if it has none."""
+
+    calls: list[int]
+    total: list[int]
+    own: list[int]
 
 
 class Cells(Mapping[int, list[Cell]]):
@@ -68,6 +76,14 @@ class Cells(Mapping[int, list[Cell]]):
             Cell(runs[at], steps[at], times.calls[at], times.total[at], times.own[at], times.longest[at])
             for at in places[starts[path] : starts[path + 1]]
         ]
+
+    def sampled(self, path: int) -> Sampled:
+        """The calls and times of a path's cells."""
+        starts, places = self._places
+        of_path, times = places[starts[path] : starts[path + 1]], self.times
+        return Sampled(
+            [times.calls[at] for at in of_path], [times.total[at] for at in of_path], [times.own[at] for at in of_path]
+        )
 
     def __contains__(self, path: object) -> bool:
         starts, _ = self._places

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from stepscope.analysis.diff.cells import Cell
+from stepscope.analysis.diff.cells import Cells, Sampled
 from stepscope.analysis.diff.finding import Evidence, Finding, Where
 from stepscope.analysis.diff.ranktest import least_p, median, noise_of, rank_test, samples_needed
 from stepscope.analysis.diff.rules import Rules
@@ -91,11 +91,11 @@ def compare_times(samples: Samples, suspects: Suspects, rules: Rules, texts: Seq
     paths: set[int] = set()
     explained = _Explained(samples)
     for path in reversed(suspects.timed):
-        cells = base[path], head[path]
-        scale = _scale(*cells)
-        if scale == (1.0, 1.0) and not _may_differ(*cells, rules.step_us * 1000):
+        sides = base.sampled(path), head.sampled(path)
+        scale = _scale(*sides)
+        if scale == (1.0, 1.0) and not _may_differ(*sides, rules.step_us * 1000):
             continue
-        found = _judge_path(cells, scale, partial(explained.of, path), (rules, suspects.both))
+        found = _judge_path(sides, scale, partial(explained.of, path), (rules, suspects.both))
         if found is None:
             if scale != (1.0, 1.0):
                 explained.alone.add(path)
@@ -147,52 +147,50 @@ class _Explained:
             if around >= 0:
                 share = self._shares[inside]
                 if inside in self.alone or inside not in base or inside not in head:
-                    share = _a_step(head.get(inside, ())) - _a_step(base.get(inside, ()))
+                    share = _a_step(head, inside) - _a_step(base, inside)
                 self._shares[around] += share
         self._known = min(self._known, path + 1)
         return self._shares[path]
 
 
-def _a_step(cells: Sequence[Cell]) -> float:
+def _a_step(cells: Cells, path: int) -> float:
     """The usual time of a path in a step, in ns."""
-    return median([cell.total for cell in cells])
+    return median(cells.sampled(path).total)
 
 
-def _may_differ(left: Sequence[Cell], right: Sequence[Cell], least: float) -> bool:
+def _may_differ(left: Sampled, right: Sampled, least: float) -> bool:
     """Whether medians can be so far apart: they are no further than the samples that are furthest apart."""
-    for times in (3, 4):  # what a cell has at these places: total and own
-        one, other = [cell[times] for cell in left], [cell[times] for cell in right]
+    for one, other in ((left.total, right.total), (left.own, right.own)):
         if max(max(one) - min(other), max(other) - min(one)) >= least:
             return True
     return False
 
 
-def _scale(left: Sequence[Cell], right: Sequence[Cell]) -> tuple[float, float]:
+def _scale(left: Sampled, right: Sampled) -> tuple[float, float]:
     """What to multiply times of each side by: more calls are a finding of their own, not slower ones."""
-    each = {cell.calls for cell in left}
-    if len(each) == 1 and each == {cell.calls for cell in right}:
+    each = {*left.calls}
+    if len(each) == 1 and each == {*right.calls}:
         return 1.0, 1.0
-    calls = median([cell.calls for cell in left]), median([cell.calls for cell in right])
+    calls = median(left.calls), median(right.calls)
     fewest = min(calls)
     return fewest / calls[0], fewest / calls[1]
 
 
 def _judge_path(
-    cells: tuple[Sequence[Cell], Sequence[Cell]],
+    sides: tuple[Sampled, Sampled],
     scale: tuple[float, float],
     explained: Callable[[], float],
     by: tuple[Rules, int],
 ) -> tuple[_Judged, str] | None:
     """Judge a path by its own time, then by what of its whole time its children do not explain; None: the same."""
-    own = [[cell.own * factor for cell in side] for side, factor in zip(cells, scale, strict=True)]
+    own = [[time * factor for time in side.own] for side, factor in zip(sides, scale, strict=True)]
     of_own = _judge(own[0], own[1], *by)
-    is_leaf = all(cell.own == cell.total for side in cells for cell in side)
+    is_leaf = all(side.own == side.total for side in sides)
     if of_own.verdict != "same":
         return of_own, "" if is_leaf else "in itself"
     if is_leaf or scale != (1.0, 1.0):
         return None
-    total = [[float(cell.total) for cell in side] for side in cells]
-    of_total = _judge(total[0], total[1], *by)
+    of_total = _judge(sides[0].total, sides[1].total, *by)
     if of_total.verdict == "same":
         return None
     shift = of_total.head - of_total.base
