@@ -1,7 +1,7 @@
 """The changes between two runs, each in one place of one step; and how arguments differ."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from stepscope.analysis.diff.run import Run
 from stepscope.analysis.diff.words import canonical
@@ -44,7 +44,7 @@ class Change(NamedTuple):
         return _UNITS.get(self.kind, "calls")
 
 
-class Changes(Sequence[Change]):
+class Changes:
     """The changes between two runs, in columns: where every slice is one, hardly any of them is asked for.
 
     Attributes:
@@ -64,13 +64,7 @@ class Changes(Sequence[Change]):
     def __len__(self) -> int:
         return len(self.kinds)
 
-    @overload
-    def __getitem__(self, at: int) -> Change: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Change]: ...
-    def __getitem__(self, at: int | slice) -> Change | list[Change]:
-        if isinstance(at, slice):
-            return [self[one] for one in range(*at.indices(len(self)))]
+    def __getitem__(self, at: int) -> Change:
         name, rows = self.names[at], (self.rows[0][at], self.rows[1][at])
         values, more = self._besides.get(at, _NOTHING)
         what = "instant" if name & 1 else "slice"
@@ -98,7 +92,7 @@ class Changes(Sequence[Change]):
         rows: tuple[Sequence[int], Sequence[int]],
         keys: Sequence[Any],
     ) -> None:
-        """Add some that are of one row on each side at most, and whose values values_of makes."""
+        """Add several, each of one row on each side at most, whose values values_of makes."""
         self.kinds += kinds
         self.names += names
         self.keys += keys

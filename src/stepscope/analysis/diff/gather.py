@@ -96,12 +96,7 @@ class Gathered:
 
     def finding(self, number: int) -> Finding:
         """One of them, in words."""
-        kind, name, place, head_place = (
-            self.kinds[number],
-            self.names[number],
-            self.places[0][number],
-            self.places[1][number],
-        )
+        place, head_place = self.places_of(number)
         numbers = self._more.get(self._first[number]) or (self._first[number],)
         parts = self._parts(numbers)
         base_where = self._where(place, self._steps(parts, 0)) if place >= 0 else None
@@ -122,10 +117,10 @@ class Gathered:
             elif unit == "args" and any(one != (base, head) for one in of_all):
                 note = "the first of several"
         return Finding(
-            kind,
+            shown.kind,
             shown.what,
             where,
-            self.words.texts[name >> 1],
+            self.words.texts[shown.name],
             base,
             head,
             len(numbers),
