@@ -43,7 +43,7 @@ def surroundings(
     for place, at in places.items():
         # Not what is in a slice between them that is new.
         others = table.count_inside(at, children[at], len(place[2]) + 1, shown[place])
-        times = [median([cell.total for cell in side.get(at, ())]) / 1000 for side in cells]
+        times = [median(side.sampled(at).total) / 1000 for side in cells]
         known = timings and all(at in side for side in cells)
         found[place] = Around(others, *(times if known else (None, None)))
     return found

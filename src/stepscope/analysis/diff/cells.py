@@ -68,9 +68,9 @@ class Cells(Mapping[int, list[Cell]]):
         return kernels.place_ids(self.times.path, len(self._all))
 
     def __getitem__(self, path: int) -> list[Cell]:
-        starts, places = self._places
-        if not 0 <= path < len(starts) - 1 or starts[path] == starts[path + 1]:
+        if path not in self:
             raise KeyError(path)
+        starts, places = self._places
         times, runs, steps = self.times, self._runs, self._steps
         return [
             Cell(runs[at], steps[at], times.calls[at], times.total[at], times.own[at], times.longest[at])
