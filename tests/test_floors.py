@@ -42,3 +42,13 @@ def test_every_public_name_is_there() -> None:
 
     assert [name for name in stepscope.__all__ if getattr(stepscope, name, None) is None] == []
     assert set(stepscope.__all__) <= set(dir(stepscope))
+
+
+def test_every_file_of_the_c_core_is_in_a_source_distribution() -> None:
+    """What pyproject.toml does not list is not in it, headers too, and the core could not be built."""
+    root = Path(__file__).parent.parent
+    listed = (root / "pyproject.toml").read_text(encoding="utf-8")
+    files = [path for path in (root / "src/stepscope/native").iterdir() if path.suffix in {".c", ".h"}]
+
+    assert len(files) > 50
+    assert [path.name for path in files if f'"src/stepscope/native/{path.name}"' not in listed] == []
