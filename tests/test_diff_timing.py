@@ -2,8 +2,10 @@
 
 import itertools
 import math
+import pickle
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -208,6 +210,22 @@ def test_noisy_samples_that_are_too_few_are_unsure_and_not_slower() -> None:
     (one,) = [one for one in result.unsure if one.name == "op.7"]
     assert (one.base_more, one.head_more) == (3, 3)
     assert seen(diff(run(noisy(1, 0.6, {}), 9), run(noisy(101, 0.6, {"op.7": 3.0}), 9))) == [("slower", (), "op.7")]
+
+
+def test_those_that_are_unsure_are_made_when_they_are_read_and_are_a_sequence() -> None:
+    base, head = (run(lambda _, us=us: [timed(name, us=us) for name in "fgh"], 3) for us in (100, 900))
+    result = diff(base, head)
+    everything = tuple(result.unsure)
+
+    assert [one.name for one in everything] == ["h", "g", "f"]
+    assert (result.unsure[1], result.unsure[:2], len(result.unsure)) == (everything[1], everything[:2], 3)
+    assert result.unsure == everything
+    assert [one.name for one in diff(base, head, ignore=["g"]).unsure] == ["h", "f"]
+    assert diff(base, head, ignore=["*"]).unsure == diff(base, head, timings=False).unsure == ()
+    for other in (pickle.loads(pickle.dumps(result)), replace(result, unsure=everything)):  # noqa: S301 - made here
+        assert (type(other.unsure), other.unsure) == (tuple, everything)
+        assert other.text() == result.text()
+        assert "f (100 us -> 900 us (9.00x)): 2 more of base and 2 more of head would do" in other.text()
 
 
 def test_several_baselines_make_it_certain() -> None:

@@ -6,7 +6,18 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["ArgsLabels", "CellTimes", "Labels", "Looked", "PathIds", "PathTimes", "Suspects", "Tiers", "Trees"]
+__all__ = [
+    "ArgsLabels",
+    "CellTimes",
+    "Labels",
+    "Looked",
+    "Medians",
+    "PathIds",
+    "PathTimes",
+    "Suspects",
+    "Tiers",
+    "Trees",
+]
 
 
 class Labels(NamedTuple):
@@ -109,14 +120,28 @@ class Looked(NamedTuple):
     """What is looked for in cells.
 
     Attributes:
-        least_ns: how far apart the times of both sides must be somewhere.
+        least_ns: how far apart medians of both sides must be, and
+        ratio: how many times as large the larger one must be.
         min_cells: how many cells both sides together must have for a call to be out of line.
         longest_ns: how long it must be.
     """
 
-    least_ns: int
+    least_ns: float
+    ratio: float
     min_cells: int
     longest_ns: int
+
+
+class Medians(NamedTuple):
+    """What each path usually takes in a step, in ns; array 'd', shape (paths,) each. 0 for a path without cells.
+
+    Attributes:
+        calls, total, own: of its cells.
+    """
+
+    calls: "array[float]"
+    total: "array[float]"
+    own: "array[float]"
 
 
 class Suspects(NamedTuple):
@@ -124,7 +149,8 @@ class Suspects(NamedTuple):
 
     Attributes:
         both: how many paths have cells on both sides.
-        timed: array 'I', those of them of which some times are far enough apart, or whose calls are not always as many.
+        timed: array 'I', those of them whose usual time, own or total, is far enough apart, or that usually have more
+            calls on one side.
         outlying: array 'I', those of which a call is long enough. Both rise.
     """
 

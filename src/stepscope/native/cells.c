@@ -8,9 +8,10 @@
 
 #include "native.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-static PyObject *suspects_type; /* stepscope.core.trees.Suspects */
+static PyObject *suspects_type, *medians_type; /* stepscope.core.trees.Suspects, .Medians */
 
 static const array_is_t IDS = {"place_ids", "ids", 'I'};
 
@@ -43,6 +44,13 @@ static int check_ids(const uint32_t *ids, size_t count, size_t limit, const char
     return -1;
 }
 
+static int check_paths(Py_ssize_t paths) {
+    if (paths >= 0 && paths <= MAX_ID)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "paths is %zd: paths count from 0 and end below 2**28", paths);
+    return -1;
+}
+
 PyDoc_STRVAR(place_ids_doc, "place_ids(ids, count)\n--\n\nWhere each id is among some.");
 
 static PyObject *place_ids(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
@@ -72,13 +80,9 @@ done:
     return result;
 }
 
-enum { CALLS, TOTAL, OWN, LONGEST, TIMES };
+enum { CALLS, TOTAL, OWN, LONGEST, TIMES, MEDIANS = LONGEST };
 
-/* Between what the times of a path's cells are. */
-typedef struct {
-    uint32_t cells;
-    int64_t least[TIMES], most[TIMES];
-} extremes_t;
+static const char *const TIME_NAMES[] = {"calls", "total", "own", "longest"};
 
 /* The columns of a CellTimes, held. */
 typedef struct {
@@ -96,14 +100,13 @@ static void cell_times_release(cell_times_t *cells) {
 
 /* Hold a CellTimes; 0, or -1 with an exception set. */
 static int cell_times_get(PyObject *tuple, Py_ssize_t paths, cell_times_t *cells) {
-    static const char *const NAMES[] = {"path", "calls", "total", "own", "longest"};
     if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 1 + TIMES) {
         PyErr_Format(PyExc_TypeError, "cells: must be a stepscope.core.trees.CellTimes, not %.100s",
                      Py_TYPE(tuple)->tp_name);
         return -1;
     }
     for (; cells->held < 1 + TIMES; cells->held++) {
-        const array_is_t is = {"cells", NAMES[cells->held], cells->held ? 'q' : 'I'};
+        const array_is_t is = {"cells", cells->held ? TIME_NAMES[cells->held - 1] : "path", cells->held ? 'q' : 'I'};
         PyObject *array = PyTuple_GET_ITEM(tuple, cells->held);
         Py_buffer *buffer = &cells->buffers[cells->held];
         if ((cells->held ? array_of_length(array, is, (Py_ssize_t)cells->cells, buffer)
@@ -118,43 +121,76 @@ static int cell_times_get(PyObject *tuple, Py_ssize_t paths, cell_times_t *cells
     return check_ids(cells->path, cells->cells, (size_t)paths, "cells.path");
 }
 
-static void find_extremes(const cell_times_t *cells, extremes_t *of) {
+/* What is looked at of one side: the longest call of each path, and how many cells it has; its medians. */
+typedef struct {
+    int64_t *longest;
+    uint32_t *cells;
+    const double *usual[MEDIANS];
+    Py_buffer buffers[MEDIANS];
+    int held;
+} side_t;
+
+static void side_release(side_t *side) {
+    PyMem_Free(side->longest);
+    PyMem_Free(side->cells);
+    while (side->held)
+        PyBuffer_Release(&side->buffers[--side->held]);
+}
+
+/* Hold a Medians and make room for the rest; 0, or -1 with an exception set. */
+static int side_get(PyObject *tuple, Py_ssize_t paths, side_t *side) {
+    if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != MEDIANS) {
+        PyErr_Format(PyExc_TypeError, "usual: must be a stepscope.core.trees.Medians, not %.100s",
+                     Py_TYPE(tuple)->tp_name);
+        return -1;
+    }
+    for (; side->held < MEDIANS; side->held++) {
+        const array_is_t is = {"usual", TIME_NAMES[side->held], 'd'};
+        if (array_of_length(PyTuple_GET_ITEM(tuple, side->held), is, paths, &side->buffers[side->held]) < 0)
+            return -1;
+        side->usual[side->held] = side->buffers[side->held].buf;
+    }
+    side->longest = PyMem_Calloc((size_t)paths + 1, sizeof *side->longest);
+    side->cells = PyMem_Calloc((size_t)paths + 1, sizeof *side->cells);
+    if (side->longest && side->cells)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+static void find_longest(const cell_times_t *cells, side_t *side) {
     for (size_t at = 0; at < cells->cells; at++) {
-        extremes_t *path = &of[cells->path[at]];
-        for (int i = 0; i < TIMES; i++) {
-            int64_t time = cells->times[i][at];
-            if (!path->cells || time < path->least[i])
-                path->least[i] = time;
-            if (!path->cells || time > path->most[i])
-                path->most[i] = time;
-        }
-        path->cells++;
+        uint32_t path = cells->path[at];
+        if (!side->cells[path]++ || cells->times[LONGEST][at] > side->longest[path])
+            side->longest[path] = cells->times[LONGEST][at];
     }
 }
 
-/* Whether values of two ranges can be so far apart. */
-static inline int are_apart(const extremes_t *one, const extremes_t *other, int i, int64_t least) {
-    return (__int128)one->most[i] - other->least[i] >= least || (__int128)other->most[i] - one->least[i] >= least;
-}
-
 typedef struct {
-    int64_t least, min_cells, longest;
+    double least, ratio;
+    int64_t min_cells, longest;
 } looked_t;
 
+/* Whether medians are so far apart that it counts. */
+static inline int are_apart(double base, double head, looked_t looked) {
+    double one = base > 1.0 ? base : 1.0, other = head > 1.0 ? head : 1.0;
+    double ratio = other / one, shift = head > base ? head - base : base - head;
+    return (ratio > 1 / ratio ? ratio : 1 / ratio) >= looked.ratio && shift >= looked.least;
+}
+
 /* Find what is suspect; how many are in each list, and in both. */
-static void find_suspects(const extremes_t *base, const extremes_t *head, size_t paths, looked_t looked,
-                          uint32_t *lists[2], size_t counts[3]) {
+static void find_suspects(const side_t *base, const side_t *head, size_t paths, looked_t looked, uint32_t *lists[2],
+                          size_t counts[3]) {
     for (size_t path = 0; path < paths; path++) {
-        const extremes_t *one = &base[path], *other = &head[path];
-        if (!one->cells || !other->cells)
+        if (!base->cells[path] || !head->cells[path])
             continue;
         counts[2]++;
-        int even = one->least[CALLS] == one->most[CALLS] && other->least[CALLS] == other->most[CALLS] &&
-                   one->least[CALLS] == other->least[CALLS];
-        if (!even || are_apart(one, other, TOTAL, looked.least) || are_apart(one, other, OWN, looked.least))
+        if (base->usual[CALLS][path] != head->usual[CALLS][path] ||
+            are_apart(base->usual[OWN][path], head->usual[OWN][path], looked) ||
+            are_apart(base->usual[TOTAL][path], head->usual[TOTAL][path], looked))
             lists[0][counts[0]++] = (uint32_t)path;
-        int64_t longest = one->most[LONGEST] > other->most[LONGEST] ? one->most[LONGEST] : other->most[LONGEST];
-        if ((int64_t)one->cells + other->cells >= looked.min_cells && longest >= looked.longest)
+        int64_t longest = base->longest[path] > head->longest[path] ? base->longest[path] : head->longest[path];
+        if ((int64_t)base->cells[path] + head->cells[path] >= looked.min_cells && longest >= looked.longest)
             lists[1][counts[1]++] = (uint32_t)path;
     }
 }
@@ -171,58 +207,126 @@ static PyObject *suspects(uint32_t *lists[2], const size_t counts[3]) {
     return made;
 }
 
-PyDoc_STRVAR(suspect_paths_doc, "suspect_paths(base, head, paths, looked)\n--\n\n"
+PyDoc_STRVAR(suspect_paths_doc, "suspect_paths(sides, usual, paths, looked)\n--\n\n"
                                 "Find the paths that may be slower or faster, or have a call out of line.");
 
 static PyObject *suspect_paths(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"base", "head", "paths", "looked", NULL};
-    PyObject *tuples[2], *looked_tuple, *result = NULL;
+    static char *names[] = {"sides", "usual", "paths", "looked", NULL};
+    PyObject *tuples[2], *usual[2], *looked_tuple, *result = NULL;
     cell_times_t cells[2] = {{0}, {0}};
-    extremes_t *extremes = NULL;
+    side_t sides[2] = {{0}, {0}};
     uint32_t *lists[2] = {NULL, NULL};
     size_t counts[3] = {0};
     looked_t looked;
     Py_ssize_t paths;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOnO!:suspect_paths", names, &tuples[0], &tuples[1], &paths,
-                                     &PyTuple_Type, &looked_tuple) ||
-        !PyArg_ParseTuple(looked_tuple, "LLL;looked: must be a Looked", &looked.least, &looked.min_cells,
-                          &looked.longest))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "(OO)(OO)nO!:suspect_paths", names, &tuples[0], &tuples[1],
+                                     &usual[0], &usual[1], &paths, &PyTuple_Type, &looked_tuple) ||
+        !PyArg_ParseTuple(looked_tuple, "ddLL;looked: must be a Looked", &looked.least, &looked.ratio,
+                          &looked.min_cells, &looked.longest))
         return NULL;
-    if (paths < 0 || paths > MAX_ID)
-        return PyErr_Format(PyExc_ValueError, "paths is %zd: paths count from 0 and end below 2**28", paths);
-    size_t room = (size_t)paths + 1;
-    if (cell_times_get(tuples[0], paths, &cells[0]) < 0 || cell_times_get(tuples[1], paths, &cells[1]) < 0)
-        goto done;
-    extremes = PyMem_Calloc(2 * room, sizeof *extremes);
-    lists[0] = PyMem_Malloc(room * sizeof *lists[0]);
-    lists[1] = PyMem_Malloc(room * sizeof *lists[1]);
-    if (!extremes || !lists[0] || !lists[1]) {
+    if (check_paths(paths) < 0)
+        return NULL;
+    for (int side = 0; side < 2; side++)
+        if (cell_times_get(tuples[side], paths, &cells[side]) < 0 || side_get(usual[side], paths, &sides[side]) < 0)
+            goto done;
+    lists[0] = PyMem_Malloc(((size_t)paths + 1) * sizeof *lists[0]);
+    lists[1] = PyMem_Malloc(((size_t)paths + 1) * sizeof *lists[1]);
+    if (!lists[0] || !lists[1]) {
         PyErr_NoMemory();
         goto done;
     }
-    find_extremes(&cells[0], extremes);
-    find_extremes(&cells[1], extremes + room);
-    find_suspects(extremes, extremes + room, (size_t)paths, looked, lists, counts);
+    find_longest(&cells[0], &sides[0]);
+    find_longest(&cells[1], &sides[1]);
+    find_suspects(&sides[0], &sides[1], (size_t)paths, looked, lists, counts);
     result = suspects(lists, counts);
 
 done:
-    PyMem_Free(extremes);
     PyMem_Free(lists[0]);
     PyMem_Free(lists[1]);
-    cell_times_release(&cells[0]);
-    cell_times_release(&cells[1]);
+    for (int side = 0; side < 2; side++) {
+        cell_times_release(&cells[side]);
+        side_release(&sides[side]);
+    }
+    return result;
+}
+
+static int by_value(const void *left, const void *right) {
+    int64_t one = *(const int64_t *)left, other = *(const int64_t *)right;
+    return (one > other) - (one < other);
+}
+
+/* The middle one of some values, which are put in order; the mean of both if there are two. */
+static double middle(int64_t *values, size_t count) {
+    if (count > 2)
+        qsort(values, count, sizeof *values, by_value);
+    int64_t upper = values[count / 2];
+    return count % 2 ? (double)upper : (double)((__int128)values[count / 2 - 1] + upper) / 2;
+}
+
+/* Set the medians of each path that has cells, whose places are from starts on; values has room for those of any. */
+static void find_medians(const cell_times_t *cells, size_t paths, const uint32_t *starts, const uint32_t *places,
+                         int64_t *values, double *medians[MEDIANS]) {
+    for (size_t path = 0; path < paths; path++) {
+        size_t count = starts[path + 1] - starts[path];
+        for (int i = CALLS; count && i < MEDIANS; i++) {
+            for (size_t at = 0; at < count; at++)
+                values[at] = cells->times[i][places[starts[path] + at]];
+            medians[i][path] = middle(values, count);
+        }
+    }
+}
+
+PyDoc_STRVAR(median_times_doc, "median_times(cells, paths)\n--\n\nWhat each path usually takes in a step.");
+
+static PyObject *median_times(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"cells", "paths", NULL};
+    PyObject *tuple, *made[MEDIANS] = {NULL, NULL, NULL}, *result = NULL;
+    Py_buffer held[MEDIANS] = {{0}};
+    cell_times_t cells = {0};
+    uint32_t *starts = NULL, *places = NULL;
+    int64_t *values = NULL;
+    Py_ssize_t paths;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "On:median_times", names, &tuple, &paths) || check_paths(paths) < 0)
+        return NULL;
+    if (cell_times_get(tuple, paths, &cells) < 0)
+        goto done;
+    for (int i = CALLS; i < MEDIANS; i++)
+        if (!(made[i] = array_new_held('d', paths, &held[i])))
+            goto done;
+    starts = PyMem_Calloc((size_t)paths + 1, sizeof *starts);
+    places = PyMem_Malloc((cells.cells + 1) * sizeof *places);
+    values = PyMem_Malloc((cells.cells + 1) * sizeof *values);
+    if (!starts || !places || !values) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    place(cells.path, cells.cells, (size_t)paths, starts, places);
+    find_medians(&cells, (size_t)paths, starts, places, values, (double *[MEDIANS]){held[0].buf, held[1].buf, held[2].buf});
+    result = PyObject_CallFunctionObjArgs(medians_type, made[CALLS], made[TOTAL], made[OWN], NULL);
+
+done:
+    PyMem_Free(starts);
+    PyMem_Free(places);
+    PyMem_Free(values);
+    cell_times_release(&cells);
+    for (int i = CALLS; i < MEDIANS; i++) {
+        PyBuffer_Release(&held[i]);
+        Py_XDECREF(made[i]);
+    }
     return result;
 }
 
 static PyMethodDef METHODS[] = {
     {"place_ids", (PyCFunction)(void (*)(void))place_ids, METH_VARARGS | METH_KEYWORDS, place_ids_doc},
+    {"median_times", (PyCFunction)(void (*)(void))median_times, METH_VARARGS | METH_KEYWORDS, median_times_doc},
     {"suspect_paths", (PyCFunction)(void (*)(void))suspect_paths, METH_VARARGS | METH_KEYWORDS, suspect_paths_doc},
     {NULL, NULL, 0, NULL},
 };
 
 int cells_add(PyObject *module) {
     Py_XSETREF(suspects_type, imported("stepscope.core.trees", "Suspects"));
-    if (!suspects_type)
+    Py_XSETREF(medians_type, imported("stepscope.core.trees", "Medians"));
+    if (!suspects_type || !medians_type)
         return -1;
     return PyModule_AddFunctions(module, METHODS);
 }

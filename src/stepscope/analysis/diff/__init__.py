@@ -8,7 +8,8 @@
     align       two lists, paired in order                          siblings    what became of each child
     change      one change; arguments that differ                   structure   the trees of two runs: changes
     places      where a row is, as a number                         gather      changes -> findings
-    found       those that are wanted, in order                     values      counters and flows
+    lazily      what is made when it is read                        found       findings that are wanted, in order
+    values      counters and flows
     cells       times by path and step                              samples     those, by one numbering of paths
     ranktest    more than chance?                                   timing      slower and faster
     outliers    one call out of line                                loss        what cannot be known

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from stepscope.analysis.diff.rules import Rules
 from stepscope.core import kernels
-from stepscope.core.trees import CellTimes, Looked, Suspects
+from stepscope.core.trees import CellTimes, Looked, Medians, Suspects
 
 __all__ = ["MIN_CELLS", "Cell", "Cells", "Sampled", "suspects_of"]
 
@@ -67,6 +67,11 @@ class Cells(Mapping[int, list[Cell]]):
     def _places(self) -> tuple["array[int]", "array[int]"]:
         return kernels.place_ids(self.times.path, len(self._all))
 
+    @cached_property
+    def usual(self) -> Medians:
+        """What each path usually takes in a step; 0 for one that has no cells."""
+        return kernels.median_times(self.times, len(self._all))
+
     def __getitem__(self, path: int) -> list[Cell]:
         if path not in self:
             raise KeyError(path)
@@ -77,10 +82,25 @@ class Cells(Mapping[int, list[Cell]]):
             for at in places[starts[path] : starts[path + 1]]
         ]
 
+    def count(self, path: int) -> int:
+        """How many cells a path has."""
+        starts, _ = self._places
+        return starts[path + 1] - starts[path]
+
+    def steps_of(self, path: int) -> set[int]:
+        """The steps that a path has cells in."""
+        starts, places = self._places
+        return {self._steps[at] for at in places[starts[path] : starts[path + 1]]}
+
     def sampled(self, path: int) -> Sampled:
         """The calls and times of a path's cells."""
         starts, places = self._places
-        of_path, times = places[starts[path] : starts[path + 1]], self.times
+        start, end = starts[path], starts[path + 1]
+        times = self.times
+        if end - start == 1:
+            at = places[start]
+            return Sampled([times.calls[at]], [times.total[at]], [times.own[at]])
+        of_path = places[start:end]
         return Sampled(
             [times.calls[at] for at in of_path], [times.total[at] for at in of_path], [times.own[at] for at in of_path]
         )
@@ -104,5 +124,6 @@ def suspects_of(cells: tuple[Cells, Cells], paths: int, rules: Rules) -> Suspect
         paths: how many there are.
         rules: what that is.
     """
-    least, longest = (math.ceil(min(us * 1000, _MOST_NS)) for us in (rules.step_us, rules.outlier_us))
-    return kernels.suspect_paths(cells[0].times, cells[1].times, paths, Looked(least, MIN_CELLS, longest))
+    longest = math.ceil(min(rules.outlier_us * 1000, _MOST_NS))
+    looked = Looked(rules.step_us * 1000, rules.ratio, MIN_CELLS, longest)
+    return kernels.suspect_paths((cells[0].times, cells[1].times), (cells[0].usual, cells[1].usual), paths, looked)

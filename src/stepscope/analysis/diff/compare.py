@@ -96,19 +96,19 @@ def _compare(base: Sequence[Trace], head: Sequence[Trace], rules: Rules) -> Diff
     behind = [*flows, *(one for process in common for one in compare_loose_flows(process, sides, free))]
     behind += compare_counters(*sides)
     samples = sample_times(sides, {process: pairs.pairs for process, pairs in steps.items()}, changes, (free, places))
-    unsure: list[Unsure] = []
+    choice = Choice(rules)
+    unsure: Sequence[Unsure] = ()
     judged = 0
     if rules.timings:
         suspects = suspects_of(samples.cells, len(samples.table.above), rules)
         times = compare_times(samples, suspects, rules, words.texts)
         behind += times.findings
         behind += find_outliers(samples, (suspects, times.paths), rules, words.texts)
-        unsure, judged = times.unsure, times.judged
-    choice = Choice(rules)
+        unsure, judged = times.unsure if choice.takes_all else times.unsure.only(choice.takes), times.judged
     found = Found(findings, gathered, behind, choice)
     return Diff(
         found or (),  # which holds no traces
-        tuple(one for one in unsure if choice.takes((*one.where.path, one.name))),
+        unsure or (),
         limits_of(base, head),
         rules=rules,
         runs=(len(base), len(head)),

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice, pairwise
 from operator import eq
-from typing import Any, overload
 
 from stepscope.analysis.diff.finding import KINDS, Finding
 from stepscope.analysis.diff.gather import Gathered
+from stepscope.analysis.diff.lazily import Lazily
 from stepscope.analysis.diff.rules import Rules
 from stepscope.core import kernels
 
@@ -51,7 +51,7 @@ class _Matches(dict[str, bool]):
         return self[text]
 
 
-class Found(Sequence[Finding]):
+class Found(Lazily[Finding]):
     """Findings in order of process, thread, path, kind and name; equal to a tuple of them.
 
     Args:
@@ -74,38 +74,13 @@ class Found(Sequence[Finding]):
         self._made: dict[int, Finding] = {}
         self.kinds: list[str] = []
         self.names: defaultdict[Place, set[int]] = defaultdict(set)
-        self._order = array("I")
+        order = array("I")
         numbers = self._chosen(choice)
         for place, rank in sorted(numbers):
             some = numbers[place, rank]
-            self._order.extend(self._sorted(some))
+            order.extend(self._sorted(some))
             self.kinds += [_KINDS[rank]] * len(some)
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    @overload
-    def __getitem__(self, at: int) -> Finding: ...
-    @overload
-    def __getitem__(self, at: slice) -> tuple[Finding, ...]: ...
-    def __getitem__(self, at: int | slice) -> Finding | tuple[Finding, ...]:
-        if isinstance(at, slice):
-            return tuple(map(self._finding, self._order[at]))
-        return self._finding(self._order[at])
-
-    def __iter__(self) -> Iterator[Finding]:
-        return map(self._finding, self._order)
-
-    def __eq__(self, other: object) -> bool:
-        return tuple(self) == tuple(other) if isinstance(other, (tuple, Found)) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment] # findings hold dicts
-
-    def __repr__(self) -> str:
-        return repr(tuple(self))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return tuple, (tuple(self),)
+        super().__init__(order, self._finding)
 
     def _finding(self, number: int) -> Finding:
         made = self._others.get(number) or self._made.get(number)

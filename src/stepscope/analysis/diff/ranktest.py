@@ -20,7 +20,7 @@ TO_DEVIATION = 1.4826
 def rank_test(base: Sequence[float], head: Sequence[float]) -> float:
     """How likely two sets are at least so far apart if both are samples of one thing; both ways."""
     n, m = len(base), len(head)
-    if not n or not m:
+    if least_p(n, m) >= 1.0:  # none, or one of each
         return 1.0
     ranks = _doubled_midranks([*base, *head])
     if n + m <= MAX_EXACT:

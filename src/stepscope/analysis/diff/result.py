@@ -38,7 +38,7 @@ class Diff:
 
     Attributes:
         findings: in order of process, thread and path; a tuple, or a sequence that makes each when it is read.
-        unsure: differences of times that may be chance; no findings.
+        unsure: differences of times that may be chance; no findings. A sequence as findings are.
         limits: problems of the traces that keep something from being known.
         rules: by which they were compared.
         runs: how many traces base and head were.
@@ -49,7 +49,7 @@ class Diff:
     """
 
     findings: Sequence[Finding] = ()
-    unsure: tuple[Unsure, ...] = ()
+    unsure: Sequence[Unsure] = ()
     limits: tuple[Limit, ...] = ()
     rules: Rules = field(default=Rules(), compare=False)
     runs: tuple[int, int] = field(default=(1, 1), compare=False)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from stepscope.analysis.diff.finding import Finding
 from stepscope.analysis.diff.result import Around, Diff
+from stepscope.analysis.diff.timing import needed_for
 
 __all__ = [
     "MARKS",
@@ -141,8 +142,7 @@ def notes(diff: Diff) -> Iterator[str]:
     if len(diff.findings) > MAX_FINDINGS:
         yield f"{len(diff.findings) - MAX_FINDINGS} more findings are not shown; to_json() has all of them"
     if diff.unsure:
-        base = max(one.base_more for one in diff.unsure)
-        head = max(one.head_more for one in diff.unsure)
+        base, head = needed_for(diff.unsure)
         more = " and ".join(f"{count} more of {side}" for side, count in (("base", base), ("head", head)) if count)
         names = ", ".join(f"{shown(one.name)} ({told_times(one.base_us, one.head_us)})" for one in diff.unsure[:3])
         rest = f" and {len(diff.unsure) - 3} more" if len(diff.unsure) > 3 else ""

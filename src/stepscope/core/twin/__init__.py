@@ -4,7 +4,7 @@ from stepscope.core.twin.align import align_common, align_few
 from stepscope.core.twin.besides import measure_cpu, note_stacks
 from stepscope.core.twin.calls import mute_thread, start_calls, stop_calls
 from stepscope.core.twin.calls_hooks import call_hooks, call_profiler, profile_threads, unprofile_threads
-from stepscope.core.twin.cells import place_ids, suspect_paths
+from stepscope.core.twin.cells import median_times, place_ids, suspect_paths
 from stepscope.core.twin.chrome import chrome_rows
 from stepscope.core.twin.chrome_args import pick_args
 from stepscope.core.twin.chrome_read import ChromeScanner, json_value_end
@@ -80,6 +80,7 @@ __all__ = [
     "limit",
     "map_ids",
     "measure_cpu",
+    "median_times",
     "mute_thread",
     "nest_rows",
     "note_stacks",

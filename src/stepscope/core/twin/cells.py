@@ -6,9 +6,9 @@ Of 100,000 paths hardly any is slower than before: only those that may be are lo
 from array import array
 from itertools import accumulate
 
-from stepscope.core.trees import CellTimes, Looked, Suspects
+from stepscope.core.trees import CellTimes, Looked, Medians, Suspects
 
-__all__ = ["place_ids", "suspect_paths"]
+__all__ = ["median_times", "place_ids", "suspect_paths"]
 
 
 def place_ids(ids: "array[int]", count: int) -> tuple["array[int]", "array[int]"]:
@@ -39,51 +39,68 @@ def place_ids(ids: "array[int]", count: int) -> tuple["array[int]", "array[int]"
     return starts, places
 
 
-def suspect_paths(base: CellTimes, head: CellTimes, paths: int, looked: Looked) -> Suspects:
+def median_times(cells: CellTimes, paths: int) -> Medians:
+    """What each path usually takes in a step: the middle of its cells, or the mean of both if there are two.
+
+    Args:
+        cells: of one side.
+        paths: how many there are.
+
+    Raises:
+        ValueError: a cell's path is none.
+    """
+    starts, places = place_ids(cells.path, paths)
+    of_path = [places[starts[path] : starts[path + 1]] for path in range(paths)]
+    return Medians(
+        *(
+            array("d", (_middle(sorted(column[i] for i in at)) if at else 0.0 for at in of_path))
+            for column in (cells.calls, cells.total, cells.own)
+        )
+    )
+
+
+def _middle(ordered: list[int]) -> float:
+    upper = ordered[len(ordered) // 2]
+    return float(upper) if len(ordered) % 2 else (ordered[len(ordered) // 2 - 1] + upper) / 2
+
+
+def suspect_paths(
+    sides: tuple[CellTimes, CellTimes], usual: tuple[Medians, Medians], paths: int, looked: Looked
+) -> Suspects:
     """Find the paths that may be slower or faster, or have a call out of line; all others are not.
 
     Args:
-        base: the cells of one side.
-        head: those of the other.
+        sides: the cells of base and of head.
+        usual: their medians.
         paths: how many there are.
         looked: what is looked for.
 
     Raises:
         ValueError: a cell's path is none.
     """
-    sides = [_extremes(side, paths) for side in (base, head)]
+    base, head = ([0] * paths, [0] * paths), ([0] * paths, [0] * paths)
+    for side, (cells, longest) in zip(sides, (base, head), strict=True):
+        for path, time in zip(side.path, side.longest, strict=True):
+            if path >= paths:
+                message = f"cells.path is {path}: it must be below {paths}"
+                raise ValueError(message)
+            longest[path] = max(longest[path], time) if cells[path] else time
+            cells[path] += 1
     both = 0
     timed, outlying = array("I"), array("I")
-    for path, (one, other) in enumerate(zip(*sides, strict=True)):
-        if one is None or other is None:
+    for path, (one, other) in enumerate(zip(base[0], head[0], strict=True)):
+        if not one or not other:
             continue
         both += 1
-        (cells, calls, total, own, longest), (cells_2, calls_2, total_2, own_2, longest_2) = one, other
-        if {*calls} | {*calls_2} != {calls[0]} or max(_apart(total, total_2), _apart(own, own_2)) >= looked.least_ns:
+        (calls, total, own), (calls_2, total_2, own_2) = ([column[path] for column in side] for side in usual)
+        if calls != calls_2 or _are_apart(own, own_2, looked) or _are_apart(total, total_2, looked):
             timed.append(path)
-        if cells + cells_2 >= looked.min_cells and max(longest[1], longest_2[1]) >= looked.longest_ns:
+        if one + other >= looked.min_cells and max(base[1][path], head[1][path]) >= looked.longest_ns:
             outlying.append(path)
     return Suspects(both, timed, outlying)
 
 
-# The least and the most.
-_Range = tuple[int, int]
-
-
-def _extremes(cells: CellTimes, paths: int) -> list[tuple[int, _Range, _Range, _Range, _Range] | None]:
-    """For each path: how many cells it has, and between what their calls, total, own and longest times are."""
-    starts, places = place_ids(cells.path, paths)
-    columns = cells[1:]
-    found: list[tuple[int, _Range, _Range, _Range, _Range] | None] = []
-    for path in range(paths):
-        at = places[starts[path] : starts[path + 1]]
-        ranges = (
-            [(min(values), max(values)) for values in ([column[i] for i in at] for column in columns)] if at else []
-        )
-        found.append((len(at), ranges[0], ranges[1], ranges[2], ranges[3]) if at else None)
-    return found
-
-
-def _apart(one: _Range, other: _Range) -> int:
-    """How far apart values of two ranges can be."""
-    return max(one[1] - other[0], other[1] - one[0])
+def _are_apart(base: float, head: float, looked: Looked) -> bool:
+    """Whether medians are so far apart that it counts."""
+    ratio = max(head, 1.0) / max(base, 1.0)
+    return max(ratio, 1 / ratio) >= looked.ratio and abs(head - base) >= looked.least_ns
