@@ -213,7 +213,10 @@ def test_noisy_samples_that_are_too_few_are_unsure_and_not_slower() -> None:
 
 
 def test_those_that_are_unsure_are_made_when_they_are_read_and_are_a_sequence() -> None:
-    base, head = (run(lambda _, us=us: [timed(name, us=us) for name in "fgh"], 3) for us in (100, 900))
+    def taking(us: float) -> Trace:
+        return run(lambda _: [timed(name, us=us) for name in "fgh"], 3)
+
+    base, head = taking(100), taking(900)
     result = diff(base, head)
     everything = tuple(result.unsure)
 
