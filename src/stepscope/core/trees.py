@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgsLabels",
     "CellTimes",
+    "Forest",
     "Labels",
     "Looked",
     "Medians",
@@ -17,6 +18,7 @@ __all__ = [
     "Suspects",
     "Tiers",
     "Trees",
+    "Walked",
 ]
 
 
@@ -171,3 +173,32 @@ class Tiers(NamedTuple):
     full: "Sequence[int]"
     shape: "Sequence[int]"
     name: "Sequence[int]"
+
+
+class Forest(NamedTuple):
+    """Trees, and what is inside of what.
+
+    Attributes:
+        full, shape: array 'Q', per row, as Trees has them.
+        name: array 'I', per row; equal for equal names.
+        starts: array 'I', shape (rows + 1,): where each row's children begin, and one past the last.
+        children: array 'I', rows; a row's children stand behind it.
+    """
+
+    full: "array[int]"
+    shape: "array[int]"
+    name: "array[int]"
+    starts: "array[int]"
+    children: "array[int]"
+
+
+class Walked(NamedTuple):
+    """Pairs of rows of two forests, two arrays 'I' each.
+
+    Attributes:
+        same: rows that are the same ones; both before what is inside of them.
+        apart: those of them whose children are not alike.
+    """
+
+    same: "tuple[array[int], array[int]]"
+    apart: "tuple[array[int], array[int]]"

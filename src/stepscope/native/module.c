@@ -27,7 +27,7 @@ static int module_exec(PyObject *module) {
     if (perfetto_read_add(module) < 0 || perfetto_take_add(module) < 0 || perfetto_pair_add(module) < 0) return -1;
     if (encode_args_add(module) < 0) return -1;
     if (trees_add(module) < 0 || labels_add(module) < 0 || paths_add(module) < 0) return -1;
-    if (align_add(module) < 0 || align_common_add(module) < 0) return -1;
+    if (walk_add(module) < 0 || align_add(module) < 0 || align_common_add(module) < 0) return -1;
     if (cells_add(module) < 0 || pairs_add(module) < 0 || disk_add(module) < 0) return -1;
     return PyModule_AddStringConstant(module, "CLOCK", "boottime");
 }

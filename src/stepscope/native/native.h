@@ -66,6 +66,7 @@
        counters.c        counter values in both formats              (twin/counters.py)
        trees.c           hashes of call trees                        (twin/trees.py)
        labels.c          hashes of texts and arguments               (twin/labels.py)
+       walk.c            what is the same in two trees               (twin/walk.py)
        align.c           which members of two short lists are the same (twin/align.py)
        align_common.c    what two long ones have in common           (twin/align.py)
        pairs.c           pairs of numbers by first appearance        (twin/pairs.py)
@@ -322,6 +323,7 @@ int trees_add(PyObject *module);
 int labels_add(PyObject *module);
 int cells_add(PyObject *module);
 int pairs_add(PyObject *module);
+int walk_add(PyObject *module);
 int align_add(PyObject *module);
 int align_common_add(PyObject *module);
 int paths_add(PyObject *module);

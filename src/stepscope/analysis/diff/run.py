@@ -11,7 +11,7 @@ from typing import Any
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.words import Words
 from stepscope.core import kernels
-from stepscope.core.trees import Labels, PathIds, PathTimes, Trees
+from stepscope.core.trees import Forest, Labels, PathIds, PathTimes, Trees
 from stepscope.model.nesting import nest
 from stepscope.model.trace import CUT, INSTANT, Trace
 
@@ -206,6 +206,12 @@ class Run:
     def _around(parent: "array[int]", row: int) -> Iterator[int]:
         while (row := parent[row]) >= 0:
             yield row
+
+    @cached_property
+    def forest(self) -> Forest:
+        """The trees of all rows, for walk_alike."""
+        starts, children = self._inside
+        return Forest(self.trees.full, self.trees.shape, self.names, starts[1:], children)
 
     @cached_property
     def _inside(self) -> tuple["array[int]", "array[int]"]:

@@ -130,9 +130,6 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     Returns:
         None if nothing is different.
     """
-    if len(rows[0]) == len(rows[1]) == 1 and base.names[rows[0][0]] == head.names[rows[1][0]]:
-        is_same = base.trees.full[rows[0][0]] == head.trees.full[rows[1][0]]
-        return None if is_same else Siblings([(rows[0][0], rows[1][0])], [], [], [], [], [], [])
     if ordered and (in_order := _if_apart(base, head, rows)) is not None:
         one_way = _pair((base, head) if in_order else (head, base), rows if in_order else (rows[1], rows[0]))
         return one_way if in_order else _mirrored(one_way)

@@ -4,15 +4,18 @@ Equal subtrees cost nothing. What is on one side only is looked for elsewhere on
 is one change; what is left has come, gone, or is called more or less often.
 """
 
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress, takewhile
+from operator import ne
 from typing import NamedTuple
 
 from stepscope.analysis.diff.change import NO_MORE, Changes, keys_apart
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
 from stepscope.analysis.diff.siblings import Siblings, pair_siblings
+from stepscope.core import kernels
 
 __all__ = ["Structure", "Threads", "compare_call", "compare_trees"]
 
@@ -114,23 +117,51 @@ class _Comparison:
         self.changes = Changes()
         self.gone: tuple[set[int], set[int]] = (set(), set())
         self.todo: list[_Level] = []
+        # Rows that are the same ones, but for what is inside them, and for their labels.
+        self.same: tuple[array[int], array[int]] = (array("I"), array("I"))
         self.left: list[_Left] = []
         self.paired: dict[tuple[int, int], tuple[Siblings | None, _Level]] = {}
 
     def add_level(self, base: Sequence[int], head: Sequence[int], *, ordered: bool) -> None:
-        self.todo.append(_Level(base, head, ordered))
+        """Let siblings be compared; one of each side that has one name is the same one."""
+        if len(base) == len(head) == 1 and self.runs[0].names[base[0]] == self.runs[1].names[head[0]]:
+            if self.runs[0].trees.full[base[0]] != self.runs[1].trees.full[head[0]]:
+                self._add_same([(base[0], head[0])])
+        else:
+            self.todo.append(_Level(base, head, ordered))
 
     def run(self) -> None:
         """Compare all levels, then what they have left over."""
         self.todo.reverse()
-        while self.todo:
-            level = self.todo.pop()
-            siblings = self._pair(level)
-            if siblings:
-                self._take(level, siblings)
+        while self.todo or self.same[0]:
+            self._walk()
+            while self.todo:
+                level = self.todo.pop()
+                siblings = self._pair(level)
+                if siblings:
+                    self._take(level, siblings)
         moved = self._find_moved()
         self._count_left(0, moved[0])
         self._count_left(1, moved[1])
+
+    def _add_same(self, pairs: Iterable[tuple[int, int]]) -> None:
+        for pair in pairs:
+            self.same[0].append(pair[0])
+            self.same[1].append(pair[1])
+
+    def _walk(self) -> None:
+        """Go down where both sides are alike, to the levels that must be compared."""
+        base, head = self.runs
+        ordered = base.words.rules.order == "keep"
+        walked = kernels.walk_alike(base.forest, head.forest, self.same, ordered=ordered)
+        self.same = array("I"), array("I")
+        if self.labels:
+            self._compare_labels(*walked.same)
+        for one, other in zip(*walked.apart, strict=True):
+            inside = base.children(one), head.children(other)
+            cut = base.is_cut(one), head.is_cut(other)
+            within = base.trees.full[one], head.trees.full[other]
+            self.todo.append(_Level(*inside, ordered=ordered, cut=cut, within=within))
 
     def _pair(self, level: _Level) -> Siblings | None:
         """Pair the siblings of a level; those of equal trees, such as the layers of each step, are paired alike."""
@@ -149,22 +180,14 @@ class _Comparison:
 
     def _take(self, level: _Level, siblings: Siblings) -> None:
         base, head = self.runs
-        size = base.trees.size, head.trees.size
         ordered = base.words.rules.order == "keep"
         if siblings.renamed:
             self._renamed(siblings.renamed)
         if siblings.reordered:
             self._reordered(level, siblings.reordered)
-        if self.labels:
-            # A leaf is renamed only if its labels are the same.
-            inner = base.trees.inner
-            self._compare_labels(siblings.same + [pair for pair in siblings.renamed if inner[pair[0]]])
-        for one, other in siblings.same + siblings.renamed:
-            if size[0][one] > 1 or size[1][other] > 1:
-                inside = base.children(one), head.children(other)
-                cut = base.is_cut(one), head.is_cut(other)
-                within = base.trees.full[one], head.trees.full[other]
-                self.todo.append(_Level(*inside, ordered=ordered, cut=cut, within=within))
+        # A leaf is renamed only if its labels are the same.
+        inner = base.trees.inner
+        self._add_same(siblings.same + [pair for pair in siblings.renamed if inner[pair[0]]])
         for row, inside_of in siblings.wrapped:
             self.changes.add("wrapped", head.names[row], (NOWHERE, row), (0, 1))
             self.add_level(inside_of, head.children(row), ordered=ordered)
@@ -205,18 +228,24 @@ class _Comparison:
         name = name << 1 | self.runs[1].names[pairs[0][1]] & 1
         self.changes.add("reordered", name, pairs[0], (shown[0], shown[1]), (*shown,), more=(more[0], more[1]))
 
-    def _compare_labels(self, pairs: Sequence[tuple[int, int]]) -> None:
-        """Compare pairs of rows that are one in all but what is inside them."""
+    def _compare_labels(self, ones: Sequence[int], others: Sequence[int]) -> None:
+        """Compare rows of base and of head, pair by pair, that are one in all but what is inside them."""
         base, head = self.runs
-        args, cats = (base.labels.args, head.labels.args), (base.labels.cats, head.labels.cats)
-        cat = base.trace.columns.cat, head.trace.columns.cat
-        for pair in pairs:
-            one, other = pair
-            if cats[0][cat[0][one]] != cats[1][cat[1][other]]:
-                of_both = base.cat_of(one), head.cat_of(other)
-                self.changes.add("category", base.names[one], pair, of_both, of_both)
-            if args[0][one] != args[1][other]:
-                self.changes.add("args", base.names[one], pair, key=keys_apart(base, head, pair))
+        cats = [
+            map(run.labels.cats.__getitem__, map(run.trace.columns.cat.__getitem__, rows))
+            for run, rows in ((base, ones), (head, others))
+        ]
+        args = base.args_hashes(ones), head.args_hashes(others)
+        pairs = zip(ones, others, strict=True)
+        for pair in compress(pairs, map(ne, *cats)):
+            of_both = base.cat_of(pair[0]), head.cat_of(pair[1])
+            self.changes.add("category", base.names[pair[0]], pair, of_both, of_both)
+        pairs = zip(ones, others, strict=True)
+        apart = [*compress(pairs, map(ne, *args))]
+        names = [base.names[one] for one, _ in apart]
+        keys = [keys_apart(base, head, pair) for pair in apart]
+        rows = [one for one, _ in apart], [other for _, other in apart]
+        self.changes.add_all(["args"] * len(apart), names, rows, keys)
 
     def _find_moved(self) -> tuple[set[int], set[int]]:
         """Pair what only one side has with the same elsewhere in the same step on the other side: the rows of both."""

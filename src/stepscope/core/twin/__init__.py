@@ -31,6 +31,7 @@ from stepscope.core.twin.settle_flows import settle_flows
 from stepscope.core.twin.span import Span, record_function, span_of
 from stepscope.core.twin.trees import hash_trees
 from stepscope.core.twin.turns import enter_task, lane_here, leave_task
+from stepscope.core.twin.walk import walk_alike
 from stepscope.core.twin.window import (
     CLOCK,
     discard,
@@ -118,4 +119,5 @@ __all__ = [
     "use_ops",
     "use_ticks",
     "use_tsc",
+    "walk_alike",
 ]
