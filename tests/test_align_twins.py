@@ -1,6 +1,7 @@
 """The law of two cores, for the alignment of lists: C gives what Python gives, and says what is wrong."""
 
 from array import array
+from operator import eq
 from typing import Any
 
 import pytest
@@ -47,6 +48,63 @@ def test_what_is_common_is_its_twin(left: list[int], right: list[int], most: int
 
 
 @given(_letters, _letters)
+@example([], [])
+@example([0, 2**64 - 1, 5], [5, 0, 2**64 - 1])
+def test_what_is_unique_is_its_twin(left: list[int], right: list[int]) -> None:
+    places = native.align_unique(array("Q", left), array("Q", right))
+
+    assert places == twin.align_unique(array("Q", left), array("Q", right))
+    assert [left[i] for i in places[0]] == [right[j] for j in places[1]]
+    assert all(left.count(left[i]) == right.count(left[i]) == 1 for i in places[0])
+    assert [*places[0]] == sorted(set(places[0]))
+    assert [*places[1]] == sorted(set(places[1]))
+
+
+@given(st.permutations(range(40)))
+def test_no_longer_run_rises(right: list[int]) -> None:
+    """By the longest run that ends at each member."""
+    longest: list[int] = []
+    for at, value in enumerate(right):
+        longest.append(1 + max((longest[i] for i in range(at) if right[i] < value), default=0))
+
+    assert len(native.align_unique(array("Q", range(40)), array("Q", right))[0]) == max(longest)
+
+
+@given(_members, _members, st.data())
+def test_the_rest_is_its_twin(base: Members, head: Members, data: st.DataObject) -> None:
+    taken = [data.draw(st.lists(st.integers(0, max(0, len(one) - 1)), max_size=len(one))) for one in (base, head)]
+    many = min(map(len, taken))
+    paired = array("I", taken[0][:many]), array("I", taken[1][:many])
+    ones, others = native.align_rest(tiers_of(base), tiers_of(head), paired)
+
+    assert (ones, others) == twin.align_rest(tiers_of(base), tiers_of(head), paired)
+    assert {*paired[0]}.isdisjoint(ones)
+    assert {*paired[1]}.isdisjoint(others)
+    assert (len({*ones}), len({*others})) == (len(ones), len(others))
+    assert all(any(map(eq, base[i], head[j])) for i, j in zip(ones, others, strict=True))
+
+
+@pytest.mark.parametrize("core", [twin, native])
+def test_the_rest_is_paired_by_whole_trees_first_and_in_order(core: Any) -> None:
+    base = tiers_of([(1, 1, 1), (2, 1, 1), (3, 3, 1), (4, 4, 4), (5, 5, 5)])
+    head = tiers_of([(9, 9, 1), (8, 1, 1), (2, 1, 1), (5, 5, 5)])
+
+    assert core.align_rest(base, head, (array("I", [4]), array("I", [3]))) == (
+        array("I", [1, 0, 2]),
+        array("I", [2, 1, 0]),
+    )
+
+
+@pytest.mark.parametrize("core", [twin, native])
+def test_what_is_paired_must_be_members(core: Any) -> None:
+    base, head = tiers_of([(1, 1, 1)]), tiers_of([])
+    with pytest.raises(ValueError, match="align_rest: place 1 of base is paired, which has 1 members"):
+        core.align_rest(base, head, (array("I", [1]), array("I", [0])))
+    with pytest.raises(ValueError, match="align_rest: place 0 of head is paired, which has 0 members"):
+        core.align_rest(base, head, (array("I", [0]), array("I", [0])))
+
+
+@given(_letters, _letters)
 def test_nothing_longer_is_common(left: list[int], right: list[int]) -> None:
     """By the table of each with each."""
     best = [[0] * (len(right) + 1) for _ in range(len(left) + 1)]
@@ -81,6 +139,12 @@ def test_what_is_no_list_is_refused() -> None:
         native.align_few(good._replace(full=array("I", [1])), good)
     with pytest.raises(TypeError, match=r"align_common\.right: must be an array of typecode 'Q'"):
         native.align_common(good.full, [1], 4)
+    with pytest.raises(TypeError, match=r"align_unique\.left: must be an array of typecode 'Q'"):
+        native.align_unique(1, good.full)
+    with pytest.raises(TypeError, match="head: must be a stepscope"):
+        native.align_rest(good, (), (array("I"), array("I")))
+    with pytest.raises(ValueError, match=r"places\.head has 0 items: it must have 1"):
+        native.align_rest(good, good, (array("I", [0]), array("I")))
 
 
 def aligned(core: Any) -> Any:
@@ -89,6 +153,8 @@ def aligned(core: Any) -> Any:
         core.align_few(one, other),
         core.align_common(one.full, other.full, 100),
         core.align_common(one.full, other.full, 9),
+        core.align_unique(array("Q", range(60)), array("Q", range(20, 80))),
+        core.align_rest(one, other, (array("I", [3]), array("I", [4]))),
     )
 
 
@@ -102,3 +168,6 @@ def test_an_allocation_that_fails_is_a_memory_error() -> None:
     assert failures_of(lambda: native.align_few(base, head), twin.align_few(base, head), upto=40) > 2
     one, other = array("Q", range(30)), array("Q", range(20, 50))
     assert failures_of(lambda: native.align_common(one, other, 60), twin.align_common(one, other, 60), upto=60) > 4
+    assert failures_of(lambda: native.align_unique(one, other), twin.align_unique(one, other), upto=60) > 4
+    none = array("I"), array("I")
+    assert failures_of(lambda: native.align_rest(base, head, none), twin.align_rest(base, head, none), upto=60) > 4

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from array import array
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,12 +13,12 @@ from stepscope.core.trees import Tiers
 
 
 def tiers(*members: tuple[int, int, int]) -> Tiers:
-    return Tiers(*([member[tier] for member in members] for tier in range(3)))
+    return Tiers(*(array("Q", [member[tier] for member in members]) for tier in range(3)))
 
 
 def named(names: str) -> Tiers:
     """Members that are equal where their letters are."""
-    codes = [ord(letter) for letter in names]
+    codes = array("Q", [ord(letter) for letter in names])
     return Tiers(codes, codes, codes)
 
 
@@ -68,18 +69,18 @@ def test_what_is_replaced_stands_in_its_place() -> None:
     assert align(base, head) == [(1, 1)]
 
 
-def long_lists(seed: int, length: int, kinds: int) -> tuple[list[int], list[int]]:
+def long_lists(seed: int, length: int, kinds: int) -> "tuple[array[int], array[int]]":
     """A list of many members of few kinds, and the same with some changes."""
     chance = random.Random(seed)  # noqa: S311 - the same lists every time
-    base = [chance.randrange(kinds) for _ in range(length)]
-    head = list(base)
+    base = array("Q", [chance.randrange(kinds) for _ in range(length)])
+    head = base[:]
     for _ in range(20):
         del head[chance.randrange(len(head))]
         head.insert(chance.randrange(len(head)), chance.randrange(kinds))
     return base, head
 
 
-def same_tiers(values: list[int]) -> Tiers:
+def same_tiers(values: "array[int]") -> Tiers:
     return Tiers(values, values, values)
 
 
@@ -93,22 +94,21 @@ def test_long_lists_with_few_changes_are_aligned_but_for_those() -> None:
 
 
 def test_long_lists_without_anything_in_common_cost_little() -> None:
-    base, head = [1, 2] * 5000, [3, 4] * 5000
+    base, head = array("Q", [1, 2] * 5000), array("Q", [3, 4] * 5000)
 
     assert align(same_tiers(base), same_tiers(head)) == []
 
 
 def test_long_lists_that_differ_everywhere_are_aligned_by_names() -> None:
-    names = [at % 7 for at in range(2000)]
-    base = Tiers(range(2000), range(2000), names)
-    head = Tiers(range(5000, 7000), range(5000, 7000), names)
+    names, ones, others = (array("Q", of) for of in ((at % 7 for at in range(2000)), range(2000), range(5000, 7000)))
+    base, head = Tiers(ones, ones, names), Tiers(others, others, names)
 
     assert align(base, head) == [(at, at) for at in range(2000)]
 
 
 @given(st.text("abc", max_size=40), st.text("abc", max_size=40))
 def test_a_common_subsequence_is_a_longest_one(one: str, other: str) -> None:
-    left, right = [ord(c) for c in one], [ord(c) for c in other]
+    left, right = (array("Q", map(ord, text)) for text in (one, other))
     piece = alignment._Piece(0, len(left), 0, len(right))  # noqa: SLF001 - lists this short are aligned another way
     pairs = alignment._common(left, right, piece)  # noqa: SLF001
     best = [[0] * (len(right) + 1) for _ in range(len(left) + 1)]

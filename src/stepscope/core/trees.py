@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "ArgsLabels",
@@ -162,7 +162,7 @@ class Suspects(NamedTuple):
 
 
 class Tiers(NamedTuple):
-    """A list of siblings: what they are in each tier of likeness; what is equal in one is so in the next.
+    """A list of siblings: what they are in each tier of likeness; what is equal in one is so in the next. Arrays 'Q'.
 
     Attributes:
         full: whole subtrees.
@@ -170,9 +170,9 @@ class Tiers(NamedTuple):
         name: names.
     """
 
-    full: "Sequence[int]"
-    shape: "Sequence[int]"
-    name: "Sequence[int]"
+    full: "array[int]"
+    shape: "array[int]"
+    name: "array[int]"
 
 
 class Forest(NamedTuple):

@@ -3,28 +3,17 @@
    best has a row for each member of base and one before, a column for each of head and one before: what the pairs of all
    members before are worth together at most. The way back along it gives them. It is small, and the loop keeps the GIL. */
 
-#include "native.h"
-
-enum { TIERS = 3, FULL = 0, SHAPE, NAME };
+#include "align.h"
 
 /* What a pair is worth; two that are not equal at all, but in one place, too. */
 enum { WORTH_FULL = 5, WORTH_SHAPE = 4, WORTH_NAME = 3, IN_ONE_PLACE = 1 };
 
-/* A list: what its members are in each tier, held. */
-typedef struct {
-    size_t count;
-    const uint64_t *tiers[TIERS];
-    Py_buffer buffers[TIERS];
-    int held;
-} tiers_t;
-
-static void tiers_release(tiers_t *list) {
+void tiers_release(tiers_t *list) {
     while (list->held)
         PyBuffer_Release(&list->buffers[--list->held]);
 }
 
-/* Hold a Tiers; 0, or -1 with an exception set. */
-static int tiers_get(PyObject *tuple, const char *name, tiers_t *list) {
+int tiers_get(PyObject *tuple, const char *name, tiers_t *list) {
     static const char *const NAMES[] = {"full", "shape", "name"};
     if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != TIERS) {
         PyErr_Format(PyExc_TypeError, "%s: must be a stepscope.core.trees.Tiers, not %.100s", name,

@@ -68,7 +68,10 @@
        labels.c          hashes of texts and arguments               (twin/labels.py)
        walk.c            what is the same in two trees               (twin/walk.py)
        align.c           which members of two short lists are the same (twin/align.py)
-       align_common.c    what two long ones have in common           (twin/align.py)
+       align_common.c    what two long ones have in common, in order (twin/align.py)
+       align_unique.c    or once each                                (twin/align.py)
+       align_rest.c      what is the same out of order               (twin/align.py)
+       table.c           the places of each key, for these
        pairs.c           pairs of numbers by first appearance        (twin/pairs.py)
        paths.c           times by path and step                      (twin/paths.py)
        cells.c           which of those are to be looked at          (twin/cells.py) */
@@ -326,6 +329,8 @@ int pairs_add(PyObject *module);
 int walk_add(PyObject *module);
 int align_add(PyObject *module);
 int align_common_add(PyObject *module);
+int align_unique_add(PyObject *module);
+int align_rest_add(PyObject *module);
 int paths_add(PyObject *module);
 int disk_add(PyObject *module);
 

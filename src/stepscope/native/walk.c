@@ -1,11 +1,11 @@
 /* The walk down two trees where they are alike; the twin of twin/walk.py.
 
    A stack holds the pairs whose children are to be compared, the one that comes first on top. Whether two lists have a
-   member in common is found out by each with each if they are short, else by a table of places, probed linearly.
+   member in common is found out by each with each if they are short, else by a table.
 
    The walk runs without the GIL and allocates with PyMem_Raw. */
 
-#include "native.h"
+#include "table.h"
 
 static PyObject *walked_type; /* stepscope.core.trees.Walked */
 
@@ -94,8 +94,6 @@ typedef struct {
 typedef struct {
     forest_t forests[2];
     matches_t todo, same, apart;
-    uint32_t *table;
-    size_t table_room;
     int ordered;
 } walk_t;
 
@@ -105,7 +103,6 @@ static void walk_free(walk_t *walk) {
     matches_free(&walk->todo);
     matches_free(&walk->same);
     matches_free(&walk->apart);
-    PyMem_RawFree(walk->table);
 }
 
 typedef enum { DONE, NO_MEMORY, NO_CHILDREN } outcome_t;
@@ -122,24 +119,8 @@ static outcome_t level_of(const forest_t *forest, uint32_t row, level_t *level) 
     return DONE;
 }
 
-static inline size_t place_of(uint64_t hash, size_t room) {
-    hash *= UINT64_C(0x9E3779B97F4A7C15);
-    return (size_t)(hash ^ (hash >> 32)) & (room - 1);
-}
-
-/* Make an empty table at most half of which so many members take; 0, or -1: no memory. */
-static int table_clear(walk_t *walk, size_t members) {
-    size_t room = 64;
-    while (room < 2 * members)
-        room *= 2;
-    PyMem_RawFree(walk->table);
-    walk->table = PyMem_RawCalloc(room, sizeof *walk->table);
-    walk->table_room = room;
-    return walk->table ? 0 : -1;
-}
-
 /* Whether two lists of as many rows have equal trees anywhere: 1 or 0, or -1: no memory. */
-static int have_common(walk_t *walk, const uint32_t *ones, const uint32_t *others, size_t count) {
+static int have_common(const walk_t *walk, const uint32_t *ones, const uint32_t *others, size_t count) {
     const uint64_t *left = walk->forests[0].full, *right = walk->forests[1].full;
     if (count <= FEW) {
         for (size_t i = 0; i < count; i++)
@@ -148,25 +129,22 @@ static int have_common(walk_t *walk, const uint32_t *ones, const uint32_t *other
                     return 1;
         return 0;
     }
-    if (table_clear(walk, count) < 0)
+    uint64_t *keys = PyMem_RawMalloc(count * sizeof *keys);
+    if (!keys)
         return -1;
-    for (size_t i = 0; i < count; i++) {
-        size_t place = place_of(left[ones[i]], walk->table_room);
-        while (walk->table[place])
-            place = (place + 1) & (walk->table_room - 1);
-        walk->table[place] = (uint32_t)i + 1;
-    }
-    for (size_t j = 0; j < count; j++) {
-        size_t place = place_of(right[others[j]], walk->table_room);
-        for (; walk->table[place]; place = (place + 1) & (walk->table_room - 1))
-            if (left[ones[walk->table[place] - 1]] == right[others[j]])
-                return 1;
-    }
-    return 0;
+    for (size_t i = 0; i < count; i++)
+        keys[i] = left[ones[i]];
+    table_t table;
+    int found = table_make(&table, keys, count);
+    for (size_t j = 0; !found && j < count; j++)
+        found = table_find(&table, right[others[j]]) >= 0;
+    table_free(&table);
+    PyMem_RawFree(keys);
+    return found;
 }
 
 /* Whether two levels are alike: 1 or 0, or -1: no memory. What differs is from first up to end. */
-static int are_alike(walk_t *walk, level_t base, level_t head, size_t *first, size_t *end) {
+static int are_alike(const walk_t *walk, level_t base, level_t head, size_t *first, size_t *end) {
     const forest_t *one = &walk->forests[0], *other = &walk->forests[1];
     *first = *end = 0;
     if (base.count != head.count)

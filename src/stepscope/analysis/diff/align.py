@@ -7,14 +7,14 @@ depend on which list comes first.
 Source: Myers, "An O(ND) Difference Algorithm" (1986); patience diff, by Cohen.
 """
 
-from array import array
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stepscope.core import kernels
 from stepscope.core.trees import Tiers
+
+if TYPE_CHECKING:
+    from array import array
 
 __all__ = ["align"]
 
@@ -43,7 +43,7 @@ def align(base: Tiers, head: Tiers) -> Pairs:
     Returns:
         (place in base, place in head) of each pair, both rising.
     """
-    if list(head.full) < list(base.full):
+    if head.full < base.full:
         return [(i, j) for j, i in align(head, base)]
     pairs: Pairs = []
     todo = [_Piece(0, len(base.full), 0, len(head.full))]
@@ -88,9 +88,8 @@ def _differ_inside_only(base: Tiers, head: Tiers, piece: _Piece) -> bool:
 def _align_exactly(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
     """The pairs of a piece that are worth most together."""
     i0, i_end, j0, j_end = piece
-    ones = Tiers(*(array("Q", tier[i0:i_end]) for tier in base))
-    others = Tiers(*(array("Q", tier[j0:j_end]) for tier in head))
-    return [(i0 + i, j0 + j) for i, j in zip(*kernels.align_few(ones, others), strict=True)]
+    ones, others = Tiers(*(tier[i0:i_end] for tier in base)), Tiers(*(tier[j0:j_end] for tier in head))
+    return _moved_to(piece, kernels.align_few(ones, others))
 
 
 def _anchors(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
@@ -104,7 +103,7 @@ def _anchors(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
     return []
 
 
-def _are_alike(left: Sequence[int], right: Sequence[int], piece: _Piece) -> bool:
+def _are_alike(left: "array[int]", right: "array[int]", piece: _Piece) -> bool:
     """Whether few edits may lead from one to the other: what they have in common tells how many there are at least."""
     i0, i_end, j0, j_end = piece
     members = i_end - i0 + j_end - j0
@@ -112,37 +111,21 @@ def _are_alike(left: Sequence[int], right: Sequence[int], piece: _Piece) -> bool
     return members - 2 * common <= MAX_EDITS and members <= MIN_COMMON * common
 
 
-def _unique(left: Sequence[int], right: Sequence[int], piece: _Piece) -> Pairs:
+def _unique(left: "array[int]", right: "array[int]", piece: _Piece) -> Pairs:
     """The longest rising run of what occurs once in both."""
     i0, i_end, j0, j_end = piece
-    once = {value for value, count in Counter(left[i0:i_end]).items() if count == 1}
-    once &= {value for value, count in Counter(right[j0:j_end]).items() if count == 1}
-    place = {value: j for j, value in enumerate(right[j0:j_end], j0) if value in once}
-    found = [(i, place[value]) for i, value in enumerate(left[i0:i_end], i0) if value in once]
-    ends: list[int] = []
-    last: list[int] = []
-    before: list[int] = []
-    for at, (_, j) in enumerate(found):
-        length = bisect_left(ends, j)
-        before.append(last[length - 1] if length else -1)
-        if length == len(ends):
-            ends.append(j)
-            last.append(at)
-        else:
-            ends[length], last[length] = j, at
-    run: Pairs = []
-    at = last[-1] if last else -1
-    while at >= 0:
-        run.append(found[at])
-        at = before[at]
-    return run[::-1]
+    return _moved_to(piece, kernels.align_unique(left[i0:i_end], right[j0:j_end]))
 
 
-def _common(left: Sequence[int], right: Sequence[int], piece: _Piece) -> Pairs:
+def _common(left: "array[int]", right: "array[int]", piece: _Piece) -> Pairs:
     """The longest common subsequence of a piece, if few edits lead from one to the other."""
     i0, i_end, j0, j_end = piece
-    places = kernels.align_common(array("Q", left[i0:i_end]), array("Q", right[j0:j_end]), MAX_EDITS)
-    return [(i0 + i, j0 + j) for i, j in zip(*places, strict=True)]
+    return _moved_to(piece, kernels.align_common(left[i0:i_end], right[j0:j_end], MAX_EDITS))
+
+
+def _moved_to(piece: _Piece, places: tuple["array[int]", "array[int]"]) -> Pairs:
+    """Pairs of places in a piece as those in the lists."""
+    return [(piece.i + i, piece.j + j) for i, j in zip(*places, strict=True)]
 
 
 def _between(piece: _Piece, anchors: Pairs) -> list[_Piece]:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from stepscope.analysis.diff.found import Place
 from stepscope.analysis.diff.identity import Group
-from stepscope.analysis.diff.ranktest import median
 from stepscope.analysis.diff.result import Around
 from stepscope.analysis.diff.samples import Samples
 from stepscope.analysis.diff.words import Words
@@ -43,7 +42,8 @@ def surroundings(
     for place, at in places.items():
         # Not what is in a slice between them that is new.
         others = table.count_inside(at, children[at], len(place[2]) + 1, shown[place])
-        times = [median(side.sampled(at).total) / 1000 for side in cells]
-        known = timings and all(at in side for side in cells)
-        found[place] = Around(others, *(times if known else (None, None)))
+        if timings and all(at in side for side in cells):
+            found[place] = Around(others, *(side.usual.total[at] / 1000 for side in cells))
+        else:
+            found[place] = Around(others, None, None)
     return found

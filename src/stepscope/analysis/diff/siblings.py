@@ -4,6 +4,7 @@ In this order: the same one, in its place; reordered; wrapped or unwrapped; rena
 only.
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from operator import ne
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from stepscope.analysis.diff.align import align
 from stepscope.analysis.diff.run import Run
+from stepscope.core import kernels
 from stepscope.core.trees import Tiers
 
 __all__ = ["Siblings", "Wrapper", "pair_siblings"]
@@ -95,16 +97,6 @@ class _Rest:
         run = self.runs[side]
         return (run.trees.full, run.trees.shape, run.names)[tier]
 
-    def pair_equal(self) -> Pairs:
-        """Pair what is equal in a tier, in order; first what is so in all of them."""
-        if {*self._keys(0, _NAME)}.isdisjoint(self._keys(1, _NAME)):
-            return []
-        return [pair for tier in range(3) for pair in self.pair_by([[*self._keys(side, tier)] for side in (0, 1)])]
-
-    def _keys(self, side: int, tier: int) -> Iterator[int]:
-        """What the rows of one side are in a tier that have not been paired."""
-        return map(self.tier_of(side, tier).__getitem__, self.rows[side])
-
     def pair_by(self, keys: Sequence[Sequence[object]]) -> Pairs:
         """Pair what has one key, in order; None is no key. There is one for each row of both sides."""
         common = {*keys[0]} & {*keys[1]} - {None}
@@ -134,7 +126,7 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
         one_way = _pair((base, head) if in_order else (head, base), rows if in_order else (rows[1], rows[0]))
         return one_way if in_order else _mirrored(one_way)
     tiers = [
-        Tiers(*(list(map(column.__getitem__, side)) for column in (run.trees.full, run.trees.shape, run.names)))
+        Tiers(*(array("Q", map(column.__getitem__, side)) for column in (run.trees.full, run.trees.shape, run.names)))
         for run, side in zip((base, head), rows, strict=True)
     ]
     if tiers[0].full == tiers[1].full:
@@ -142,7 +134,7 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     if ordered and (same := _same_but_inside(tiers, rows)):
         return Siblings(same, [], [], [], [], [], [])
     # What is ambiguous must not depend on which side is base.
-    in_order = [*tiers[0].full] <= [*tiers[1].full]
+    in_order = tiers[0].full <= tiers[1].full
     runs = (base, head) if in_order else (head, base)
     if not in_order:
         tiers, rows = tiers[::-1], (rows[1], rows[0])
@@ -181,7 +173,7 @@ def _pair(
     rest = _Rest(*runs, rows)
     places = align(*tiers) if tiers and ordered else []
     pairs = rest.take([(rows[0][i], rows[1][j]) for i, j in places])
-    found = rest.pair_equal() if tiers else []
+    found = rest.take(_equal(tiers, rows, places)) if tiers and rest.rows[0] and rest.rows[1] else []
     reordered = found if ordered else []
     wrapped: list[Wrapper] = []
     unwrapped: list[Wrapper] = []
@@ -199,6 +191,13 @@ def _pair(
     same = [(one, other) for one, other in sorted(pairs + found) if full[0][one] != full[1][other]]
     removed, added = map(list, rest.rows)
     return Siblings(same, reordered, renamed, wrapped, unwrapped, removed, added, apart=tiers is None)
+
+
+def _equal(tiers: Sequence[Tiers], rows: _Rows, places: Pairs) -> Pairs:
+    """Pairs of what is equal and has not been paired in order."""
+    paired = array("I", [i for i, _ in places]), array("I", [j for _, j in places])
+    ones, others = kernels.align_rest(tiers[0], tiers[1], paired)
+    return [*zip(map(rows[0].__getitem__, ones), map(rows[1].__getitem__, others), strict=True)]
 
 
 def _mirrored(siblings: Siblings) -> Siblings:
@@ -221,7 +220,8 @@ def _sorted(tiers: Sequence[Tiers], rows: _Rows) -> tuple[list[Tiers], _Rows]:
     """Both lists in the order of their hashes, which is the same whatever happened first."""
     orders = [sorted(range(len(tier.full)), key=tier.full.__getitem__) for tier in tiers]
     sorted_tiers = [
-        Tiers(*([column[at] for at in order] for column in tier)) for tier, order in zip(tiers, orders, strict=True)
+        Tiers(*(array("Q", map(column.__getitem__, order)) for column in tier))
+        for tier, order in zip(tiers, orders, strict=True)
     ]
     return sorted_tiers, ([rows[0][at] for at in orders[0]], [rows[1][at] for at in orders[1]])
 

@@ -5,6 +5,7 @@ is one change; what is left has come, gone, or is called more or less often.
 """
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress, takewhile
@@ -217,8 +218,10 @@ class _Comparison:
     def _reordered(self, level: _Level, pairs: Sequence[tuple[int, int]]) -> None:
         """One change for all siblings that are out of order, under the name of the first by the alphabet."""
         base, texts = self.runs[0], self.runs[0].words.texts
-        places = [{row: at for at, row in enumerate(rows)} for rows in level[:2]]
-        spread = [places[side][pair[side]] for pair in pairs for side in (0, 1)]
+        spread: list[int] = []
+        for side, rows in enumerate(level[:2]):  # which rise
+            moved = [pair[side] for pair in pairs]
+            spread += bisect_left(rows, min(moved)), bisect_left(rows, max(moved))
         shown = []
         for run, rows in zip(self.runs, level[:2], strict=True):
             names = [texts[run.names[row] >> 1] for row in rows[min(spread) : max(spread) + 1]]

@@ -1,6 +1,6 @@
 """The Python core: every kernel, readable and complete by itself."""
 
-from stepscope.core.twin.align import align_common, align_few
+from stepscope.core.twin.align import align_common, align_few, align_rest, align_unique
 from stepscope.core.twin.besides import measure_cpu, note_stacks
 from stepscope.core.twin.calls import mute_thread, start_calls, stop_calls
 from stepscope.core.twin.calls_hooks import call_hooks, call_profiler, profile_threads, unprofile_threads
@@ -52,6 +52,8 @@ __all__ = [
     "Span",
     "align_common",
     "align_few",
+    "align_rest",
+    "align_unique",
     "TrackEventScanner",
     "begin_to_disk",
     "call_hooks",

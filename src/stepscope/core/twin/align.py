@@ -1,13 +1,15 @@
-"""Alignment of two lists: the pairs that are worth most together, and the longest common subsequence.
+"""Alignment of two lists: the pairs that are worth most together; what is common, in order, once each, or out of order.
 
-Source: Myers, "An O(ND) Difference Algorithm" (1986).
+Source: Myers, "An O(ND) Difference Algorithm" (1986); patience diff, by Cohen.
 """
 
 from array import array
+from bisect import bisect_left
+from collections import Counter, defaultdict, deque
 
 from stepscope.core.trees import Tiers
 
-__all__ = ["align_common", "align_few"]
+__all__ = ["align_common", "align_few", "align_rest", "align_unique"]
 
 # What a pair is worth by the tier in which its members are equal. Two that are not equal at all, but in one place, are
 # worth something too: they are no pair, but perhaps one of them is the other's new name.
@@ -95,3 +97,75 @@ def _walk_back(trail: list[dict[int, int]], i: int, j: int) -> tuple["array[int]
     places[0].reverse()
     places[1].reverse()
     return places
+
+
+def align_unique(left: "array[int]", right: "array[int]") -> tuple["array[int]", "array[int]"]:
+    """Pair the members of the longest rising run of what two lists have once each.
+
+    Args:
+        left: array 'Q'.
+        right: array 'Q'.
+
+    Returns:
+        Two arrays 'I': the places of each pair in left and in right, both rising.
+    """
+    once = {value for value, count in Counter(left).items() if count == 1}
+    once &= {value for value, count in Counter(right).items() if count == 1}
+    place = {value: j for j, value in enumerate(right) if value in once}
+    found = [(i, place[value]) for i, value in enumerate(left) if value in once]
+    ends: list[int] = []
+    last: list[int] = []
+    before: list[int] = []
+    for at, (_, j) in enumerate(found):
+        length = bisect_left(ends, j)
+        before.append(last[length - 1] if length else -1)
+        if length == len(ends):
+            ends.append(j)
+            last.append(at)
+        else:
+            ends[length], last[length] = j, at
+    places = array("I"), array("I")
+    at = last[-1] if last else -1
+    while at >= 0:
+        for side in (0, 1):
+            places[side].append(found[at][side])
+        at = before[at]
+    places[0].reverse()
+    places[1].reverse()
+    return places
+
+
+def align_rest(
+    base: Tiers, head: Tiers, places: tuple["array[int]", "array[int]"]
+) -> tuple["array[int]", "array[int]"]:
+    """Pair what has not been paired and is equal in a tier, in order; first what is so in all of them.
+
+    Args:
+        base: three arrays 'Q' of one length.
+        head: the same of the other list.
+        places: two arrays 'I': what has been paired in base and in head.
+
+    Returns:
+        Two arrays 'I': the places of each pair in base and in head; by tier, then rising in base.
+
+    Raises:
+        ValueError: what has been paired is no member.
+    """
+    rest = []
+    for list_of, taken, name in zip((base, head), places, ("base", "head"), strict=True):
+        many = len(list_of.full)
+        for place in taken:
+            if place >= many:
+                message = f"align_rest: place {place} of {name} is paired, which has {many} members"
+                raise ValueError(message)
+        rest.append([place for place in range(many) if place not in {*taken}])
+    found = array("I"), array("I")
+    for ones, others in zip(base, head, strict=True):
+        waiting: defaultdict[int, deque[int]] = defaultdict(deque)
+        for j in rest[1]:
+            waiting[others[j]].append(j)
+        pairs = [(i, waiting[ones[i]].popleft()) for i in rest[0] if waiting[ones[i]]]
+        for side in (0, 1):
+            found[side].extend(pair[side] for pair in pairs)
+            rest[side] = [place for place in rest[side] if place not in {*found[side]}]
+    return found
