@@ -52,7 +52,7 @@ class Run:
         self._keys = words.keys_of(trace)
         doubled = [2 * key for key in self._keys]
         self.names = array("I", map(doubled.__getitem__, columns.name))
-        if any(columns.kind.tobytes().translate(None, bytes((0, CUT)))):
+        if self._has_instants():
             for row, kind in enumerate(columns.kind):
                 self.names[row] += kind & INSTANT
         self.steps, self.stepping = self._find_steps(parent)
@@ -120,15 +120,20 @@ class Run:
         """The group of a row's track."""
         return self.groups[self.trace.columns.track[row]]
 
-    def label_columns(self, rows: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
-        """What is the same for rows that are so besides their names and what is inside them, of some rows.
-
-        Returns:
-            A hash of the category of each, one of its arguments, and whether it is an instant.
-        """
+    def kinds_of(self, rows: Sequence[int]) -> tuple[Iterator[int], Iterator[int]]:
+        """A hash of the category of each of some rows, and whether it is an instant."""
         cats = map(self.labels.cats.__getitem__, map(self.trace.columns.cat.__getitem__, rows))
-        instants = [name & 1 for name in map(self.names.__getitem__, rows)]
-        return [*cats], [*self.args_hashes(rows)], instants
+        return cats, (name & 1 for name in map(self.names.__getitem__, rows))
+
+    @cached_property
+    def plain(self) -> int | None:
+        """A hash of the category of all rows, if they have one and are slices without arguments; else None."""
+        cats = {*map(self.labels.cats.__getitem__, kernels.distinct_ids(self.trace.columns.cat))}
+        is_plain = len(cats) == 1 and not any(self.labels.args) and not self._has_instants()
+        return cats.pop() if is_plain else None
+
+    def _has_instants(self) -> bool:
+        return bool(self.trace.columns.kind.tobytes().translate(None, bytes((0, CUT))))
 
     def args_hashes(self, rows: Iterable[int]) -> Iterator[int]:
         """A hash of the arguments of each of some rows."""

@@ -312,23 +312,25 @@ def _inside(rest: _Rest, row: int, side: int, others: _Waiting, *, by_name: bool
 def _renamed_leaves(rest: _Rest, gaps: Sequence[Mapping[int, int]], *, ordered: bool) -> Pairs:
     """Rows with nothing inside, of equal kind, category and arguments, of which there are as many in one place."""
     rows = [[row for row in left if not run.trees.inner[row]] for run, left in zip(rest.runs, rest.rows, strict=True)]
-    args = [run.args_hashes(of_side) for run, of_side in zip(rest.runs, rows, strict=True)]
-    if {*args[0]}.isdisjoint(args[1]):
-        return []
-    columns = [
-        ([*map(gap.__getitem__, of_side)], *run.label_columns(of_side))
-        for run, gap, of_side in zip(rest.runs, gaps, rows, strict=True)
-    ]
-    values = [({*one}, {*other}) for one, other in zip(*columns, strict=True)]
-    if any(one.isdisjoint(other) for one, other in values):
+    if not rows[0] or not rows[1]:
         return []
     places: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
-    if all(len(one | other) == 1 for one, other in values):
+    plain = [run.plain for run in rest.runs]
+    if plain[0] == plain[1] is not None and len({*gaps[0].values(), *gaps[1].values()}) == 1:
         places[()] = rows[0], rows[1]
     else:
+        args = [[*run.args_hashes(of_side)] for run, of_side in zip(rest.runs, rows, strict=True)]
+        if {*args[0]}.isdisjoint(args[1]):
+            return []
+        keys = [
+            [*zip(map(gap.__getitem__, of_side), hashes, *run.kinds_of(of_side), strict=True)]
+            for run, gap, of_side, hashes in zip(rest.runs, gaps, rows, args, strict=True)
+        ]
+        common = {*keys[0]} & {*keys[1]}
         for side in (0, 1):
-            for row, *key in zip(rows[side], *columns[side], strict=True):
-                places.setdefault((*key,), ([], []))[side].append(row)
+            for row, key in zip(rows[side], keys[side], strict=True):
+                if key in common:
+                    places.setdefault(key, ([], []))[side].append(row)
     pairs: Pairs = []
     for left, right in places.values():
         if len(left) == len(right) and (ordered or len(left) == 1):
