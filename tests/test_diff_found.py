@@ -89,3 +89,13 @@ def test_those_of_one_name_are_in_order_of_what_they_say() -> None:
         ("k", "v", (0,)),
         ("k", "w", (0,)),
     ]
+
+
+def test_those_that_say_the_same_are_in_order_of_where_they_were() -> None:
+    """Whichever of the two calls is compared first."""
+    parts = [node("p", node("k", cat="a"), node("x")), node("q", node("k", cat="a"), node("y"))]
+    others = [node("q", node("k", cat="b"), node("x")), node("q", node("k", cat="b"), node("y"))]
+    for turn in (1, -1):
+        found = diff(Program({0: parts[::turn]}).trace(), Program({0: others[::turn]}).trace(), timings=False)
+
+        assert [one.where_base and one.where_base.path[1:] for one in found.of_kinds("category")] == [None, ("p",)]

@@ -24,10 +24,13 @@ def surroundings(
         timings: whether times are compared.
     """
     shown: defaultdict[Place, set[int]] = defaultdict(set)
-    for (process, thread, path), inside in names.items():
-        for end, name in enumerate(path):
-            shown[process, thread, path[:end]].add(words.number(name))
-        shown[process, thread, path] |= inside
+    for place, inside in names.items():
+        (process, thread, path), known = place, place in shown
+        shown[place] |= inside
+        while path and not known:  # what is around a known one is known
+            path, last = path[:-1], path[-1]
+            known = (process, thread, path) in shown
+            shown[process, thread, path].add(words.number(last))
     table, cells = samples
     places: dict[Place, int] = {}
     for process, thread, path in shown:

@@ -132,9 +132,9 @@ class Found(Lazily[Finding]):
         order = [(name, self._says(one) if many[name] > 1 else ()) for one, name in zip(numbers, names, strict=True)]
         return [numbers[at] for at in sorted(range(len(names)), key=order.__getitem__)]
 
-    def _says(self, number: int) -> tuple[str, str, tuple[int, ...]]:
+    def _says(self, number: int) -> tuple[str, str, tuple[int, ...], tuple[str, ...]]:
         one = self._finding(number)
-        return repr(one.base), repr(one.head), one.where.steps
+        return repr(one.base), repr(one.head), one.where.steps, one.where_base.path if one.where_base else ()
 
 
 def _names(one: Finding) -> Iterator[str]:

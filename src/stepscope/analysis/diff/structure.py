@@ -222,10 +222,11 @@ class _Comparison:
         for side, rows in enumerate(level[:2]):  # which rise
             moved = [pair[side] for pair in pairs]
             spread += bisect_left(rows, min(moved)), bisect_left(rows, max(moved))
+        first, end = min(spread), max(spread) + 1
         shown = []
         for run, rows in zip(self.runs, level[:2], strict=True):
-            names = [texts[run.names[row] >> 1] for row in rows[min(spread) : max(spread) + 1]]
-            shown.append((*names[:MAX_SHOWN], "...") if len(names) > MAX_SHOWN else tuple(names))
+            names = [texts[run.names[row] >> 1] for row in rows[first : min(end, first + MAX_SHOWN)]]
+            shown.append((*names, "...") if min(end, len(rows)) - first > MAX_SHOWN else tuple(names))
         name = min((base.names[one] >> 1 for one, _ in pairs), key=texts.__getitem__)
         more = [one for one, _ in pairs[1:]], [other for _, other in pairs[1:]]
         name = name << 1 | self.runs[1].names[pairs[0][1]] & 1
