@@ -7,6 +7,9 @@
 #include "align.h"
 #include "table.h"
 
+/* The place of what has been paired. */
+#define PAIRED UINT32_MAX
+
 /* The places of members that are not paired, and what these are in a tier. */
 typedef struct {
     uint32_t *places;
@@ -23,6 +26,10 @@ static void rest_free(rest_t *rest) {
 static int rest_make(rest_t *rest, const tiers_t *list, const char *name, const Py_buffer *taken) {
     const uint32_t *places = taken->buf;
     size_t count = (size_t)taken->len / 4;
+    if (list->count >= PAIRED) {
+        PyErr_Format(PyExc_ValueError, "align_rest: %s has more than 2**32 - 2 members", name);
+        return -1;
+    }
     rest->places = PyMem_RawCalloc(list->count + 1, sizeof *rest->places);
     rest->keys = PyMem_RawMalloc((list->count + 1) * sizeof *rest->keys);
     if (!rest->places || !rest->keys) {
@@ -47,8 +54,6 @@ static int rest_make(rest_t *rest, const tiers_t *list, const char *name, const 
 }
 
 /* Leave out those that are paired now, which have the place PAIRED. */
-enum { PAIRED = UINT32_MAX };
-
 static void rest_close(rest_t *rest) {
     size_t kept = 0;
     for (size_t at = 0; at < rest->count; at++)

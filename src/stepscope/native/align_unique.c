@@ -14,7 +14,9 @@ typedef struct {
 static size_t find_members(const table_t *left, const table_t *right, size_t count, member_t *members) {
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
-        int64_t j = table_find(left, left->keys[i]) == (int64_t)i && !left->next[i] ? table_find(right, left->keys[i]) : -1;
+        if (table_find(left, left->keys[i]) != (int64_t)i || left->next[i])
+            continue;
+        int64_t j = table_find(right, left->keys[i]);
         if (j >= 0 && !right->next[j])
             members[found++] = (member_t){(uint32_t)i, (uint32_t)j, 0};
     }

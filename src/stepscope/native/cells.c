@@ -301,7 +301,8 @@ static PyObject *median_times(PyObject *Py_UNUSED(module), PyObject *args, PyObj
         goto done;
     }
     place(cells.path, cells.cells, (size_t)paths, starts, places);
-    find_medians(&cells, (size_t)paths, starts, places, values, (double *[MEDIANS]){held[0].buf, held[1].buf, held[2].buf});
+    double *medians[MEDIANS] = {held[CALLS].buf, held[TOTAL].buf, held[OWN].buf};
+    find_medians(&cells, (size_t)paths, starts, places, values, medians);
     result = PyObject_CallFunctionObjArgs(medians_type, made[CALLS], made[TOTAL], made[OWN], NULL);
 
 done:

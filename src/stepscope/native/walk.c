@@ -227,7 +227,8 @@ static PyObject *walked(const walk_t *walk) {
     return made;
 }
 
-PyDoc_STRVAR(walk_alike_doc, "walk_alike(base, head, pairs, *, ordered)\n--\n\nWalk down two forests where they are alike.");
+PyDoc_STRVAR(walk_alike_doc, "walk_alike(base, head, pairs, *, ordered)\n--\n\n"
+                             "Walk down two forests where they are alike.");
 
 static PyObject *walk_alike(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
     static char *names[] = {"base", "head", "pairs", "ordered", NULL};
@@ -250,8 +251,9 @@ static PyObject *walk_alike(PyObject *Py_UNUSED(module), PyObject *args, PyObjec
     if (outcome == NO_MEMORY)
         PyErr_NoMemory();
     else if (outcome == NO_CHILDREN)
-        PyErr_Format(PyExc_ValueError, "walk_alike: children of row %u of base, or of row %u of head, are no rows behind it",
-                     wrong[0], wrong[1]);
+        PyErr_Format(PyExc_ValueError,
+                     "walk_alike: children of row %u of base, or of row %u of head, are no rows behind it", wrong[0],
+                     wrong[1]);
     else
         result = walked(&walk);
 

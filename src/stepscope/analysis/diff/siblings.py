@@ -125,10 +125,7 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
     if ordered and (in_order := _if_apart(base, head, rows)) is not None:
         one_way = _pair((base, head) if in_order else (head, base), rows if in_order else (rows[1], rows[0]))
         return one_way if in_order else _mirrored(one_way)
-    tiers = [
-        Tiers(*(array("Q", map(column.__getitem__, side)) for column in (run.trees.full, run.trees.shape, run.names)))
-        for run, side in zip((base, head), rows, strict=True)
-    ]
+    tiers = [_tiers(run, side) for run, side in zip((base, head), rows, strict=True)]
     if tiers[0].full == tiers[1].full:
         return None
     if ordered and (same := _same_but_inside(tiers, rows)):
@@ -144,6 +141,11 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
             return None
     one_way = _pair(runs, rows, tiers, ordered=ordered)
     return one_way if in_order else _mirrored(one_way)
+
+
+def _tiers(run: Run, rows: Sequence[int]) -> Tiers:
+    columns = run.trees.full, run.trees.shape, run.names
+    return Tiers(*(array("Q", [*map(column.__getitem__, rows)]) for column in columns))
 
 
 def _same_but_inside(tiers: Sequence[Tiers], rows: _Rows) -> Pairs:
