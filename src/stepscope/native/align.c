@@ -81,7 +81,7 @@ static size_t walk_back(const tiers_t *base, const tiers_t *head, const uint32_t
 static PyObject *aligned(const tiers_t *base, const tiers_t *head) {
     size_t width = head->count + 1, fewer = base->count < head->count ? base->count : head->count;
     uint32_t *places[2] = {NULL, NULL}, *best = NULL;
-    PyObject *one = NULL, *other = NULL, *both = NULL;
+    PyObject *both = NULL;
     if (fewer > UINT32_MAX / WORTH_FULL || base->count + 1 > PY_SSIZE_T_MAX / sizeof *best / width)
         return PyErr_NoMemory();
     best = PyMem_Calloc((base->count + 1) * width, sizeof *best);
@@ -93,15 +93,11 @@ static PyObject *aligned(const tiers_t *base, const tiers_t *head) {
     places[1] = places[0] + fewer;
     weigh(base, head, best);
     size_t found = walk_back(base, head, best, places);
-    one = array_from_ids(places[0], found);
-    other = one ? array_from_ids(places[1], found) : NULL;
-    both = other ? PyTuple_Pack(2, one, other) : NULL;
+    both = array_pair_from_ids(places[0], places[1], found);
 
 done:
     PyMem_Free(best);
     PyMem_Free(places[0]);
-    Py_XDECREF(one);
-    Py_XDECREF(other);
     return both;
 }
 

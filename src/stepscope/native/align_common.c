@@ -100,17 +100,11 @@ static PyObject *common(search_t *search, int64_t most) {
             first = walk_back(search, edits, places, fewer);
         Py_END_ALLOW_THREADS
     }
-    PyObject *one = NULL, *other = NULL, *both = NULL;
+    PyObject *both = NULL;
     if (outcome == NO_MEMORY)
         PyErr_NoMemory();
     else
-        one = array_from_ids(places[0] + first, fewer - first);
-    if (one)
-        other = array_from_ids(places[1] + first, fewer - first);
-    if (other)
-        both = PyTuple_Pack(2, one, other);
-    Py_XDECREF(one);
-    Py_XDECREF(other);
+        both = array_pair_from_ids(places[0] + first, places[1] + first, fewer - first);
     PyMem_RawFree(places[0]);
     return both;
 }

@@ -89,7 +89,7 @@ static int pair_tier(rest_t *base, rest_t *head, uint32_t *places[2], size_t *fo
 /* Both arrays of places; NULL with an exception. */
 static PyObject *paired(const tiers_t *base, const tiers_t *head, rest_t *left, rest_t *right) {
     size_t fewer = left->count < right->count ? left->count : right->count, found = 0;
-    PyObject *one = NULL, *other = NULL, *both = NULL;
+    PyObject *both = NULL;
     uint32_t *places[2] = {PyMem_RawMalloc((2 * fewer + 1) * sizeof *places[0])};
     if (!places[0])
         return PyErr_NoMemory();
@@ -102,14 +102,10 @@ static PyObject *paired(const tiers_t *base, const tiers_t *head, rest_t *left, 
             goto done;
         }
     }
-    one = array_from_ids(places[0], found);
-    other = one ? array_from_ids(places[1], found) : NULL;
-    both = other ? PyTuple_Pack(2, one, other) : NULL;
+    both = array_pair_from_ids(places[0], places[1], found);
 
 done:
     PyMem_RawFree(places[0]);
-    Py_XDECREF(one);
-    Py_XDECREF(other);
     return both;
 }
 

@@ -83,7 +83,7 @@ PyDoc_STRVAR(align_unique_doc, "align_unique(left, right, /)\n--\n\n"
 
 static PyObject *align_unique(PyObject *Py_UNUSED(module), PyObject *args) {
     static const array_is_t LEFT = {"align_unique", "left", 'Q'}, RIGHT = {"align_unique", "right", 'Q'};
-    PyObject *arrays[2], *one = NULL, *other = NULL, *both = NULL;
+    PyObject *arrays[2], *both = NULL;
     Py_buffer left = {0}, right = {0};
     search_t search = {0};
     int failed;
@@ -101,18 +101,12 @@ static PyObject *align_unique(PyObject *Py_UNUSED(module), PyObject *args) {
     if (failed)
         PyErr_NoMemory();
     else
-        one = array_from_ids(search.places[0], search.found);
-    if (one)
-        other = array_from_ids(search.places[1], search.found);
-    if (other)
-        both = PyTuple_Pack(2, one, other);
+        both = array_pair_from_ids(search.places[0], search.places[1], search.found);
 
 done:
     search_free(&search);
     PyBuffer_Release(&left);
     PyBuffer_Release(&right);
-    Py_XDECREF(one);
-    Py_XDECREF(other);
     return both;
 }
 

@@ -105,6 +105,14 @@ PyObject *array_from_ids(const uint32_t *ids, size_t count) {
     return array;
 }
 
+PyObject *array_pair_from_ids(const uint32_t *ones, const uint32_t *others, size_t count) {
+    PyObject *one = array_from_ids(ones, count), *other = one ? array_from_ids(others, count) : NULL;
+    PyObject *both = other ? PyTuple_Pack(2, one, other) : NULL;
+    Py_XDECREF(one);
+    Py_XDECREF(other);
+    return both;
+}
+
 int array_get(PyObject *array, array_is_t is, int writable, Py_buffer *held) {
     int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
     const char typecode[2] = {is.typecode, 0};

@@ -107,6 +107,8 @@ PyObject *array_new_unset(char typecode, Py_ssize_t length);
 PyObject *array_new_held(char typecode, Py_ssize_t length, Py_buffer *held);
 /* A new array 'I' of these; NULL with an exception. */
 PyObject *array_from_ids(const uint32_t *ids, size_t count);
+/* A tuple of two such arrays, of as many; NULL with an exception. */
+PyObject *array_pair_from_ids(const uint32_t *ones, const uint32_t *others, size_t count);
 /* What an array should be: the messages call it table.name. */
 typedef struct {
     const char *table, *name;

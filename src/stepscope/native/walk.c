@@ -208,19 +208,11 @@ static int walk_start(walk_t *walk, const Py_buffer pairs[2]) {
     return 0;
 }
 
-/* The pairs as a tuple of two arrays; NULL with an exception. */
-static PyObject *matches_made(const matches_t *pairs) {
-    PyObject *ones = array_from_ids(pairs->rows[0], pairs->count);
-    PyObject *others = ones ? array_from_ids(pairs->rows[1], pairs->count) : NULL;
-    PyObject *both = others ? PyTuple_Pack(2, ones, others) : NULL;
-    Py_XDECREF(ones);
-    Py_XDECREF(others);
-    return both;
-}
-
 /* A Walked; NULL with an exception. */
 static PyObject *walked(const walk_t *walk) {
-    PyObject *same = matches_made(&walk->same), *apart = same ? matches_made(&walk->apart) : NULL;
+    PyObject *same = array_pair_from_ids(walk->same.rows[0], walk->same.rows[1], walk->same.count);
+    PyObject *apart =
+        same ? array_pair_from_ids(walk->apart.rows[0], walk->apart.rows[1], walk->apart.count) : NULL;
     PyObject *made = apart ? PyObject_CallFunctionObjArgs(walked_type, same, apart, NULL) : NULL;
     Py_XDECREF(same);
     Py_XDECREF(apart);
