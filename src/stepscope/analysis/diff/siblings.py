@@ -172,10 +172,11 @@ def _pair(
     runs: tuple[Run, Run], rows: _Rows, tiers: Sequence[Tiers] | None = None, *, ordered: bool = True
 ) -> Siblings:
     """Compare two lists that differ, the first of which has the lesser hashes; without tiers they share no name."""
-    rest = _Rest(*runs, rows)
     places = align(*tiers) if tiers and ordered else []
-    pairs = rest.take([(rows[0][i], rows[1][j]) for i, j in places])
-    found = rest.take(_equal(tiers, rows, places)) if tiers and rest.rows[0] and rest.rows[1] else []
+    pairs = [(rows[0][i], rows[1][j]) for i, j in places]
+    found = _equal(tiers, rows, places) if tiers and len(places) < min(map(len, rows)) else []
+    rest = _Rest(*runs, rows)
+    rest.take(pairs + found)
     reordered = found if ordered else []
     wrapped: list[Wrapper] = []
     unwrapped: list[Wrapper] = []
@@ -190,7 +191,7 @@ def _pair(
             unwrapped += more_unwrapped
         renamed += _renamed_leaves(rest, gaps, ordered=ordered)
     full = runs[0].trees.full, runs[1].trees.full
-    same = [(one, other) for one, other in sorted(pairs + found) if full[0][one] != full[1][other]]
+    same = sorted((one, other) for one, other in pairs + found if full[0][one] != full[1][other])
     removed, added = map(list, rest.rows)
     return Siblings(same, reordered, renamed, wrapped, unwrapped, removed, added, apart=tiers is None)
 
