@@ -1,13 +1,13 @@
 """The law of two cores, for the walk down two forests: C gives what Python gives, and says what is wrong."""
 
 from array import array
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bare_forests import NONE, forest_of, forests, rows_of
 from noleak import MOST_LEFT, left_by
 from nomemory import failures_of
 from stepscope.core import twin
@@ -15,29 +15,6 @@ from stepscope.core.trees import Forest, Walked
 
 native: Any = pytest.importorskip("stepscope._native", reason="stepscope._native is not built: there is no second core")
 CORES = pytest.mark.parametrize("core", [twin, native])
-
-# (full, shape, name) of a row, and which row it is in: one before it, or none.
-Row = tuple[int, int, int, int]
-NONE = -1
-
-
-def forest_of(rows: Sequence[Row]) -> Forest:
-    inside: list[list[int]] = [[] for _ in rows]
-    for at, row in enumerate(rows):
-        if row[3] != NONE:
-            inside[row[3]].append(at)
-    starts, children = array("I", [0]), array("I")
-    for of_row in inside:
-        children.extend(of_row)
-        starts.append(len(children))
-    columns = [[row[column] for row in rows] for column in range(3)]
-    return Forest(array("Q", columns[0]), array("Q", columns[1]), array("I", columns[2]), starts, children)
-
-
-def rows_of(*members: int, shape: Sequence[int] = (), name: Sequence[int] = ()) -> Forest:
-    """A root, 0, with children of these trees."""
-    some = zip(members, shape or [0] * len(members), name or [0] * len(members), strict=True)
-    return forest_of([(99, 0, 0, NONE), *((*one, 0) for one in some)])
 
 
 def walk(
@@ -50,19 +27,7 @@ def walk(
     return tuple([*zip(*of_some, strict=True)] for of_some in walked)
 
 
-@st.composite
-def _forests(draw: st.DrawFn) -> Forest:
-    """Of few different trees, so that many are equal; with up to 40 children in one place."""
-    many = draw(st.integers(1, 60))
-    numbers = st.integers(0, draw(st.sampled_from((1, 3, 100)))) | st.just(2**64 - 1)
-    rows: list[Row] = [(0, 0, 0, NONE)]
-    for at in range(1, many):
-        above = draw(st.sampled_from((0, max(0, at - 2), at - 1)))
-        rows.append((draw(numbers), draw(st.integers(0, 1)), draw(st.integers(0, 1)), above))
-    return forest_of(rows)
-
-
-@given(_forests(), _forests(), st.data(), st.booleans())
+@given(forests(), forests(), st.data(), st.booleans())
 def test_a_walk_is_its_twin(base: Forest, head: Forest, data: st.DataObject, ordered: bool) -> None:
     rows = [st.integers(0, len(forest.full) - 1) for forest in (base, head)]
     pairs = data.draw(st.lists(st.tuples(*rows), max_size=4))

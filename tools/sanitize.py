@@ -31,6 +31,7 @@ TESTS = (
     "test_cell_twins.py",
     "test_align_twins.py",
     "test_walk_twins.py",
+    "test_level_twins.py",
     "test_twin_counters.py",
     "test_settle_twins.py",
     "test_group_twins.py",

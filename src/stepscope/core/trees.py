@@ -13,6 +13,7 @@ __all__ = [
     "Labels",
     "Looked",
     "Medians",
+    "PairedLevels",
     "PathIds",
     "PathTimes",
     "Suspects",
@@ -202,3 +203,21 @@ class Walked(NamedTuple):
 
     same: "tuple[array[int], array[int]]"
     apart: "tuple[array[int], array[int]]"
+
+
+class PairedLevels(NamedTuple):
+    """Which of the children of pairs of rows are the same ones, level by level: those of one pair are a level.
+
+    Attributes:
+        order: array 'B', shape (levels,): 1 if the hashes of base's children are the lesser ones, or the same; 2 if
+            those of head are; 0 if they are too many and not paired.
+        starts: array 'I', shape (levels + 1,): where the pairs of each level begin.
+        pairs: two arrays 'I', rows of base and of head that are the same ones, both in order.
+        found_starts, found: the same of those that are not in order; first equal trees, then shapes, then names.
+    """
+
+    order: "array[int]"
+    starts: "array[int]"
+    pairs: "tuple[array[int], array[int]]"
+    found_starts: "array[int]"
+    found: "tuple[array[int], array[int]]"

@@ -1,9 +1,12 @@
 /* Alignment of two short lists; the twin of twin/align.py.
 
    best has a row for each member of base and one before, a column for each of head and one before: what the pairs of all
-   members before are worth together at most. The way back along it gives them. It is small, and the loop keeps the GIL. */
+   members before are worth together at most. The way back along it gives them. It is small, and align_few keeps the
+   GIL. */
 
 #include "align.h"
+
+#include <string.h>
 
 /* What a pair is worth; two that are not equal at all, but in one place, too. */
 enum { WORTH_FULL = 5, WORTH_SHAPE = 4, WORTH_NAME = 3, IN_ONE_PLACE = 1 };
@@ -45,19 +48,20 @@ static inline uint32_t larger(uint32_t a, uint32_t b) {
     return a > b ? a : b;
 }
 
-/* Fill best, whose first row and column are zero. */
 static void weigh(const tiers_t *base, const tiers_t *head, uint32_t *best) {
     size_t width = head->count + 1;
+    memset(best, 0, width * sizeof *best);
     for (size_t i = 0; i < base->count; i++) {
         const uint32_t *above = best + i * width;
         uint32_t *row = best + (i + 1) * width;
+        row[0] = 0;
         for (size_t j = 0; j < head->count; j++)
             row[j + 1] = larger(larger(above[j + 1], row[j]), above[j] + worth(base, head, i, j));
     }
 }
 
 /* Write the places of the pairs, both falling; how many there are. */
-static size_t walk_back(const tiers_t *base, const tiers_t *head, const uint32_t *best, uint32_t *places[2]) {
+static size_t walk_back(const tiers_t *base, const tiers_t *head, const uint32_t *best, uint32_t *const places[2]) {
     size_t width = head->count + 1, i = base->count, j = head->count, found = 0;
     while (i && j) {
         uint32_t score = best[i * width + j];
@@ -77,6 +81,11 @@ static size_t walk_back(const tiers_t *base, const tiers_t *head, const uint32_t
     return found;
 }
 
+size_t tiers_align(const tiers_t *base, const tiers_t *head, uint32_t *best, uint32_t *const places[2]) {
+    weigh(base, head, best);
+    return walk_back(base, head, best, places);
+}
+
 /* Both arrays of places; NULL with an exception. */
 static PyObject *aligned(const tiers_t *base, const tiers_t *head) {
     size_t width = head->count + 1, fewer = base->count < head->count ? base->count : head->count;
@@ -84,15 +93,14 @@ static PyObject *aligned(const tiers_t *base, const tiers_t *head) {
     PyObject *both = NULL;
     if (fewer > UINT32_MAX / WORTH_FULL || base->count + 1 > PY_SSIZE_T_MAX / sizeof *best / width)
         return PyErr_NoMemory();
-    best = PyMem_Calloc((base->count + 1) * width, sizeof *best);
+    best = PyMem_Malloc((base->count + 1) * width * sizeof *best);
     places[0] = PyMem_Malloc((2 * fewer + 1) * sizeof *places[0]);
     if (!best || !places[0]) {
         PyErr_NoMemory();
         goto done;
     }
     places[1] = places[0] + fewer;
-    weigh(base, head, best);
-    size_t found = walk_back(base, head, best, places);
+    size_t found = tiers_align(base, head, best, places);
     both = array_pair_from_ids(places[0], places[1], found);
 
 done:

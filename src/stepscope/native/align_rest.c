@@ -22,28 +22,14 @@ static void rest_free(rest_t *rest) {
     PyMem_RawFree(rest->keys);
 }
 
-/* Begin with all that are not among some places; 0, or -1 with an exception set. */
-static int rest_make(rest_t *rest, const tiers_t *list, const char *name, const Py_buffer *taken) {
-    const uint32_t *places = taken->buf;
-    size_t count = (size_t)taken->len / 4;
-    if (list->count >= PAIRED) {
-        PyErr_Format(PyExc_ValueError, "align_rest: %s has more than 2**32 - 2 members", name);
-        return -1;
-    }
+/* Begin with all that are not among some places; 0, or -1: no memory. */
+static int rest_make(rest_t *rest, const tiers_t *list, const uint32_t *taken, size_t count) {
     rest->places = PyMem_RawCalloc(list->count + 1, sizeof *rest->places);
     rest->keys = PyMem_RawMalloc((list->count + 1) * sizeof *rest->keys);
-    if (!rest->places || !rest->keys) {
-        PyErr_NoMemory();
+    if (!rest->places || !rest->keys)
         return -1;
-    }
-    for (size_t at = 0; at < count; at++) {
-        if (places[at] >= list->count) {
-            PyErr_Format(PyExc_ValueError, "align_rest: place %u of %s is paired, which has %zu members", places[at],
-                         name, list->count);
-            return -1;
-        }
-        rest->places[places[at]] = 1;
-    }
+    for (size_t at = 0; at < count; at++)
+        rest->places[taken[at]] = 1;
     /* What is read is never behind what is written. */
     for (size_t at = 0; at < list->count; at++) {
         uint32_t is_paired = rest->places[at];
@@ -68,7 +54,7 @@ static void rest_look_up(rest_t *rest, const uint64_t *tier) {
 }
 
 /* Pair what is equal in a tier, and write the places behind those that are found; 0, or -1: no memory. */
-static int pair_tier(rest_t *base, rest_t *head, uint32_t *places[2], size_t *found) {
+static int pair_tier(rest_t *base, rest_t *head, uint32_t *const places[2], size_t *found) {
     table_t table;
     if (table_make(&table, head->keys, head->count) < 0)
         return -1;
@@ -86,25 +72,52 @@ static int pair_tier(rest_t *base, rest_t *head, uint32_t *places[2], size_t *fo
     return 0;
 }
 
-/* Both arrays of places; NULL with an exception. */
-static PyObject *paired(const tiers_t *base, const tiers_t *head, rest_t *left, rest_t *right) {
-    size_t fewer = left->count < right->count ? left->count : right->count, found = 0;
-    PyObject *both = NULL;
-    uint32_t *places[2] = {PyMem_RawMalloc((2 * fewer + 1) * sizeof *places[0])};
-    if (!places[0])
-        return PyErr_NoMemory();
-    places[1] = places[0] + fewer;
-    for (int tier = FULL; tier < TIERS && left->count && right->count; tier++) {
-        rest_look_up(left, base->tiers[tier]);
-        rest_look_up(right, head->tiers[tier]);
-        if (pair_tier(left, right, places, &found) < 0) {
-            PyErr_NoMemory();
-            goto done;
-        }
+int tiers_align_rest(const tiers_t *base, const tiers_t *head, const uint32_t *const taken[2], size_t count,
+                     uint32_t *const places[2], size_t *found) {
+    rest_t left = {0}, right = {0};
+    int failed = rest_make(&left, base, taken[0], count) < 0 || rest_make(&right, head, taken[1], count) < 0;
+    *found = 0;
+    for (int tier = FULL; !failed && tier < TIERS && left.count && right.count; tier++) {
+        rest_look_up(&left, base->tiers[tier]);
+        rest_look_up(&right, head->tiers[tier]);
+        failed = pair_tier(&left, &right, places, found) < 0;
     }
-    both = array_pair_from_ids(places[0], places[1], found);
+    rest_free(&left);
+    rest_free(&right);
+    return failed ? -1 : 0;
+}
 
-done:
+/* Whether what has been paired are members of a list; else an exception is set. */
+static int are_members(const tiers_t *list, const char *name, const Py_buffer *taken) {
+    const uint32_t *places = taken->buf;
+    if (list->count >= PAIRED) {
+        PyErr_Format(PyExc_ValueError, "align_rest: %s has more than 2**32 - 2 members", name);
+        return 0;
+    }
+    for (size_t at = 0; at < (size_t)taken->len / 4; at++)
+        if (places[at] >= list->count) {
+            PyErr_Format(PyExc_ValueError, "align_rest: place %u of %s is paired, which has %zu members", places[at],
+                         name, list->count);
+            return 0;
+        }
+    return 1;
+}
+
+/* Both arrays of places; NULL with an exception. */
+static PyObject *paired(const tiers_t *base, const tiers_t *head, const Py_buffer taken[2]) {
+    const uint32_t *const both_taken[2] = {taken[0].buf, taken[1].buf};
+    size_t fewer = base->count < head->count ? base->count : head->count, found;
+    uint32_t *places[2] = {PyMem_RawMalloc((2 * fewer + 1) * sizeof *places[0])};
+    PyObject *both = NULL;
+    if (places[0]) {
+        places[1] = places[0] + fewer;
+        if (tiers_align_rest(base, head, both_taken, (size_t)taken[0].len / 4, places, &found) == 0)
+            both = array_pair_from_ids(places[0], places[1], found);
+        else
+            PyErr_NoMemory();
+    } else {
+        PyErr_NoMemory();
+    }
     PyMem_RawFree(places[0]);
     return both;
 }
@@ -118,17 +131,14 @@ static PyObject *align_rest(PyObject *Py_UNUSED(module), PyObject *args, PyObjec
     PyObject *tuples[2], *arrays[2], *result = NULL;
     Py_buffer taken[2] = {{0}, {0}};
     tiers_t base = {0}, head = {0};
-    rest_t left = {0}, right = {0};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO(OO):align_rest", names, &tuples[0], &tuples[1], &arrays[0],
                                      &arrays[1]))
         return NULL;
     if (tiers_get(tuples[0], "base", &base) == 0 && tiers_get(tuples[1], "head", &head) == 0 &&
         array_get(arrays[0], ONES, 0, &taken[0]) == 0 &&
         array_of_length(arrays[1], OTHERS, taken[0].len / 4, &taken[1]) == 0 &&
-        rest_make(&left, &base, "base", &taken[0]) == 0 && rest_make(&right, &head, "head", &taken[1]) == 0)
-        result = paired(&base, &head, &left, &right);
-    rest_free(&left);
-    rest_free(&right);
+        are_members(&base, "base", &taken[0]) && are_members(&head, "head", &taken[1]))
+        result = paired(&base, &head, taken);
     PyBuffer_Release(&taken[0]);
     PyBuffer_Release(&taken[1]);
     tiers_release(&base);

@@ -67,6 +67,8 @@
        trees.c           hashes of call trees                        (twin/trees.py)
        labels.c          hashes of texts and arguments               (twin/labels.py)
        walk.c            what is the same in two trees               (twin/walk.py)
+       levels.c          which children of each two rows are the same (twin/levels.py)
+       forest.c          trees, for these
        align.c           which members of two short lists are the same (twin/align.py)
        align_common.c    what two long ones have in common, in order (twin/align.py)
        align_unique.c    or once each                                (twin/align.py)
@@ -329,6 +331,7 @@ int labels_add(PyObject *module);
 int cells_add(PyObject *module);
 int pairs_add(PyObject *module);
 int walk_add(PyObject *module);
+int levels_add(PyObject *module);
 int align_add(PyObject *module);
 int align_common_add(PyObject *module);
 int align_unique_add(PyObject *module);

@@ -5,91 +5,13 @@
 
    The walk runs without the GIL and allocates with PyMem_Raw. */
 
+#include "forest.h"
 #include "table.h"
 
 static PyObject *walked_type; /* stepscope.core.trees.Walked */
 
-enum { FULL, SHAPE, NAME, STARTS, CHILDREN, COLUMNS_OF_FOREST };
-
 /* Up to so many members are compared each with each. */
 enum { FEW = 16 };
-
-/* A Forest, held. */
-typedef struct {
-    size_t rows, children;
-    const uint64_t *full, *shape;
-    const uint32_t *name, *starts, *inside;
-    Py_buffer buffers[COLUMNS_OF_FOREST];
-    int held;
-} forest_t;
-
-static void forest_release(forest_t *forest) {
-    while (forest->held)
-        PyBuffer_Release(&forest->buffers[--forest->held]);
-}
-
-/* Hold a Forest; 0, or -1 with an exception set. */
-static int forest_get(PyObject *tuple, const char *name, forest_t *forest) {
-    static const char *const NAMES[] = {"full", "shape", "name", "starts", "children"};
-    if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != COLUMNS_OF_FOREST) {
-        PyErr_Format(PyExc_TypeError, "%s: must be a stepscope.core.trees.Forest, not %.100s", name,
-                     Py_TYPE(tuple)->tp_name);
-        return -1;
-    }
-    for (; forest->held < COLUMNS_OF_FOREST; forest->held++) {
-        const array_is_t is = {name, NAMES[forest->held], forest->held < NAME ? 'Q' : 'I'};
-        PyObject *array = PyTuple_GET_ITEM(tuple, forest->held);
-        Py_buffer *buffer = &forest->buffers[forest->held];
-        Py_ssize_t rows = (Py_ssize_t)forest->rows;
-        int any = forest->held == FULL || forest->held == CHILDREN;
-        if ((any ? array_get(array, is, 0, buffer)
-                 : array_of_length(array, is, forest->held == STARTS ? rows + 1 : rows, buffer)) < 0)
-            return -1;
-        if (forest->held == FULL)
-            forest->rows = (size_t)buffer->len / 8;
-    }
-    forest->full = forest->buffers[FULL].buf;
-    forest->shape = forest->buffers[SHAPE].buf;
-    forest->name = forest->buffers[NAME].buf;
-    forest->starts = forest->buffers[STARTS].buf;
-    forest->inside = forest->buffers[CHILDREN].buf;
-    forest->children = (size_t)forest->buffers[CHILDREN].len / 4;
-    return 0;
-}
-
-/* Pairs of rows, a list that grows. */
-typedef struct {
-    uint32_t *rows[2];
-    size_t count, room;
-} matches_t;
-
-static void matches_free(matches_t *pairs) {
-    PyMem_RawFree(pairs->rows[0]);
-    PyMem_RawFree(pairs->rows[1]);
-}
-
-/* Add a pair; 0, or -1: no memory. */
-static int match_add(matches_t *pairs, uint32_t one, uint32_t other) {
-    if (pairs->count == pairs->room) {
-        size_t room = pairs->room ? 2 * pairs->room : 64;
-        for (int side = 0; side < 2; side++) {
-            uint32_t *rows = PyMem_RawRealloc(pairs->rows[side], room * sizeof *rows);
-            if (!rows)
-                return -1;
-            pairs->rows[side] = rows;
-        }
-        pairs->room = room;
-    }
-    pairs->rows[0][pairs->count] = one;
-    pairs->rows[1][pairs->count++] = other;
-    return 0;
-}
-
-/* The children of a row. */
-typedef struct {
-    const uint32_t *rows;
-    size_t count;
-} level_t;
 
 typedef struct {
     forest_t forests[2];
@@ -106,18 +28,6 @@ static void walk_free(walk_t *walk) {
 }
 
 typedef enum { DONE, NO_MEMORY, NO_CHILDREN } outcome_t;
-
-/* The children of a row stand behind it: so a walk ends. */
-static outcome_t level_of(const forest_t *forest, uint32_t row, level_t *level) {
-    uint32_t start = forest->starts[row], end = forest->starts[row + 1];
-    if (unlikely(start > end || end > forest->children))
-        return NO_CHILDREN;
-    *level = (level_t){forest->inside + start, end - start};
-    for (size_t at = 0; at < level->count; at++)
-        if (unlikely(level->rows[at] <= row || level->rows[at] >= forest->rows))
-            return NO_CHILDREN;
-    return DONE;
-}
 
 /* Whether two lists of as many rows have equal trees anywhere: 1 or 0, or -1: no memory. */
 static int have_common(const walk_t *walk, const uint32_t *ones, const uint32_t *others, size_t count) {
@@ -177,7 +87,7 @@ static outcome_t walk_down(walk_t *walk, uint32_t wrong[2]) {
         uint32_t one = todo->rows[0][todo->count], other = todo->rows[1][todo->count];
         wrong[0] = one;
         wrong[1] = other;
-        if (level_of(&walk->forests[0], one, &base) != DONE || level_of(&walk->forests[1], other, &head) != DONE)
+        if (forest_level(&walk->forests[0], one, &base) < 0 || forest_level(&walk->forests[1], other, &head) < 0)
             return NO_CHILDREN;
         int alike = are_alike(walk, base, head, &first, &end);
         if (alike < 0 || match_add(&walk->same, one, other) < 0)
@@ -194,17 +104,11 @@ static outcome_t walk_down(walk_t *walk, uint32_t wrong[2]) {
 /* Put the given pairs on the stack, the first on top; 0, or -1 with an exception set. */
 static int walk_start(walk_t *walk, const Py_buffer pairs[2]) {
     const uint32_t *ones = pairs[0].buf, *others = pairs[1].buf;
-    for (size_t at = (size_t)pairs[0].len / 4; at-- > 0;) {
-        if (ones[at] >= walk->forests[0].rows || others[at] >= walk->forests[1].rows) {
-            PyErr_Format(PyExc_ValueError, "walk_alike: pair %zu is (%u, %u): there are %zu and %zu rows", at, ones[at],
-                         others[at], walk->forests[0].rows, walk->forests[1].rows);
-            return -1;
-        }
+    for (size_t at = (size_t)pairs[0].len / 4; at-- > 0;)
         if (match_add(&walk->todo, ones[at], others[at]) < 0) {
             PyErr_NoMemory();
             return -1;
         }
-    }
     return 0;
 }
 
@@ -224,7 +128,6 @@ PyDoc_STRVAR(walk_alike_doc, "walk_alike(base, head, pairs, *, ordered)\n--\n\n"
 
 static PyObject *walk_alike(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
     static char *names[] = {"base", "head", "pairs", "ordered", NULL};
-    static const array_is_t ONES = {"pairs", "base", 'I'}, OTHERS = {"pairs", "head", 'I'};
     PyObject *tuples[2], *arrays[2], *result = NULL;
     Py_buffer pairs[2] = {{0}, {0}};
     walk_t walk = {0};
@@ -234,8 +137,7 @@ static PyObject *walk_alike(PyObject *Py_UNUSED(module), PyObject *args, PyObjec
                                      &arrays[1], &walk.ordered))
         return NULL;
     if (forest_get(tuples[0], "base", &walk.forests[0]) < 0 || forest_get(tuples[1], "head", &walk.forests[1]) < 0 ||
-        array_get(arrays[0], ONES, 0, &pairs[0]) < 0 ||
-        array_of_length(arrays[1], OTHERS, pairs[0].len / 4, &pairs[1]) < 0 || walk_start(&walk, pairs) < 0)
+        forest_pairs_get(arrays, "walk_alike", walk.forests, pairs) < 0 || walk_start(&walk, pairs) < 0)
         goto done;
     Py_BEGIN_ALLOW_THREADS
     outcome = walk_down(&walk, wrong);
@@ -243,9 +145,7 @@ static PyObject *walk_alike(PyObject *Py_UNUSED(module), PyObject *args, PyObjec
     if (outcome == NO_MEMORY)
         PyErr_NoMemory();
     else if (outcome == NO_CHILDREN)
-        PyErr_Format(PyExc_ValueError,
-                     "walk_alike: children of row %u of base, or of row %u of head, are no rows behind it", wrong[0],
-                     wrong[1]);
+        forest_no_level("walk_alike", wrong);
     else
         result = walked(&walk);
 

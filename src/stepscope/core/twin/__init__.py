@@ -15,6 +15,7 @@ from stepscope.core.twin.fold import fold_rows
 from stepscope.core.twin.group import group_rows, sum_groups
 from stepscope.core.twin.ids import distinct_ids, invert_order, map_ids
 from stepscope.core.twin.labels import hash_args, hash_texts
+from stepscope.core.twin.levels import pair_levels
 from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.ops import op_current, op_enabled, op_enter, op_exit, op_next, use_ops
 from stepscope.core.twin.pair import pair
@@ -98,6 +99,7 @@ __all__ = [
     "order_ties",
     "pair",
     "pair_events",
+    "pair_levels",
     "perfetto_counters",
     "perfetto_rows",
     "pick_args",

@@ -3,6 +3,7 @@
 from array import array
 
 from stepscope.core.trees import Forest, Walked
+from stepscope.core.twin.forest import check_pairs, levels_of
 
 __all__ = ["walk_alike"]
 
@@ -23,22 +24,13 @@ def walk_alike(base: Forest, head: Forest, pairs: tuple["array[int]", "array[int
     Raises:
         ValueError: a row is none, or a child does not stand behind its parent.
     """
+    check_pairs("walk_alike", (base, head), pairs)
     todo = [*zip(*pairs, strict=True)][::-1]
-    for one, other in todo:
-        if one >= len(base.full) or other >= len(head.full):
-            message = f"walk_alike: pair ({one}, {other}): there are {len(base.full)} and {len(head.full)} rows"
-            raise ValueError(message)
     same, apart = (array("I"), array("I")), (array("I"), array("I"))
     while todo:
         pair = todo.pop()
         _add(same, pair)
-        ones, others = _children(base, pair[0]), _children(head, pair[1])
-        if ones is None or others is None:
-            message = (
-                f"walk_alike: children of row {pair[0]} of base, or of row {pair[1]} of head, are no rows behind it"
-            )
-            raise ValueError(message)
-        differ = _in_place((base, head), (ones, others), ordered=ordered)
+        differ = _in_place((base, head), levels_of("walk_alike", (base, head), pair), ordered=ordered)
         if differ is None:
             _add(apart, pair)
         else:
@@ -49,15 +41,6 @@ def walk_alike(base: Forest, head: Forest, pairs: tuple["array[int]", "array[int
 def _add(pairs: tuple["array[int]", "array[int]"], pair: tuple[int, int]) -> None:
     for rows, row in zip(pairs, pair, strict=True):
         rows.append(row)
-
-
-def _children(forest: Forest, row: int) -> "array[int] | None":
-    """A row's children; None if they are no rows behind it."""
-    start, end = forest.starts[row : row + 2]
-    children = forest.children[start:end]
-    if start > end or end > len(forest.children) or any(not row < child < len(forest.full) for child in children):
-        return None
-    return children
 
 
 def _in_place(

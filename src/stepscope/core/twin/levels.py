@@ -1,0 +1,72 @@
+"""The children of many pairs of rows, paired level by level."""
+
+from array import array
+
+from stepscope.core.trees import Forest, PairedLevels, Tiers
+from stepscope.core.twin.align import align_few, align_rest
+from stepscope.core.twin.forest import check_pairs, levels_of
+
+__all__ = ["pair_levels"]
+
+_Places = list[tuple[int, int]]
+
+
+def pair_levels(base: Forest, head: Forest, pairs: tuple["array[int]", "array[int]"], most: int) -> PairedLevels:
+    """Pair the children of many pairs of rows, level by level.
+
+    What is equal at both ends of a level is paired; what is between as align_few does, and what is left of that as
+    align_rest does, with the list first whose hashes are the lesser ones: what is ambiguous does not depend on which
+    side is base.
+
+    Args:
+        base: trees of one side.
+        head: those of the other.
+        pairs: two arrays 'I': rows of base and of head.
+        most: a level is left alone if it has more members of base times members of head between.
+
+    Raises:
+        ValueError: a row is none, or a child does not stand behind its parent.
+    """
+    check_pairs("pair_levels", (base, head), pairs)
+    made = PairedLevels(
+        array("B"), array("I", [0]), (array("I"), array("I")), array("I", [0]), (array("I"), array("I"))
+    )
+    for pair in zip(*pairs, strict=True):
+        levels = levels_of("pair_levels", (base, head), pair)
+        order, places, found = _pair_level((_tiers(base, levels[0]), _tiers(head, levels[1])), most)
+        made.order.append(order)
+        for all_rows, starts, some in (
+            (made.pairs, made.starts, places),
+            (made.found, made.found_starts, found),
+        ):
+            for side in (0, 1):
+                all_rows[side].extend([levels[side][place[side]] for place in some])
+            starts.append(len(all_rows[0]))
+    return made
+
+
+def _tiers(forest: Forest, rows: "array[int]") -> Tiers:
+    columns = forest.full, forest.shape, forest.name
+    return Tiers(*(array("Q", [column[row] for row in rows]) for column in columns))
+
+
+def _pair_level(sides: tuple[Tiers, Tiers], most: int) -> tuple[int, _Places, _Places]:
+    """Its order, and the places of the pairs that are in order, and out of order."""
+    if sides[1].full < sides[0].full:
+        order, pairs, found = _pair_level((sides[1], sides[0]), most)
+        return 2 * order, [(i, j) for j, i in pairs], [(i, j) for j, i in found]
+    left, right = (side.full for side in sides)
+    shorter, first, behind = min(len(left), len(right)), 0, 0
+    while first < shorter and left[first] == right[first]:
+        first += 1
+    while first + behind < shorter and left[-1 - behind] == right[-1 - behind]:
+        behind += 1
+    ends = len(left) - behind, len(right) - behind
+    if (ends[0] - first) * (ends[1] - first) > max(most, 0):
+        return 0, [], []
+    ones, others = (Tiers(*(tier[first:end] for tier in side)) for side, end in zip(sides, ends, strict=True))
+    few = align_few(ones, others)
+    between = [(first + i, first + j) for i, j in zip(*few, strict=True)][::-1]
+    found = [(first + i, first + j) for i, j in zip(*align_rest(ones, others, few), strict=True)]
+    pairs = [(at, at) for at in range(first)] + between
+    return 1, pairs + [(end, ends[1] + at) for at, end in enumerate(range(ends[0], len(left)))], found
