@@ -16,7 +16,7 @@ from stepscope.core.trees import Tiers
 if TYPE_CHECKING:
     from array import array
 
-__all__ = ["align"]
+__all__ = ["MAX_CELLS", "align"]
 
 # Aligned exactly up to this many pairs of members: a hundred by a hundred.
 MAX_CELLS = 10_000

@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 from stepscope.analysis.diff.run import Run
 from stepscope.analysis.diff.words import canonical
 
-__all__ = ["NO_MORE", "Change", "Changes", "keys_apart", "values_of"]
+__all__ = ["AND_MORE", "NO_MORE", "Change", "Changes", "keys_apart", "values_of"]
 
 # What differs if and only if it is told apart in text; 0.0 and -0.0 do not.
 _EXACT = frozenset({int, str, bool})
 _NO_ARGS: Mapping[str, Any] = {}
 NO_MORE: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+# Behind the numbers of names that an order of siblings shows, if it has more of them.
+AND_MORE = -1
 # What base and head of a kind are told in; of others, in calls.
 _UNITS = {"renamed": "name", "moved": "path", "reordered": "order", "args": "args", "category": "category"}
 # What a change has besides its columns: values, and more.
@@ -120,6 +122,10 @@ def values_of(change: Change, base: Run, head: Run) -> tuple[Any, Any]:
         return _args_apart(base, head, change.rows)
     if change.kind == "renamed":
         return base.words.texts[change.name], head.words.texts[change.key]
+    if change.kind == "reordered":
+        texts = base.words.texts
+        shown = [tuple("..." if name == AND_MORE else texts[name] for name in names) for names in change.key]
+        return shown[0], shown[1]
     return int(change.rows[0] >= 0), int(change.rows[1] >= 0)
 
 

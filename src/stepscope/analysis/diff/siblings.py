@@ -15,7 +15,7 @@ from stepscope.analysis.diff.run import Run
 from stepscope.core import kernels
 from stepscope.core.trees import Tiers
 
-__all__ = ["Siblings", "Wrapper", "pair_siblings"]
+__all__ = ["Common", "Siblings", "Wrapper", "pair_rest", "pair_siblings"]
 
 Pairs = list[tuple[int, int]]
 # The tiers by which what is in a wrapper is known: by its shape, then by its name.
@@ -76,6 +76,21 @@ class Siblings(NamedTuple):
         )
 
 
+class Common(NamedTuple):
+    """What two lists of siblings have in common.
+
+    Attributes:
+        in_order: whether the hashes of base's are the lesser ones. What is ambiguous is decided as if they were: it
+            must not depend on which side is base.
+        pairs: (row of base, row of head) of what is the same, rising in both.
+        found: the same, of what is out of order.
+    """
+
+    in_order: bool
+    pairs: Pairs
+    found: Pairs
+
+
 class _Rest:
     """The rows of both sides that have not been paired."""
 
@@ -123,24 +138,47 @@ def pair_siblings(base: Run, head: Run, rows: _Rows, *, ordered: bool) -> Siblin
         None if nothing is different.
     """
     if ordered and (in_order := _if_apart(base, head, rows)) is not None:
-        one_way = _pair((base, head) if in_order else (head, base), rows if in_order else (rows[1], rows[0]))
-        return one_way if in_order else _mirrored(one_way)
+        return pair_rest(base, head, rows, Common(in_order, [], []))
     tiers = [_tiers(run, side) for run, side in zip((base, head), rows, strict=True)]
     if tiers[0].full == tiers[1].full:
         return None
     if ordered and (same := _same_but_inside(tiers, rows)):
         return Siblings(same, [], [], [], [], [], [])
-    # What is ambiguous must not depend on which side is base.
     in_order = tiers[0].full <= tiers[1].full
-    runs = (base, head) if in_order else (head, base)
-    if not in_order:
-        tiers, rows = tiers[::-1], (rows[1], rows[0])
     if not ordered:
         tiers, rows = _sorted(tiers, rows)
         if tiers[0].full == tiers[1].full:
             return None
-    one_way = _pair(runs, rows, tiers, ordered=ordered)
-    return one_way if in_order else _mirrored(one_way)
+    return pair_rest(base, head, rows, _common(tiers, rows, in_order=in_order, ordered=ordered), ordered=ordered)
+
+
+def pair_rest(base: Run, head: Run, rows: _Rows, common: Common, *, ordered: bool = True) -> Siblings:
+    """Compare two lists of siblings that differ, of which it is known what they have in common.
+
+    Args:
+        base: the run of the first.
+        head: the run of the second.
+        rows: of base and of head.
+        common: what they have in common.
+        ordered: whether their order counts.
+    """
+    if common.in_order:
+        return _pair((base, head), rows, common, ordered=ordered)
+    turned = [[(other, one) for one, other in pairs] for pairs in (common.pairs, common.found)]
+    return _mirrored(_pair((head, base), (rows[1], rows[0]), Common(True, *turned), ordered=ordered))
+
+
+def _common(tiers: Sequence[Tiers], rows: _Rows, *, in_order: bool, ordered: bool) -> Common:
+    """What two lists of siblings have in common."""
+    first, second = (0, 1) if in_order else (1, 0)
+    places = align(tiers[first], tiers[second]) if ordered else []
+    found: Pairs = []
+    if len(places) < min(map(len, rows)):
+        paired = array("I", [i for i, _ in places]), array("I", [j for _, j in places])
+        found = [*zip(*kernels.align_rest(tiers[first], tiers[second], paired), strict=True)]
+    if not in_order:
+        places, found = ([(i, j) for j, i in pairs] for pairs in (places, found))
+    return Common(in_order, *([(rows[0][i], rows[1][j]) for i, j in pairs] for pairs in (places, found)))
 
 
 def _tiers(run: Run, rows: Sequence[int]) -> Tiers:
@@ -168,39 +206,32 @@ def _if_apart(base: Run, head: Run, rows: _Rows) -> bool | None:
     return None if first[0] == first[1] or not {*names}.isdisjoint(other_names) else first[0] < first[1]
 
 
-def _pair(
-    runs: tuple[Run, Run], rows: _Rows, tiers: Sequence[Tiers] | None = None, *, ordered: bool = True
-) -> Siblings:
-    """Compare two lists that differ, the first of which has the lesser hashes; without tiers they share no name."""
-    places = align(*tiers) if tiers and ordered else []
-    pairs = [(rows[0][i], rows[1][j]) for i, j in places]
-    found = _equal(tiers, rows, places) if tiers and len(places) < min(map(len, rows)) else []
+def _pair(runs: tuple[Run, Run], rows: _Rows, common: Common, *, ordered: bool) -> Siblings:
+    """Compare two lists that differ, the first of which has the lesser hashes."""
+    pairs, found = common.pairs, common.found
+    full = runs[0].trees.full, runs[1].trees.full
+    same = sorted((one, other) for one, other in pairs + found if full[0][one] != full[1][other])
+    reordered = found if ordered else []
+    if len(pairs) + len(found) == len(rows[0]) == len(rows[1]):
+        return Siblings(same, reordered, [], [], [], [], [])
     rest = _Rest(*runs, rows)
     rest.take(pairs + found)
-    reordered = found if ordered else []
     wrapped: list[Wrapper] = []
     unwrapped: list[Wrapper] = []
     renamed: Pairs = []
     if rest.rows[0] and rest.rows[1]:
-        gaps = _gaps(rows, rest, places)
-        if any(any(map(run.trees.inner.__getitem__, left)) for run, left in zip(runs, rest.rows, strict=True)):
+        gaps = _gaps(rows, rest, pairs)
+        leaves = _leaves(rest)
+        if [*map(len, leaves)] != [*map(len, rest.rows)]:
             wrapped, unwrapped = _wrappers(rest, by_name=False)
             renamed = rest.pair_by([_inner(rest, side, gaps[side]) for side in (0, 1)])
             more_wrapped, more_unwrapped = _wrappers(rest, by_name=True)
             wrapped += more_wrapped
             unwrapped += more_unwrapped
-        renamed += _renamed_leaves(rest, gaps, ordered=ordered)
-    full = runs[0].trees.full, runs[1].trees.full
-    same = sorted((one, other) for one, other in pairs + found if full[0][one] != full[1][other])
+            leaves = _leaves(rest)
+        renamed += _renamed_leaves(rest, leaves, gaps, ordered=ordered)
     removed, added = map(list, rest.rows)
-    return Siblings(same, reordered, renamed, wrapped, unwrapped, removed, added, apart=tiers is None)
-
-
-def _equal(tiers: Sequence[Tiers], rows: _Rows, places: Pairs) -> Pairs:
-    """Pairs of what is equal and has not been paired in order."""
-    paired = array("I", [i for i, _ in places]), array("I", [j for _, j in places])
-    ones, others = kernels.align_rest(tiers[0], tiers[1], paired)
-    return [*zip(map(rows[0].__getitem__, ones), map(rows[1].__getitem__, others), strict=True)]
+    return Siblings(same, reordered, renamed, wrapped, unwrapped, removed, added, apart=not pairs and not found)
 
 
 def _mirrored(siblings: Siblings) -> Siblings:
@@ -235,15 +266,25 @@ def _inner(rest: _Rest, side: int, gaps: Mapping[int, int]) -> list[object]:
     return [(gaps[row], inner[row]) if inner[row] else None for row in rest.rows[side]]
 
 
-def _gaps(rows: _Rows, rest: _Rest, places: Pairs) -> tuple[dict[int, int], dict[int, int]]:
+class _BehindNone(dict[int, int]):
+    """Rows that stand behind no pair: all, where there are none."""
+
+    def __missing__(self, row: int) -> int:
+        return 0
+
+
+_BEHIND_NONE = _BehindNone()
+
+
+def _gaps(rows: _Rows, rest: _Rest, pairs: Pairs) -> tuple[dict[int, int], dict[int, int]]:
     """Behind how many pairs each row stands that has not been paired: of base and of head."""
-    if not places:
-        return dict.fromkeys(rest.rows[0], 0), dict.fromkeys(rest.rows[1], 0)
+    if not pairs:
+        return _BEHIND_NONE, _BEHIND_NONE
     gaps: tuple[dict[int, int], dict[int, int]] = ({}, {})
     for side in (0, 1):
-        taken, before = {pair[side] for pair in places}, 0
-        for at, row in enumerate(rows[side]):
-            if at in taken:
+        taken, before = {pair[side] for pair in pairs}, 0
+        for row in rows[side]:
+            if row in taken:
                 before += 1
             elif row in rest.rows[side]:
                 gaps[side][row] = before
@@ -312,14 +353,21 @@ def _inside(rest: _Rest, row: int, side: int, others: _Waiting, *, by_name: bool
     return sorted(inside) if len(inside) >= len(children) else []
 
 
-def _renamed_leaves(rest: _Rest, gaps: Sequence[Mapping[int, int]], *, ordered: bool) -> Pairs:
-    """Rows with nothing inside, of equal kind, category and arguments, of which there are as many in one place."""
-    rows = [[row for row in left if not run.trees.inner[row]] for run, left in zip(rest.runs, rest.rows, strict=True)]
+def _leaves(rest: _Rest) -> list[list[int]]:
+    """The rows of both sides with nothing inside."""
+    inner = [run.trees.inner for run in rest.runs]
+    return [[row for row in left if not of_run[row]] for of_run, left in zip(inner, rest.rows, strict=True)]
+
+
+def _renamed_leaves(
+    rest: _Rest, rows: Sequence[list[int]], gaps: Sequence[Mapping[int, int]], *, ordered: bool
+) -> Pairs:
+    """Leaves of equal kind, category and arguments, of which there are as many in one place."""
     if not rows[0] or not rows[1]:
         return []
     places: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
     plain = [run.plain for run in rest.runs]
-    if plain[0] == plain[1] is not None and len({*gaps[0].values(), *gaps[1].values()}) == 1:
+    if plain[0] == plain[1] is not None and len({*gaps[0].values(), *gaps[1].values()}) <= 1:
         places[()] = rows[0], rows[1]
     else:
         args = [[*run.args_hashes(of_side)] for run, of_side in zip(rest.runs, rows, strict=True)]

@@ -8,14 +8,15 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress, takewhile
+from itertools import compress, pairwise, takewhile
 from operator import ne
 from typing import NamedTuple
 
-from stepscope.analysis.diff.change import NO_MORE, Changes, keys_apart
+from stepscope.analysis.diff.align import MAX_CELLS
+from stepscope.analysis.diff.change import AND_MORE, NO_MORE, Changes, keys_apart
 from stepscope.analysis.diff.identity import Group
 from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
-from stepscope.analysis.diff.siblings import Siblings, pair_siblings
+from stepscope.analysis.diff.siblings import Common, Siblings, pair_rest, pair_siblings
 from stepscope.core import kernels
 
 __all__ = ["Structure", "Threads", "compare_call", "compare_trees"]
@@ -42,6 +43,7 @@ class _Level(NamedTuple):
     Attributes:
         cut: whether the window cut what is around those of base, and of head.
         within: hashes of what is around those of base, and of head; None for roots.
+        common: what they have in common; None if that is not known yet.
     """
 
     base: Sequence[int]
@@ -49,6 +51,7 @@ class _Level(NamedTuple):
     ordered: bool
     cut: tuple[bool, bool] = (False, False)
     within: tuple[int, int] | None = None
+    common: Common | None = None
 
 
 class _Left(NamedTuple):
@@ -158,18 +161,31 @@ class _Comparison:
         self.same = array("I"), array("I")
         if self.labels:
             self._compare_labels(*walked.same)
-        for one, other in zip(*walked.apart, strict=True):
+        common = self._common(walked.apart) if ordered else [None] * len(walked.apart[0])
+        for one, other, known in zip(*walked.apart, common, strict=True):
             inside = base.children(one), head.children(other)
             cut = base.is_cut(one), head.is_cut(other)
             within = base.trees.full[one], head.trees.full[other]
-            self.todo.append(_Level(*inside, ordered=ordered, cut=cut, within=within))
+            self.todo.append(_Level(*inside, ordered=ordered, cut=cut, within=within, common=known))
+
+    def _common(self, rows: tuple["array[int]", "array[int]"]) -> Iterable[Common | None]:
+        """What the children of pairs of rows have in common; None for those that are many."""
+        paired = kernels.pair_levels(self.runs[0].forest, self.runs[1].forest, rows, MAX_CELLS)
+        pairs, found = ([*zip(*of_some, strict=True)] for of_some in (paired.pairs, paired.found))
+        bounds = pairwise(paired.starts), pairwise(paired.found_starts)
+        for order, (start, end), (found_start, found_end) in zip(paired.order, *bounds, strict=True):
+            yield Common(order == 1, pairs[start:end], found[found_start:found_end]) if order else None
 
     def _pair(self, level: _Level) -> Siblings | None:
         """Pair the siblings of a level; those of equal trees, such as the layers of each step, are paired alike."""
         if level.within is None:
             return pair_siblings(*self.runs, level[:2], ordered=level.ordered)
         if level.within not in self.paired:
-            siblings = pair_siblings(*self.runs, level[:2], ordered=level.ordered)
+            siblings = (
+                pair_rest(*self.runs, level[:2], level.common)
+                if level.common is not None
+                else pair_siblings(*self.runs, level[:2], ordered=level.ordered)
+            )
             self.paired[level.within] = siblings, level
             return siblings
         siblings, first = self.paired[level.within]
@@ -217,20 +233,22 @@ class _Comparison:
 
     def _reordered(self, level: _Level, pairs: Sequence[tuple[int, int]]) -> None:
         """One change for all siblings that are out of order, under the name of the first by the alphabet."""
-        base, texts = self.runs[0], self.runs[0].words.texts
+        texts = self.runs[0].words.texts
+        moved = [one for one, _ in pairs], [other for _, other in pairs]
         spread: list[int] = []
-        for side, rows in enumerate(level[:2]):  # which rise
-            moved = [pair[side] for pair in pairs]
-            spread += bisect_left(rows, min(moved)), bisect_left(rows, max(moved))
+        for rows, out in zip(level[:2], moved, strict=True):  # which rise
+            spread += bisect_left(rows, min(out)), bisect_left(rows, max(out))
         first, end = min(spread), max(spread) + 1
-        shown = []
-        for run, rows in zip(self.runs, level[:2], strict=True):
-            names = [texts[run.names[row] >> 1] for row in rows[first : min(end, first + MAX_SHOWN)]]
-            shown.append((*names, "...") if min(end, len(rows)) - first > MAX_SHOWN else tuple(names))
-        name = min((base.names[one] >> 1 for one, _ in pairs), key=texts.__getitem__)
-        more = [one for one, _ in pairs[1:]], [other for _, other in pairs[1:]]
-        name = name << 1 | self.runs[1].names[pairs[0][1]] & 1
-        self.changes.add("reordered", name, pairs[0], (shown[0], shown[1]), (*shown,), more=(more[0], more[1]))
+        names = [run.names for run in self.runs]
+        shown = [
+            (*[of_run[row] >> 1 for row in rows[first : min(end, first + MAX_SHOWN)]],)
+            + (() if min(end, len(rows)) - first <= MAX_SHOWN else (AND_MORE,))
+            for of_run, rows in zip(names, level[:2], strict=True)
+        ]
+        name = min([names[0][one] >> 1 for one in moved[0]], key=texts.__getitem__)
+        name = name << 1 | names[1][moved[1][0]] & 1
+        more = moved[0][1:], moved[1][1:]
+        self.changes.add("reordered", name, pairs[0], None, (shown[0], shown[1]), more=more)
 
     def _compare_labels(self, ones: Sequence[int], others: Sequence[int]) -> None:
         """Compare rows of base and of head, pair by pair, that are one in all but what is inside them."""
