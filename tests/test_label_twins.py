@@ -55,6 +55,15 @@ def test_hashes_of_texts_are_their_twin(texts: list[str]) -> None:
     assert [bits == 0 for bits in hashes] == [text == "" for text in texts]
 
 
+@pytest.mark.parametrize("core", [twin, native])
+@pytest.mark.parametrize(("one", "other"), [("0 layer b", "k layer a"), ("load 9 layer 2", "load t layer 1")])
+def test_texts_that_differ_in_two_places_have_two_hashes(core: Any, one: str, other: str) -> None:
+    """They had one by 2**64 - 59: 256**8 times 1 in one character is 59 in the one eight places before."""
+    hashes = core.hash_texts([one, other])
+
+    assert hashes[0] != hashes[1]
+
+
 @given(st.lists(plain | nested, max_size=4))
 @example(
     [{"b": 1, "a": 2.0, "c": True}, {"it's": 'a "b"'}, {"é": "\\", "0": 1}, {"0": "x"}, {"n": -0.0}, {"n": 10**30}]

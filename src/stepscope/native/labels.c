@@ -1,11 +1,11 @@
 /* Hashes of texts and of arguments; the twin of twin/labels.py.
 
-   The hash of a text is what is left of a number by the largest prime below 2**64. The number is the text's bytes, least
+   The hash of a text is what is left of a number by a prime somewhat below 2**64. The number is the text's bytes, least
    first, with a 1 behind them:
 
        b0 | b1 | ... | bn | 1
 
-   and 2**64 leaves 59, so that eight bytes go in at a time. Arguments are hashed by the text that Python has for a
+   and 2**64 leaves PRIME_BELOW, so that eight bytes go in at a time. Arguments are hashed by the text that Python has for a
    sorted list of them, which is put together here: [('at', 5), ('name', 'x')]. */
 
 #include "native.h"
@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PRIME (UINT64_MAX - 58)
-enum { PRIME_BELOW = 59 };
+#define PRIME_BELOW UINT64_C(0x9E3779EB)
+#define PRIME (UINT64_MAX - PRIME_BELOW + 1)
 /* Arguments of more keys are Python's to hash: here they are sorted one by one. */
 enum { MAX_KEYS = 64 };
 
