@@ -34,7 +34,7 @@ class Words:
     """The names of all traces that are compared.
 
     Attributes:
-        texts: number -> text; the number of a text is where it stands first.
+        texts: number -> text.
         rules: how they are normalised.
         is_compared: whether an argument is, by its key.
     """
@@ -42,8 +42,8 @@ class Words:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.texts: list[str] = []
-        self._numbers: dict[str, int] = {}
-        self._hashes = array("Q")
+        self._hashes = array("Q")  # of the first texts; number_all sees to the others
+        self._numbers: dict[str, int] = {}  # of the first texts; number sees to the others
         self._normal = {
             of: _Normal([rule for rule in rules.name_rules if rule.of in ("any", of)])
             for of in ("any", "slice", "thread", "process")
@@ -57,25 +57,40 @@ class Words:
 
     def number(self, text: str) -> int:
         """The number of a text that is normalised already."""
-        number = self._numbers.setdefault(text, len(self.texts))
+        known = self._numbers
+        if len(known) < len(self.texts):
+            known.update(zip(self.texts[len(known) :], count(len(known))))
+        number = known.setdefault(text, len(known))
         if number == len(self.texts):
             self.texts.append(text)
         return number
 
     def hashes_of(self, numbers: Iterable[int]) -> "array[int]":
         """64 bits of each text, by their numbers; 0 is the hash of no text."""
+        return array("Q", map(self._all_hashes().__getitem__, numbers))
+
+    def _all_hashes(self) -> "array[int]":
         if len(self._hashes) < len(self.texts):
             self._hashes.extend(kernels.hash_texts(self.texts[len(self._hashes) :]))
-        return array("Q", map(self._hashes.__getitem__, numbers))
+        return self._hashes
 
     def keys_of(self, trace: Trace) -> "array[int]":
         """The number of each string of a trace, as a name."""
         texts = list(trace.strings)
         for at in range(len(texts)) if self.rules.names else _suspects(texts):
             texts[at] = self.normal(texts[at], "slice")
-        keys = array("I", map(self._numbers.setdefault, texts, count(len(self.texts))))
-        self.texts += texts
-        return keys
+        return self._number_all(texts)
+
+    def _number_all(self, texts: Sequence[str]) -> "array[int]":
+        """The numbers of texts, new or known, by their hashes: a dict of a million texts takes six times as long."""
+        known = len(self.texts)
+        hashes = self._all_hashes() + kernels.hash_texts(texts)
+        numbers = kernels.number_pairs(array("q", hashes.tobytes()), array("I", bytes(4 * len(hashes))))[known:]
+        for at, number in enumerate(numbers):
+            if number == len(self.texts):
+                self.texts.append(texts[at])
+                self._hashes.append(hashes[known + at])
+        return numbers
 
     def args_of(self, trace: Trace) -> "array[int]":
         """A hash of each row's arguments; 0 for none."""
