@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from stepscope.analysis.diff.around import surroundings
+from stepscope.analysis.diff.around import Surroundings
 from stepscope.analysis.diff.aside import comparable
 from stepscope.analysis.diff.cells import suspects_of
 from stepscope.analysis.diff.change import Changes
@@ -121,7 +121,7 @@ def _compare(base: Sequence[Trace], head: Sequence[Trace], rules: Rules) -> Diff
         steps=sum(len(pairs.pairs) for pairs in steps.values()),
         judged=judged,
         loosely=tuple(loosely),
-        around=surroundings(found.names, samples, words, timings=rules.timings),
+        around=Surroundings(found, samples, words, timings=rules.timings) if found else {},
     )
 
 

@@ -60,7 +60,7 @@ class Found(Lazily[Finding]):
 
     Attributes:
         kinds: the kind of each.
-        names: where findings are in a thread -> the numbers of the names there, as head has them, that they are about.
+        places: where in threads there are findings.
     """
 
     def __init__(
@@ -73,14 +73,24 @@ class Found(Lazily[Finding]):
         self._first = len(before)
         self._made: dict[int, Finding] = {}
         self.kinds: list[str] = []
-        self.names: defaultdict[Place, set[int]] = defaultdict(set)
         order = array("I")
-        numbers = self._chosen(choice)
-        for place, rank in sorted(numbers):
-            some = numbers[place, rank]
+        self._of_places = self._chosen(choice)
+        for place, rank in sorted(self._of_places):
+            some = self._of_places[place, rank]
             order.extend(self._sorted(some))
             self.kinds += [_KINDS[rank]] * len(some)
+        self.places = {*(place for place, _ in self._of_places if place[1])}
         super().__init__(order, self._finding)
+
+    def names_in(self, place: Place) -> Iterator[str]:
+        """The names in a place that findings are about, as head has them."""
+        gathered, first, others = self._gathered, self._first, self._others
+        for rank in range(len(_KINDS)):
+            for number in self._of_places.get((place, rank), ()):
+                if number in others:
+                    yield others[number].head if _KINDS[rank] == "renamed" else others[number].name
+                else:
+                    yield gathered.name_in_head(number - first)
 
     def _finding(self, number: int) -> Finding:
         made = self._others.get(number) or self._made.get(number)
@@ -95,9 +105,6 @@ class Found(Lazily[Finding]):
             if choice.takes_all or choice.takes(_names(one)):
                 where = one.where
                 found[(where.process, where.thread, where.path), _RANK[one.kind]].append(number)
-                if where.thread:
-                    name = one.head if one.kind == "renamed" else one.name
-                    self.names[where.process, where.thread, where.path].add(self._gathered.words.number(name))
         gathered, first = self._gathered, self._first
         starts, places = kernels.place_ids(gathered.kins, max(gathered.kins, default=-1) + 1)
         for start, end in pairwise(starts):
@@ -109,10 +116,6 @@ class Found(Lazily[Finding]):
             kind, (place, head_place) = gathered.kinds[numbers[0]], gathered.places_of(numbers[0])
             where_in = gathered.place(head_place if head_place >= 0 else place)
             found[where_in, _RANK[kind]] += [first + number for number in numbers]
-            if kind == "renamed":
-                self.names[where_in].update(map(gathered.keys.__getitem__, numbers))
-            else:
-                self.names[where_in].update([name >> 1 for name in map(gathered.names.__getitem__, numbers)])
         for some in found.values():
             some.sort()
         return found

@@ -139,6 +139,10 @@ class Gathered:
         if self.kinds[number] == "renamed":
             yield self.words.texts[self.keys[number]]
 
+    def name_in_head(self, number: int) -> str:
+        """What a finding is about, as head has it."""
+        return self.words.texts[self.keys[number] if self.kinds[number] == "renamed" else self.names[number] >> 1]
+
     def places_of(self, number: int) -> tuple[int, int]:
         """Where a finding is in base and in head."""
         return self.places[0][number], self.places[1][number]

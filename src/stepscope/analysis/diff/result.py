@@ -45,7 +45,7 @@ class Diff:
         steps: how many steps were compared.
         judged: how many paths' times were.
         loosely: threads that run free of the steps, which were compared by kinds of calls only.
-        around: (process, thread, path) -> what is around findings.
+        around: (process, thread, path) -> what is around findings; a dict, or a mapping that finds out when it is read.
     """
 
     findings: Sequence[Finding] = ()

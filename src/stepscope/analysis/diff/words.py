@@ -86,6 +86,10 @@ class Words:
         known = len(self.texts)
         hashes = self._all_hashes() + kernels.hash_texts(texts)
         numbers = kernels.number_pairs(array("q", hashes.tobytes()), array("I", bytes(4 * len(hashes))))[known:]
+        if max(numbers, default=0) == known + len(texts) - 1:  # all are new
+            self.texts += texts
+            self._hashes = hashes
+            return numbers
         for at, number in enumerate(numbers):
             if number == len(self.texts):
                 self.texts.append(texts[at])
