@@ -29,6 +29,7 @@ TESTS = (
     "test_tree_twins.py",
     "test_label_twins.py",
     "test_cell_twins.py",
+    "test_path_number_twins.py",
     "test_align_twins.py",
     "test_walk_twins.py",
     "test_level_twins.py",

@@ -29,7 +29,8 @@ static int module_exec(PyObject *module) {
     if (trees_add(module) < 0 || labels_add(module) < 0 || paths_add(module) < 0) return -1;
     if (walk_add(module) < 0 || align_add(module) < 0 || align_common_add(module) < 0) return -1;
     if (align_unique_add(module) < 0 || align_rest_add(module) < 0 || levels_add(module) < 0) return -1;
-    if (cells_add(module) < 0 || pairs_add(module) < 0 || disk_add(module) < 0) return -1;
+    if (cells_add(module) < 0 || pairs_add(module) < 0 || path_numbers_add(module) < 0) return -1;
+    if (disk_add(module) < 0) return -1;
     return PyModule_AddStringConstant(module, "CLOCK", "boottime");
 }
 

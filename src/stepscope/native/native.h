@@ -75,6 +75,7 @@
        align_rest.c      what is the same out of order               (twin/align.py)
        table.c           the places of each key, for these
        pairs.c           pairs of numbers by first appearance        (twin/pairs.py)
+       path_numbers.c    the same for paths, which grow              (twin/path_numbers.py)
        paths.c           times by path and step                      (twin/paths.py)
        cells.c           which of those are to be looked at          (twin/cells.py) */
 
@@ -330,6 +331,7 @@ int trees_add(PyObject *module);
 int labels_add(PyObject *module);
 int cells_add(PyObject *module);
 int pairs_add(PyObject *module);
+int path_numbers_add(PyObject *module);
 int walk_add(PyObject *module);
 int levels_add(PyObject *module);
 int align_add(PyObject *module);

@@ -34,18 +34,32 @@ static int grow(pairs_t *pairs) {
     return 0;
 }
 
-int64_t pair_number(pairs_t *pairs, int64_t first, uint32_t second) {
-    if (unlikely(pairs->count * 2 >= pairs->room) && grow(pairs) < 0)
-        return -1;
+/* Where a pair is, or is to be. */
+static inline size_t probe(const pairs_t *pairs, int64_t first, uint32_t second) {
     size_t place = place_of(pairs, first, second);
     for (; pairs->places[place]; place = (place + 1) & (pairs->room - 1)) {
         const pair_t *pair = &pairs->pairs[pairs->places[place] - 1];
         if (pair->first == first && pair->second == second)
-            return pairs->places[place] - 1;
+            break;
     }
+    return place;
+}
+
+int64_t pair_number(pairs_t *pairs, int64_t first, uint32_t second) {
+    if (unlikely(pairs->count * 2 >= pairs->room) && grow(pairs) < 0)
+        return -1;
+    size_t place = probe(pairs, first, second);
+    if (pairs->places[place])
+        return pairs->places[place] - 1;
+    if (unlikely(pairs->count == UINT32_MAX))
+        return -1;
     pairs->pairs[pairs->count++] = (pair_t){first, second};
     pairs->places[place] = (uint32_t)pairs->count;
     return (int64_t)pairs->count - 1;
+}
+
+int64_t pair_find(const pairs_t *pairs, int64_t first, uint32_t second) {
+    return pairs->room ? (int64_t)pairs->places[probe(pairs, first, second)] - 1 : -1;
 }
 
 void pairs_free(pairs_t *pairs) {

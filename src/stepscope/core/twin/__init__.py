@@ -20,6 +20,7 @@ from stepscope.core.twin.nest import nest_rows
 from stepscope.core.twin.ops import op_current, op_enabled, op_enter, op_exit, op_next, use_ops
 from stepscope.core.twin.pair import pair
 from stepscope.core.twin.pairs import number_pairs
+from stepscope.core.twin.path_numbers import PathNumbers
 from stepscope.core.twin.paths import time_paths
 from stepscope.core.twin.perfetto import perfetto_rows
 from stepscope.core.twin.perfetto_pair import pair_events
@@ -49,6 +50,7 @@ from stepscope.core.twin.window import (
 __all__ = [
     "CLOCK",
     "ChromeScanner",
+    "PathNumbers",
     "SealedWindow",
     "Span",
     "align_common",
