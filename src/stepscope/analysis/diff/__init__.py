@@ -7,7 +7,8 @@
     pace        which threads run free of the steps                 loose       those, compared by kinds of calls
     align       two lists, paired in order                          siblings    what became of each child
     change      one change; arguments that differ                   structure   the trees of two runs: changes
-    places      where a row is, as a number                         gather      changes -> findings
+    paths       names below names, as a number                      places      where a row is, as one
+    gather      changes -> findings
     lazily      what is made when it is read                        found       findings that are wanted, in order
     values      counters and flows
     cells       times by path and step                              samples     those, by one numbering of paths

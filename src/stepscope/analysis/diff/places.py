@@ -1,22 +1,23 @@
 """Places: the thread and the names around a row, as one number that all runs share."""
 
+from array import array
 from collections.abc import Sequence
 
 from stepscope.analysis.diff.identity import Group
+from stepscope.analysis.diff.paths import Paths
 from stepscope.analysis.diff.run import NOWHERE, Run
 
 __all__ = ["Places"]
+
+# A thread is a path of this name alone, which no slice has: there are fewer names.
+_THREAD = 2**32 - 1
 
 
 class Places:
     """Numbers of places. A place is a thread, or a slice's name below another place."""
 
     def __init__(self) -> None:
-        self._above: list[int] = []
-        self._name: list[int] = []
-        self._threads: dict[Group, int] = {}
-        self._groups: dict[int, Group] = {}
-        self._numbers: dict[int, int] = {}  # by a place and a name, in one: half of what a tuple takes
+        self._paths = Paths()
         self._known: dict[Run, dict[int, tuple[int, int]]] = {}
 
     def around(self, run: Run, row: int) -> tuple[int, int]:
@@ -57,54 +58,33 @@ class Places:
 
     def thread(self, group: Group) -> int:
         """The place that is a thread."""
-        number = self._threads.setdefault(group, len(self._above))
-        if number == len(self._above):
-            self._groups[number] = group
-            self._above.append(NOWHERE)
-            self._name.append(NOWHERE)
-        return number
+        return self._paths.numbers.number(self._paths.root(group), _THREAD)
 
     def inside(self, place: int, name: int) -> int:
         """The place below another one."""
-        number = self._numbers.setdefault(place << 32 | name, len(self._above))
-        if number == len(self._above):
-            self._above.append(place)
-            self._name.append(name)
-        return number
+        return self._paths.numbers.number(place, name)
 
     def find(self, group: Group, path: Sequence[int]) -> int | None:
         """The number of a place, if it is known."""
-        at = self._threads.get(group)
-        for name in path:
-            at = self._numbers.get(at << 32 | name) if at is not None else None
-        return at
+        return self._paths.find(group, (_THREAD, *path))
 
     def group_of(self, place: int) -> Group:
         """The thread that a place is in."""
-        while self._above[place] >= 0:
-            place = self._above[place]
-        return self._groups[place]
+        return self._paths.group_of(place)
 
     def name_of(self, place: int) -> int:
         """The last name on the way to a place."""
-        return self._name[place]
+        return self._paths.numbers.name(place)
 
     def depth_of(self, place: int) -> int:
         """How many names lead to a place."""
-        depth = 0
-        while self._above[place] >= 0:
-            place, depth = self._above[place], depth + 1
-        return depth
+        return self._paths.depth_of(place) - 1
 
     def path_of(self, place: int) -> tuple[int, ...]:
         """The names from the root to a place; none for a thread."""
-        names: list[int] = []
-        while self._above[place] >= 0:
-            names.append(self._name[place])
-            place = self._above[place]
-        return tuple(reversed(names))
+        return self._paths.names_of(place)[1:]
 
-    def of_paths(self, above: Sequence[int], key: Sequence[int], groups: Sequence[Group]) -> list[int]:
+    def of_paths(self, above: "array[int]", key: "array[int]", groups: Sequence[Group]) -> "array[int]":
         """The places of all paths of a run, as PathTimes has them.
 
         Args:
@@ -112,14 +92,4 @@ class Places:
             key: their names.
             groups: by number.
         """
-        found: list[int] = []
-        threads = [self.thread(group) for group in groups]
-        numbers, added, names = self._numbers, self._above, self._name
-        for outer, name in zip(above, key, strict=True):
-            place = found[outer] if outer >= 0 else threads[-1 - outer]
-            number = numbers.setdefault(place << 32 | name, len(added))
-            if number == len(added):
-                added.append(place)
-                names.append(name)
-            found.append(number)
-        return found
+        return self._paths.numbers.number_all(above, key, array("q", map(self.thread, groups)))

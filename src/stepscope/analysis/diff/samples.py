@@ -1,16 +1,20 @@
 """Samples: what each path took in each step of each run, on both sides, by one numbering of paths."""
 
 from array import array
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import compress
+from operator import and_, ne
 from typing import NamedTuple
 
 from stepscope.analysis.diff.cells import Cells
 from stepscope.analysis.diff.change import Changes
 from stepscope.analysis.diff.identity import Group
+from stepscope.analysis.diff.paths import Paths
 from stepscope.analysis.diff.places import Places
 from stepscope.analysis.diff.run import NOWHERE, OUTSIDE, Run
+from stepscope.core import kernels
 from stepscope.core.trees import CellTimes, PathTimes
 
 __all__ = ["PathTable", "Samples", "sample_times"]
@@ -22,116 +26,78 @@ class PathTable:
     """The paths of all runs. A path's number is above that of the path around it.
 
     Attributes:
-        above: the path around each, or -1 - its group's number.
-        name: what each is called: a number of words.
-        groups: number -> group.
+        paths: by the names of base.
         shown: for base and for head: the places of those paths that go by other names there.
     """
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        self.above: list[int] = []
-        self.name: list[int] = []
-        self.groups: list[Group] = []
-        self.group_numbers: dict[Group, int] = {}
+        self.paths = Paths()
         self.shown: tuple[dict[int, int], dict[int, int]] = ({}, {})
-        self._numbers: dict[int, int] = {}  # by both numbers of a path, in one: half of what a tuple takes
         self._by_shown: dict[int, int] = {}
+        self._above = array("q")
 
-    def group_number(self, group: Group) -> int:
-        """The number of a group, new or known."""
-        number = self.group_numbers.setdefault(group, len(self.groups))
-        if number == len(self.groups):
-            self.groups.append(group)
-        return number
+    @property
+    def above(self) -> "array[int]":
+        """The path around each, or -1 - its group's number."""
+        if len(self._above) != len(self.paths.numbers):
+            self._above = self.paths.numbers.arounds()
+        return self._above
 
-    def number(self, above: int, name: int) -> int:
-        """The number of a path, new or known."""
-        number = self._numbers.setdefault(above << 32 | name, len(self.above))
-        if number == len(self.above):
-            self.above.append(above)
-            self.name.append(name)
-        return number
-
-    def number_all(self, above: Iterable[int], name: Iterable[int]) -> list[int]:
+    def number_all(self, above: "array[int]", name: "array[int]") -> "array[int]":
         """The numbers of all paths of a run, as PathTimes has them."""
-        found: list[int] = []
-        known, count = self._numbers, len(self.above)
-        add, add_above, add_name = found.append, self.above.append, self.name.append
-        for outer, last in zip(above, name, strict=True):
-            around = found[outer] if outer >= 0 else outer
-            number = known.setdefault(around << 32 | last, count)
-            if number == count:
-                add_above(around)
-                add_name(last)
-                count += 1
-            add(number)
-        return found
+        return self.paths.numbers.number_all(above, name, array("q", map(self.paths.root, self.paths.groups)))
 
-    def show(self, number: int, side: int, place: int) -> None:
-        """Let a path go by other names on one side: those of a place."""
-        self.shown[side].setdefault(number, place)
-        self._by_shown.setdefault(place, number)
+    def show_all(self, numbers: Sequence[int], side: int, places: Sequence[int]) -> None:
+        """Let paths go by other names on one side: those of places, of several the first."""
+        deque(map(self.shown[side].setdefault, numbers, places), maxlen=0)
+        deque(map(self._by_shown.setdefault, places, numbers), maxlen=0)
 
     def find(self, group: Group, path: Sequence[int]) -> int | None:
         """The number of a path, by the names of either side, if it is known."""
-        at: int | None = -1 - self.group_number(group)
-        for name in path:
-            at = self._numbers.get(at << 32 | name) if at is not None else None
+        at = self.paths.find(group, path)
         if at is None and (place := self._places.find(group, path)) is not None:
             return self._by_shown.get(place)
         return at
 
     def group_of(self, number: int) -> Group:
         """The group that a path's root is in."""
-        while number >= 0:
-            number = self.above[number]
-        return self.groups[-1 - number]
+        return self.paths.group_of(number)
 
     def is_inside(self, number: int, other: int) -> bool:
         """Whether a path is another one, or inside of it."""
         while number > other:
-            number = self.above[number]
+            number = self.paths.numbers.around(number)
         return number == other
 
     def depth_of(self, number: int, side: int) -> int:
         """How many names path_of has."""
         if number in self.shown[side]:
             return self._places.depth_of(self.shown[side][number])
-        return self._depth(number)
+        return self.paths.depth_of(number)
 
     def count_inside(self, number: int, inside: Iterable[int], depth: int, but: AbstractSet[int]) -> int:
         """How many of the paths inside one are of that depth in head, and of other names than those."""
-        shown, names = self.shown[1], self.name
-        plain = self._depth(number) + 1 == depth
+        shown, name_of = self.shown[1], self.paths.numbers.name
+        plain = self.paths.depth_of(number) + 1 == depth
         count = 0
         for path in inside:
             if path in shown:
                 count += self.depth_of(path, 1) == depth and self.name_of(path, 1) not in but
             elif plain:
-                count += names[path] not in but
+                count += name_of(path) not in but
         return count
-
-    def _depth(self, number: int) -> int:
-        depth = 0
-        while number >= 0:
-            number, depth = self.above[number], depth + 1
-        return depth
 
     def name_of(self, number: int, side: int) -> int:
         """The last name that path_of has."""
         place = self.shown[side].get(number)
-        return self.name[number] if place is None else self._places.name_of(place)
+        return self.paths.numbers.name(number) if place is None else self._places.name_of(place)
 
     def path_of(self, number: int, side: int) -> tuple[int, ...]:
         """The names from the root to a path, as they are on one side."""
         if number in self.shown[side]:
             return self._places.path_of(self.shown[side][number])
-        names: list[int] = []
-        while number >= 0:
-            names.append(self.name[number])
-            number = self.above[number]
-        return tuple(reversed(names))
+        return self.paths.names_of(number)
 
 
 class Samples(NamedTuple):
@@ -167,15 +133,40 @@ def sample_times(
     table = PathTable(places)
     for run in (*sides[0], *sides[1]):
         for group in run.groups:
-            table.group_number(group)
-    given: dict[Run, list[int]] = {}
-    aliases = _aliases(changes, (table, places, given))
-    cells = Cells(table.above), Cells(table.above)
+            table.paths.root(group)
+    naming = _Naming(table, places, {})
+    aliases = _aliases(changes, naming)
+    cells = Cells(table.paths.numbers), Cells(table.paths.numbers)
     for side in (0, 1):
         wanted = {process: {pair[side] for pair in pairs} for process, pairs in steps.items()}
         for at, run in enumerate(sides[side]):
-            _sample(run, (side, at), (table, aliases[side], loose, (places, given)), wanted, cells[side])
+            _sample(run, (side, at), (naming, aliases[side], loose), wanted, cells[side])
     return Samples(table, cells)
+
+
+class _Naming(NamedTuple):
+    """How paths are named: all paths, the places of all runs, and those of the paths of each run, found once."""
+
+    table: PathTable
+    places: Places
+    known: dict[Run, "array[int]"]
+
+    def times_of(self, run: Run) -> tuple[PathTimes, list[int]]:
+        """A run's times, and the numbers of its steps."""
+        return run.path_times(self.table.paths.group_numbers)
+
+    def given(self, run: Run) -> "array[int]":
+        """The places of all paths of a run, as it calls them."""
+        if run not in self.known:
+            times, _ = self.times_of(run)
+            self.known[run] = self.places.of_paths(times.above, times.key, self.table.paths.groups)
+        return self.known[run]
+
+    def given_at(self, run: Run, rows: Sequence[int]) -> list[int]:
+        """The places of some rows of a run, as it calls them; NOWHERE for NOWHERE."""
+        times, _ = self.times_of(run)
+        places = [*kernels.map_ids(times.path, self.given(run)), NOWHERE]  # which is -1: the last one
+        return [*map(places.__getitem__, rows)]
 
 
 # The kinds of changes after which a path goes by another name, or without one.
@@ -184,31 +175,23 @@ ALIASED = frozenset({"renamed", "wrapped", "unwrapped"})
 _Aliases = dict[int, int | None]
 
 
-def _aliases(
-    found: Iterable[tuple[Run, Run, Changes]], naming: tuple[PathTable, Places, dict[Run, list[int]]]
-) -> tuple[_Aliases, _Aliases]:
+def _aliases(found: Iterable[tuple[Run, Run, Changes]], naming: _Naming) -> tuple[_Aliases, _Aliases]:
     """Paths under other names: those of base that were unwrapped, those of head that were renamed or wrapped.
 
     A path that the other side has too, because one of several calls was renamed, say, goes by its own name, and so does
     one of which something else has become in other places.
     """
-    table, places, given = naming
     aliases: tuple[_Aliases, _Aliases] = ({}, {})
     for base, head, changes in found:
         if ALIASED.isdisjoint(changes.kinds):
             continue
-        for run in {base, head} - {*given}:
-            given[run] = _places_of(run, table, places)
-        taken = {*given[base]}, {*given[head]}
-        paths = [run.path_times(table.group_numbers)[0].path for run in (base, head)]
-        at = [
-            [of_run[path[row]] if row >= 0 else NOWHERE for row in rows]
-            for rows, of_run, path in zip(changes.rows, (given[base], given[head]), paths, strict=True)
-        ]
-        for kind, one, other in zip(changes.kinds, *at, strict=True):
-            if kind not in ALIASED:
-                taken[1].add(one)
-                taken[0].add(other)
+        taken = {*naming.given(base)}, {*naming.given(head)}
+        at = naming.given_at(base, changes.rows[0]), naming.given_at(head, changes.rows[1])
+        if not ALIASED.issuperset(changes.kinds):
+            for kind, one, other in zip(changes.kinds, *at, strict=True):
+                if kind not in ALIASED:
+                    taken[1].add(one)
+                    taken[0].add(other)
         for kind, name, one, other in zip(changes.kinds, changes.names, *at, strict=True):
             if kind not in ALIASED or other in taken[0] or one in taken[1]:
                 continue
@@ -219,55 +202,56 @@ def _aliases(
     return aliases
 
 
-def _places_of(run: Run, table: PathTable, places: Places) -> list[int]:
-    """The places of all paths of a run, as it calls them."""
-    times, _ = run.path_times(table.group_numbers)
-    return places.of_paths(times.above, times.key, table.groups)
-
-
-def _numbers(
-    times: PathTimes, table: PathTable, renaming: tuple[_Aliases, Sequence[int]], side: int
-) -> tuple[list[int], bytearray]:
+def _numbers(run: Run, naming: _Naming, aliases: _Aliases, side: int) -> tuple["array[int]", bytearray]:
     """The numbers of a run's paths in the table; and whether each is a path there, not what goes without a name."""
-    aliases, given = renaming
+    table, (times, _) = naming.table, naming.times_of(run)
     counted = bytearray(b"\1") * len(times.above)
     if not aliases:
         return table.number_all(times.above, times.key), counted
-    numbers: list[int] = []
-    renamed = bytearray(len(counted))
-    for number, (above, name, place) in enumerate(zip(times.above, times.key, given, strict=True)):
-        around = above if above < 0 else numbers[above]
-        alias = aliases.get(place, name)
-        renamed[number] = alias != name or (above >= 0 and renamed[above])
-        if alias is None:
-            counted[number] = 0
-            numbers.append(around)
-            continue
-        numbers.append(table.number(around, alias))
-        if renamed[number]:
-            table.show(numbers[number], side, place)
+    given = naming.given(run)
+    names = [*map(aliases.get, given, times.key)]
+    renamed = bytearray(map(ne, names, times.key))
+    for path, above in enumerate(times.above):
+        if above >= 0 and renamed[above]:
+            renamed[path] = 1
+    named = [name for name in names if name is not None]
+    if len(named) == len(names):
+        numbers = table.number_all(times.above, array("I", named))
+    else:
+        counted = bytearray(name is not None for name in names)
+        renamed = bytearray(map(and_, renamed, counted))
+        numbers = _numbers_of_named(times.above, names, table)
+    table.show_all([*compress(numbers, renamed)], side, [*compress(given, renamed)])
     return numbers, counted
+
+
+def _numbers_of_named(aboves: Iterable[int], names: Iterable[int | None], table: PathTable) -> "array[int]":
+    """The numbers of paths; what is in one without a name is in what is around that. Theirs are not to be used."""
+    numbers: list[int] = []
+    for above, name in zip(aboves, names, strict=True):
+        around = numbers[above] if above >= 0 else above
+        numbers.append(around if name is None else table.paths.numbers.number(around, name))
+    return array("I", (max(0, number) for number in numbers))
 
 
 def _sample(
     run: Run,
     place: tuple[int, int],
-    naming: tuple[PathTable, _Aliases, frozenset[Group], tuple[Places, dict[Run, list[int]]]],
+    naming: tuple[_Naming, _Aliases, frozenset[Group]],
     wanted: Mapping[str, set[int]],
     cells: Cells,
 ) -> None:
     """Add the cells of one run; its place is its side, and its number there."""
-    table, aliases, loose, (places, known) = naming
+    names, aliases, loose = naming
     side, at = place
-    times, step_numbers = run.path_times(table.group_numbers)
-    given = (known.get(run) or _places_of(run, table, places)) if aliases else []
-    numbers, counted = _numbers(times, table, (aliases, given), side)
+    times, step_numbers = names.times_of(run)
+    numbers, counted = _numbers(run, names, aliases, side)
     whole = run.whole_steps
     judged = {
         group: ({*whole[group.process]} & wanted.get(group.process, set())) if group.process in whole else {OUTSIDE}
         for group in run.groups
     }
-    groups = _groups(times, table)
+    groups = _groups(times, names.table.paths.groups)
     if not loose.isdisjoint(groups):
         times = _by_the_call(times, groups, loose)
     columns = [times.cell_step, times.cell_path, times.calls, times.total, times.own, times.longest]
@@ -278,16 +262,18 @@ def _sample(
         ]
         columns = [array(column.typecode, compress(column, taken)) for column in columns]
     in_steps, paths, *rest = columns
-    named = array("I", map(numbers.__getitem__, paths))
-    cells.add(at, map(step_numbers.__getitem__, in_steps), CellTimes(named, *rest))
+    steps = step_numbers * len(in_steps) if len(step_numbers) == 1 else map(step_numbers.__getitem__, in_steps)
+    cells.add(at, steps, CellTimes(kernels.map_ids(paths, numbers), *rest))
 
 
-def _groups(times: PathTimes, table: PathTable) -> list[Group]:
+def _groups(times: PathTimes, groups: Sequence[Group]) -> Sequence[Group]:
     """The group of each path of a run."""
-    groups: list[Group] = []
+    if len(groups) == 1:
+        return [*groups] * len(times.above)
+    found: list[Group] = []
     for above in times.above:
-        groups.append(groups[above] if above >= 0 else table.groups[-1 - above])
-    return groups
+        found.append(found[above] if above >= 0 else groups[-1 - above])
+    return found
 
 
 def _by_the_call(times: PathTimes, groups: Sequence[Group], loose: frozenset[Group]) -> PathTimes:
