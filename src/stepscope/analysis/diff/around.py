@@ -76,14 +76,14 @@ class Surroundings(Mapping[Place, Around]):
     @cached_property
     def _inside(self) -> tuple["array[int]", "array[int]"]:
         """Where the paths inside of each begin, by its number and that of threads, and they."""
-        threads = len(self._table.groups)
+        threads = len(self._table.paths.groups)
         around = array("I", [threads + number for number in self._table.above])
         return kernels.place_ids(around, threads + len(around))
 
     def _paths_inside(self, number: int) -> Sequence[int]:
         """Those of a path, or of a thread: -1 - its number."""
         starts, paths = self._inside
-        at = len(self._table.groups) + number
+        at = len(self._table.paths.groups) + number
         return paths[starts[at] : starts[at + 1]]
 
     def _find(self, place: Place) -> int | None:
