@@ -191,6 +191,15 @@ def test_what_is_renamed_or_wrapped_is_still_compared_with_itself() -> None:
     assert seen(diff(wrapped, base)) == [("unwrapped", (), "w"), ("faster", ("f",), "b")]
 
 
+def test_what_is_wrapped_is_still_compared_with_itself_if_something_else_has_come_or_gone() -> None:
+    base = run(lambda _: [timed("a", us=100), timed("b", us=100)])
+    head = run(lambda _: [timed("w", timed("a", us=500), us=1), timed("b", us=100), timed("new", us=1)])
+    other = run(lambda _: [timed("w", timed("a", us=500), us=1), timed("b", us=100), timed("c", us=1)])
+
+    assert seen(diff(base, head)) == [("added", (), "new"), ("wrapped", (), "w"), ("slower", ("w",), "a")]
+    assert seen(diff(other, base)) == [("removed", (), "c"), ("unwrapped", (), "w"), ("faster", (), "a")]
+
+
 def test_too_few_samples_say_how_many_more_would_do() -> None:
     base, head = run(lambda _: [timed("f", us=100)], 3), run(lambda _: [timed("f", us=900)], 3)
     result = diff(base, head)

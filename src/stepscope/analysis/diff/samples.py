@@ -185,21 +185,37 @@ def _aliases(found: Iterable[tuple[Run, Run, Changes]], naming: _Naming) -> tupl
     for base, head, changes in found:
         if ALIASED.isdisjoint(changes.kinds):
             continue
-        taken = {*naming.given(base)}, {*naming.given(head)}
         at = naming.given_at(base, changes.rows[0]), naming.given_at(head, changes.rows[1])
-        if not ALIASED.issuperset(changes.kinds):
-            for kind, one, other in zip(changes.kinds, *at, strict=True):
-                if kind not in ALIASED:
-                    taken[1].add(one)
-                    taken[0].add(other)
+        own = _own_names((naming.given(base), naming.given(head)), changes.kinds, at)
         for kind, name, one, other in zip(changes.kinds, changes.names, *at, strict=True):
-            if kind not in ALIASED or other in taken[0] or one in taken[1]:
+            if kind not in ALIASED or other in own[0] or one in own[1]:
                 continue
             if other >= 0:
                 aliases[1].setdefault(other, name >> 1 if one >= 0 else None)
             elif one >= 0:
                 aliases[0].setdefault(one, None)
     return aliases
+
+
+def _own_names(
+    given: tuple[Sequence[int], Sequence[int]], kinds: Sequence[str], at: tuple[Sequence[int], Sequence[int]]
+) -> tuple[set[int], set[int]]:
+    """The places that base, and that head, calls by their own names: its paths, and of what something else has become.
+
+    Args:
+        given: all that there are.
+        kinds: of changes.
+        at: their places.
+    """
+    places = {*given[0]}, {*given[1]}
+    if not ALIASED.issuperset(kinds):
+        for kind, one, other in zip(kinds, *at, strict=True):
+            if kind not in ALIASED:
+                places[1].add(one)
+                places[0].add(other)
+        for of_side in places:
+            of_side.discard(NOWHERE)
+    return places
 
 
 def _numbers(run: Run, naming: _Naming, aliases: _Aliases, side: int) -> tuple["array[int]", bytearray]:
