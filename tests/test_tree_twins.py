@@ -92,7 +92,6 @@ def test_equal_subtrees_have_equal_hashes_wherever_they_stand() -> None:
     trees = forest((0, 0, 10), (1, 1, 2), (2, 5, 4), (1, 20, 1))
 
     assert trees.full[1] == trees.full[3] != trees.full[2]
-    assert list(trees.size) == [3, 1, 1, 1]
     assert [inner == 0 for inner in trees.inner] == [False, True, True, True]
 
 
@@ -117,7 +116,6 @@ def test_what_is_set_apart_counts_as_rows_and_not_as_content() -> None:
     trees = twin.hash_trees(columns, array("q", [-1, -2]), labels, ordered=True)
 
     assert trees.full[0] == alone.full[0]
-    assert list(trees.size) == [2, 1]
 
 
 def test_sums_end_where_64_bits_do() -> None:

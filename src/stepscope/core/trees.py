@@ -57,13 +57,11 @@ class Trees(NamedTuple):
         full: array 'Q', of names, categories, arguments and kinds of the row and all below it.
         shape: array 'Q', of names and kinds alone.
         inner: array 'Q', as shape, of what is below the row without itself; 0 where nothing is.
-        size: array 'I', rows of the subtree, with what is set apart.
     """
 
     full: "array[int]"
     shape: "array[int]"
     inner: "array[int]"
-    size: "array[int]"
 
 
 class PathIds(NamedTuple):

@@ -3,7 +3,7 @@
    One pass over the rows, last to first: children stand behind their parent, so that a row's own places have taken in
    all of them when its turn comes:
 
-       full | shape | inner | size          8 + 8 + 8 + 4 bytes a row
+       full | shape | inner          8 + 8 + 8 bytes a row
 
    The loop runs without the GIL. */
 
@@ -24,7 +24,6 @@ typedef struct {
     const int64_t *parent;
     const uint64_t *names, *cats, *args;
     uint64_t *full, *shape, *inner;
-    uint32_t *size;
 } hashing_t;
 
 /* Hash all rows; -1, or the row whose parent does not stand before it. Needs no GIL. */
@@ -38,7 +37,6 @@ static Py_ssize_t hash_rows(const columns_t *columns, const hashing_t *at, int o
         uint64_t full = at->full[row] = mix(at->full[row] + 3 * whole + 1);
         at->inner[row] = at->shape[row];
         uint64_t shape = at->shape[row] = mix(at->shape[row] + 3 * name + 1);
-        at->size[row]++;
         if (above >= 0 && ordered) {
             at->full[above] = mix(5 * at->full[above] + full);
             at->shape[above] = mix(5 * at->shape[above] + shape);
@@ -46,8 +44,6 @@ static Py_ssize_t hash_rows(const columns_t *columns, const hashing_t *at, int o
             at->full[above] += mix(full);
             at->shape[above] += mix(shape);
         }
-        if (above != -1)
-            at->size[above >= 0 ? above : -2 - above] += at->size[row];
     }
     return -1;
 }
@@ -79,8 +75,8 @@ PyDoc_STRVAR(hash_trees_doc, "hash_trees(columns, parent, labels, *, ordered)\n-
 
 static PyObject *hash_trees(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"columns", "parent", "labels", "ordered", NULL};
-    PyObject *tuple, *parent, *labels, *made[4] = {NULL}, *result = NULL;
-    Py_buffer buffers[8] = {{0}};
+    PyObject *tuple, *parent, *labels, *made[3] = {NULL}, *result = NULL;
+    Py_buffer buffers[7] = {{0}};
     columns_t columns;
     int ordered, held = 0;
     Py_ssize_t wrong;
@@ -90,14 +86,14 @@ static PyObject *hash_trees(PyObject *module, PyObject *args, PyObject *kwargs) 
         return NULL;
     if (hold_inputs(parent, labels, &columns, buffers, &held) < 0)
         goto done;
-    for (int i = 0; i < 4; i++) {
-        made[i] = array_new_held(i < 3 ? 'Q' : 'I', columns.rows, &buffers[held]);
+    for (int i = 0; i < 3; i++) {
+        made[i] = array_new_held('Q', columns.rows, &buffers[held]);
         if (!made[i])
             goto done;
         held++;
     }
     const hashing_t at = {buffers[0].buf, buffers[1].buf, buffers[2].buf, buffers[3].buf,
-                          buffers[4].buf, buffers[5].buf, buffers[6].buf, buffers[7].buf};
+                          buffers[4].buf, buffers[5].buf, buffers[6].buf};
     Py_BEGIN_ALLOW_THREADS
     wrong = hash_rows(&columns, &at, ordered);
     Py_END_ALLOW_THREADS
@@ -105,12 +101,12 @@ static PyObject *hash_trees(PyObject *module, PyObject *args, PyObject *kwargs) 
         PyErr_Format(PyExc_ValueError, "row %zd: its parent is %lld, which does not stand before it", wrong,
                      (long long)at.parent[wrong]);
     else
-        result = PyObject_CallFunctionObjArgs(trees_type, made[0], made[1], made[2], made[3], NULL);
+        result = PyObject_CallFunctionObjArgs(trees_type, made[0], made[1], made[2], NULL);
 
 done:
     while (held)
         PyBuffer_Release(&buffers[--held]);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 3; i++)
         Py_XDECREF(made[i]);
     columns_release(&columns);
     return result;

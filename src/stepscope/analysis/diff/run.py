@@ -37,7 +37,7 @@ class Run:
         names: array 'I', per row: the number of its name, doubled, plus 1 for an instant.
         parent: as kernels.hash_trees takes it: steps are set apart from what is around them.
         labels: what tells a row from another besides what is inside it.
-        trees: hashes and sizes.
+        trees: their hashes.
         steps: process -> step's number -> its row; in order of time.
         stepping: the groups that have steps.
         roots: group -> step's number -> rows; in order of time.

@@ -39,7 +39,6 @@ def hash_trees(columns: Columns, parent: "array[int]", labels: Labels, *, ordere
     rows = len(columns.ts)
     # A row's own places hold what has been folded into it so far: children stand behind their parent.
     full, shape, inner = (array("Q", bytes(8 * rows)) for _ in range(3))
-    size = array("I", [1]) * rows
     names = labels.names
     for row in range(rows - 1, -1, -1):
         kind_of = OF_INSTANT if columns.kind[row] & INSTANT else 0
@@ -59,6 +58,4 @@ def hash_trees(columns: Columns, parent: "array[int]", labels: Labels, *, ordere
             else:
                 full[above] = full[above] + mix(full[row]) & MASK
                 shape[above] = shape[above] + mix(shape[row]) & MASK
-        if above != -1:
-            size[above if above >= 0 else -2 - above] += size[row]
-    return Trees(full, shape, inner, size)
+    return Trees(full, shape, inner)
