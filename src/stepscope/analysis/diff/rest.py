@@ -151,19 +151,26 @@ class _Waiting:
     """The rows of one side that have not been paired, by shape and by name, in order."""
 
     def __init__(self, rest: Rest, side: int) -> None:
+        self._rest, self._side = rest, side
         self._left = rest.rows[side]
-        self._rows: dict[int, defaultdict[int, list[int]]] = {tier: defaultdict(list) for tier in (_SHAPE, _NAME)}
-        for tier, rows in self._rows.items():
-            column = rest.tier_of(side, tier)
-            for row in reversed(self._left):
-                rows[column[row]].append(row)
+        self._rows: dict[int, dict[int, list[int]]] = {}
 
     def of(self, tier: int, key: int) -> Iterator[int]:
         """Those of a shape or name."""
+        if tier not in self._rows:
+            self._rows[tier] = self._by(tier)
         rows = self._rows[tier].get(key, [])
         while rows and rows[-1] not in self._left:
             rows.pop()
         return (row for row in reversed(rows) if row in self._left)
+
+    def _by(self, tier: int) -> dict[int, list[int]]:
+        """Those that are left, the last first."""
+        found: defaultdict[int, list[int]] = defaultdict(list)
+        column = self._rest.tier_of(self._side, tier)
+        for row in reversed(self._left):
+            found[column[row]].append(row)
+        return found
 
 
 def _inside(rest: Rest, row: int, side: int, others: _Waiting, *, by_name: bool) -> list[int]:

@@ -86,9 +86,10 @@ def pair_siblings(base: Run, head: Run, rows: Rows, *, ordered: bool) -> Sibling
     """
     if ordered and (in_order := _if_apart(base, head, rows)) is not None:
         return pair_rest(base, head, rows, Common(in_order, [], []))
-    tiers = [_tiers(run, side) for run, side in zip((base, head), rows, strict=True)]
-    if tiers[0].full == tiers[1].full:
+    full = base.trees.full, head.trees.full
+    if [*map(full[0].__getitem__, rows[0])] == [*map(full[1].__getitem__, rows[1])]:
         return None
+    tiers = [_tiers(run, side) for run, side in zip((base, head), rows, strict=True)]
     if ordered and (same := _same_but_inside(tiers, rows)):
         return Siblings(same, [], [], [], [], [], [])
     in_order = tiers[0].full <= tiers[1].full
@@ -111,8 +112,8 @@ def pair_rest(base: Run, head: Run, rows: Rows, common: Common, *, ordered: bool
     """
     if common.in_order:
         return _pair((base, head), rows, common, ordered=ordered)
-    turned = [[(other, one) for one, other in pairs] for pairs in (common.pairs, common.found)]
-    return _mirrored(_pair((head, base), (rows[1], rows[0]), Common(True, *turned), ordered=ordered))
+    pairs, found = ([(other, one) for one, other in some] for some in (common.pairs, common.found))
+    return _mirrored(_pair((head, base), (rows[1], rows[0]), Common(True, pairs, found), ordered=ordered))
 
 
 def _common(tiers: Sequence[Tiers], rows: Rows, *, in_order: bool, ordered: bool) -> Common:
@@ -157,7 +158,7 @@ def _pair(runs: tuple[Run, Run], rows: Rows, common: Common, *, ordered: bool) -
     """Compare two lists that differ, the first of which has the lesser hashes."""
     pairs, found = common.pairs, common.found
     full = runs[0].trees.full, runs[1].trees.full
-    same = sorted((one, other) for one, other in pairs + found if full[0][one] != full[1][other])
+    same = sorted([pair for pair in pairs + found if full[0][pair[0]] != full[1][pair[1]]])
     reordered = found if ordered else []
     if len(pairs) + len(found) == len(rows[0]) == len(rows[1]):
         return Siblings(same, reordered, [], [], [], [], [])
@@ -172,17 +173,11 @@ def _pair(runs: tuple[Run, Run], rows: Rows, common: Common, *, ordered: bool) -
 def _mirrored(siblings: Siblings) -> Siblings:
     """The same, with base and head exchanged."""
     same, reordered, renamed = (
-        sorted((one, other) for other, one in pairs) for pairs in (siblings.same, siblings.reordered, siblings.renamed)
+        sorted([(one, other) for other, one in pairs])
+        for pairs in (siblings.same, siblings.reordered, siblings.renamed)
     )
-    return siblings._replace(
-        same=same,
-        reordered=reordered,
-        renamed=renamed,
-        wrapped=siblings.unwrapped,
-        unwrapped=siblings.wrapped,
-        removed=siblings.added,
-        added=siblings.removed,
-    )
+    wrapped, unwrapped, removed, added = siblings.unwrapped, siblings.wrapped, siblings.added, siblings.removed
+    return Siblings(same, reordered, renamed, wrapped, unwrapped, removed, added, siblings.apart)
 
 
 def _sorted(tiers: Sequence[Tiers], rows: Rows) -> tuple[list[Tiers], Rows]:
