@@ -21,8 +21,10 @@ def forest_of(rows: Sequence[Row]) -> Forest:
     for of_row in inside:
         children.extend(of_row)
         starts.append(len(children))
-    columns = [[row[column] for row in rows] for column in range(3)]
-    return Forest(array("Q", columns[0]), array("Q", columns[1]), array("I", columns[2]), starts, children)
+    full, shape, name = ([row[column] for row in rows] for column in range(3))
+    inner = [1 + sum(shape[one] for one in of_row) if of_row else 0 for of_row in inside]
+    labels = [one % 3 for one in full]
+    return Forest(*(array("Q", column) for column in (full, shape, inner, labels)), array("I", name), starts, children)
 
 
 def rows_of(*members: int, shape: Sequence[int] = (), name: Sequence[int] = ()) -> Forest:

@@ -60,8 +60,8 @@ def test_each_is_paired_once_with_what_it_is_like(core: Any, base: Forest, head:
     assert pairs == sorted(pairs)
     assert [other for _, other in pairs] == sorted(other for _, other in pairs)
     for one, other in pairs + found:
-        alike = (column[0][one] == column[1][other] for column in zip(base[:3], head[:3], strict=True))
-        assert any(alike)
+        tiers = ((forest.full, forest.shape, forest.name) for forest in (base, head))
+        assert any(column[one] == other_column[other] for column, other_column in zip(*tiers, strict=True))
 
 
 def _children(forest: Forest) -> Any:

@@ -57,11 +57,13 @@ class Trees(NamedTuple):
         full: array 'Q', of names, categories, arguments and kinds of the row and all below it.
         shape: array 'Q', of names and kinds alone.
         inner: array 'Q', as shape, of what is below the row without itself; 0 where nothing is.
+        label: array 'Q', of the category, arguments and kind of the row alone.
     """
 
     full: "array[int]"
     shape: "array[int]"
     inner: "array[int]"
+    label: "array[int]"
 
 
 class PathIds(NamedTuple):
@@ -178,7 +180,7 @@ class Forest(NamedTuple):
     """Trees, and what is inside of what.
 
     Attributes:
-        full, shape: array 'Q', per row, as Trees has them.
+        full, shape, inner, label: array 'Q', per row, as Trees has them.
         name: array 'I', per row; equal for equal names.
         starts: array 'I', shape (rows + 1,): where each row's children begin, and one past the last.
         children: array 'I', rows; a row's children stand behind it.
@@ -186,6 +188,8 @@ class Forest(NamedTuple):
 
     full: "array[int]"
     shape: "array[int]"
+    inner: "array[int]"
+    label: "array[int]"
     name: "array[int]"
     starts: "array[int]"
     children: "array[int]"
@@ -209,12 +213,16 @@ class PairedLevels(NamedTuple):
     Attributes:
         order: array 'B', shape (levels,): 1 if the hashes of base's children are the lesser ones, or the same; 2 if
             those of head are; 0 if they are too many and not paired.
+        pattern: array 'Q', shape (levels,): the same for levels in which the same are equal to one another, in the same
+            places: what became of each member is in the same place in all of them. 0 where all members of a side are
+            paired, or where it is not known.
         starts: array 'I', shape (levels + 1,): where the pairs of each level begin.
         pairs: two arrays 'I', rows of base and of head that are the same ones, both in order.
         found_starts, found: the same of those that are not in order; first equal trees, then shapes, then names.
     """
 
     order: "array[int]"
+    pattern: "array[int]"
     starts: "array[int]"
     pairs: "tuple[array[int], array[int]]"
     found_starts: "array[int]"

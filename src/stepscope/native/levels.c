@@ -9,7 +9,7 @@
    The loop runs without the GIL and allocates with PyMem_Raw. */
 
 #include "align.h"
-#include "forest.h"
+#include "pattern.h"
 
 #include <string.h>
 
@@ -22,6 +22,7 @@ typedef struct {
     matches_t pairs, found;
     uint32_t *starts, *found_starts;
     uint8_t *order;
+    uint64_t *pattern;
     uint64_t *tiers[2];
     uint32_t *best, *places[2], *found_places[2];
 } pairing_t;
@@ -86,8 +87,9 @@ static int add_pairs(matches_t *pairs, const uint32_t *ones, const uint32_t *oth
     return 0;
 }
 
-/* Pair what is between, the list with the lesser hashes first: what is ambiguous does not depend on which is base. */
-static outcome_t pair_between(pairing_t *pairing, level_t base, level_t head, int turned) {
+/* Pair what is between, the list with the lesser hashes first: what is ambiguous does not depend on which is base. *left
+   is whether something is left on both sides. */
+static outcome_t pair_between(pairing_t *pairing, level_t base, level_t head, int turned, int *left) {
     tiers_t lists[2] = {gather(&pairing->forests[0], base.rows, base.count, pairing->tiers[0]),
                         gather(&pairing->forests[1], head.rows, head.count, pairing->tiers[1])};
     int one = turned, other = !turned; /* which side of places is base, and which is head */
@@ -98,6 +100,7 @@ static outcome_t pair_between(pairing_t *pairing, level_t base, level_t head, in
     if (found < fewer &&
         tiers_align_rest(&lists[one], &lists[other], taken, found, found_places, &more) < 0)
         return NO_MEMORY;
+    *left = found + more < fewer;
     uint32_t *const sides[2] = {places[one], places[other]};
     uint32_t *const found_sides[2] = {found_places[one], found_places[other]};
     if (add_pairs(&pairing->pairs, base.rows, head.rows, sides, found, 1) < 0 ||
@@ -106,29 +109,34 @@ static outcome_t pair_between(pairing_t *pairing, level_t base, level_t head, in
     return DONE;
 }
 
-/* Pair one level; 0 in order where there are too many. */
-static outcome_t pair_level(pairing_t *pairing, level_t base, level_t head, uint8_t *order) {
+/* Pair the level of that number; 0 is its order where there are too many. */
+static outcome_t pair_level(pairing_t *pairing, level_t base, level_t head, size_t number, uint32_t wrong[2]) {
     const uint64_t *ones = pairing->forests[0].full, *others = pairing->forests[1].full;
     size_t first = 0, end = base.count, head_end = head.count;
+    int left = 0;
     while (first < end && first < head_end && ones[base.rows[first]] == others[head.rows[first]])
         first++;
     while (first < end && first < head_end && ones[base.rows[end - 1]] == others[head.rows[head_end - 1]]) {
         end--;
         head_end--;
     }
-    level_t left = {base.rows + first, end - first}, right = {head.rows + first, head_end - first};
-    if (left.count && right.count > pairing->most / left.count)
+    level_t between[2] = {{base.rows + first, end - first}, {head.rows + first, head_end - first}};
+    if (between[0].count && between[1].count > pairing->most / between[0].count)
         return DONE;
     int turned = compare(pairing, base, head) > 0;
-    *order = turned ? 2 : 1;
+    pairing->order[number] = turned ? 2 : 1;
     for (size_t at = 0; at < first; at++)
         if (match_add(&pairing->pairs, base.rows[at], head.rows[at]) < 0)
             return NO_MEMORY;
-    if (left.count && right.count && pair_between(pairing, left, right, turned) != DONE)
+    if (between[0].count && between[1].count &&
+        pair_between(pairing, between[0], between[1], turned, &left) != DONE)
         return NO_MEMORY;
     for (size_t at = 0; at < base.count - end; at++)
         if (match_add(&pairing->pairs, base.rows[end + at], head.rows[head_end + at]) < 0)
             return NO_MEMORY;
+    const size_t around[] = {pairing->order[number], first, base.count, head.count};
+    if (left && pattern_of(pairing->forests, between, around, &pairing->pattern[number], wrong) < 0)
+        return NO_CHILDREN;
     return DONE;
 }
 
@@ -144,7 +152,7 @@ static outcome_t pair_all(pairing_t *pairing, const Py_buffer rows[2], uint32_t 
         for (int side = 0; side < 2; side++)
             if (forest_level(&pairing->forests[side], wrong[side], &sides[side]) < 0)
                 return NO_CHILDREN;
-        outcome_t outcome = pair_level(pairing, sides[0], sides[1], &pairing->order[at]);
+        outcome_t outcome = pair_level(pairing, sides[0], sides[1], at, wrong);
         if (outcome != DONE)
             return outcome;
         if (pairing->pairs.count > UINT32_MAX || pairing->found.count > UINT32_MAX)
@@ -155,13 +163,14 @@ static outcome_t pair_all(pairing_t *pairing, const Py_buffer rows[2], uint32_t 
     return DONE;
 }
 
-/* A PairedLevels of three arrays and the pairs; NULL with an exception. */
-static PyObject *paired(const pairing_t *pairing, PyObject *const arrays[3]) {
+/* A PairedLevels of four arrays and the pairs; NULL with an exception. */
+static PyObject *paired(const pairing_t *pairing, PyObject *const arrays[4]) {
     const matches_t *in_order = &pairing->pairs, *found = &pairing->found;
     PyObject *pairs = array_pair_from_ids(in_order->rows[0], in_order->rows[1], in_order->count);
     PyObject *more = pairs ? array_pair_from_ids(found->rows[0], found->rows[1], found->count) : NULL;
     PyObject *made =
-        more ? PyObject_CallFunctionObjArgs(paired_type, arrays[0], arrays[1], pairs, arrays[2], more, NULL) : NULL;
+        more ? PyObject_CallFunctionObjArgs(paired_type, arrays[0], arrays[1], arrays[2], pairs, arrays[3], more, NULL)
+             : NULL;
     Py_XDECREF(pairs);
     Py_XDECREF(more);
     return made;
@@ -172,9 +181,9 @@ PyDoc_STRVAR(pair_levels_doc, "pair_levels(base, head, pairs, most)\n--\n\n"
 
 static PyObject *pair_levels(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
     static char *names[] = {"base", "head", "pairs", "most", NULL};
-    static const char CODES[] = "BII";
-    PyObject *tuples[2], *given[2], *made[3] = {NULL}, *result = NULL;
-    Py_buffer rows[2] = {{0}, {0}}, held[3] = {{0}, {0}, {0}};
+    static const char CODES[] = "BQII";
+    PyObject *tuples[2], *given[2], *made[4] = {NULL}, *result = NULL;
+    Py_buffer rows[2] = {{0}, {0}}, held[4] = {{0}, {0}, {0}, {0}};
     pairing_t pairing = {0};
     uint32_t wrong[2] = {0};
     Py_ssize_t most;
@@ -188,13 +197,14 @@ static PyObject *pair_levels(PyObject *Py_UNUSED(module), PyObject *args, PyObje
         forest_get(tuples[1], "head", &pairing.forests[1]) < 0 ||
         forest_pairs_get(given, "pair_levels", pairing.forests, rows) < 0)
         goto done;
-    for (int i = 0; i < 3; i++)
-        if (!(made[i] = array_new_held(CODES[i], rows[0].len / 4 + (i > 0), &held[i])))
+    for (int i = 0; i < 4; i++)
+        if (!(made[i] = array_new_held(CODES[i], rows[0].len / 4 + (i > 1), &held[i])))
             goto done;
     pairing.most = most > 0 ? (size_t)most : 0;
     pairing.order = held[0].buf;
-    pairing.starts = held[1].buf;
-    pairing.found_starts = held[2].buf;
+    pairing.pattern = held[1].buf;
+    pairing.starts = held[2].buf;
+    pairing.found_starts = held[3].buf;
     Py_BEGIN_ALLOW_THREADS
     outcome = pair_all(&pairing, rows, wrong);
     Py_END_ALLOW_THREADS
@@ -206,7 +216,7 @@ static PyObject *pair_levels(PyObject *Py_UNUSED(module), PyObject *args, PyObje
         result = paired(&pairing, made);
 
 done:
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         PyBuffer_Release(&held[i]);
         Py_XDECREF(made[i]);
     }

@@ -68,6 +68,7 @@
        labels.c          hashes of texts and arguments               (twin/labels.py)
        walk.c            what is the same in two trees               (twin/walk.py)
        levels.c          which children of each two rows are the same (twin/levels.py)
+       pattern.c         what is equal to what there                 (twin/pattern.py)
        forest.c          trees, for these
        align.c           which members of two short lists are the same (twin/align.py)
        align_common.c    what two long ones have in common, in order (twin/align.py)

@@ -208,23 +208,22 @@ def _renamed_leaves(
     """Leaves of equal kind, category and arguments, of which there are as many in one place."""
     if not rows[0] or not rows[1]:
         return []
-    places: dict[tuple[int, ...], tuple[list[int], list[int]]] = {}
-    plain = [run.plain for run in rest.runs]
-    if plain[0] == plain[1] is not None and len({*gaps[0].values(), *gaps[1].values()}) <= 1:
-        places[()] = rows[0], rows[1]
-    else:
-        args = [[*run.args_hashes(of_side)] for run, of_side in zip(rest.runs, rows, strict=True)]
-        if {*args[0]}.isdisjoint(args[1]):
-            return []
+    keys: list[Sequence[object]] = [
+        [*map(run.trees.label.__getitem__, of_side)] for run, of_side in zip(rest.runs, rows, strict=True)
+    ]
+    if {*keys[0]}.isdisjoint(keys[1]):
+        return []
+    if len({*gaps[0].values(), *gaps[1].values()}) > 1:
         keys = [
-            [*zip(map(gap.__getitem__, of_side), hashes, *run.kinds_of(of_side), strict=True)]
-            for run, gap, of_side, hashes in zip(rest.runs, gaps, rows, args, strict=True)
+            [*zip(map(gap.__getitem__, of_side), labels, strict=True)]
+            for gap, of_side, labels in zip(gaps, rows, keys, strict=True)
         ]
-        common = {*keys[0]} & {*keys[1]}
-        for side in (0, 1):
-            for row, key in zip(rows[side], keys[side], strict=True):
-                if key in common:
-                    places.setdefault(key, ([], []))[side].append(row)
+    common = {*keys[0]} & {*keys[1]}
+    places: dict[object, tuple[list[int], list[int]]] = {}
+    for side in (0, 1):
+        for row, key in zip(rows[side], keys[side], strict=True):
+            if key in common:
+                places.setdefault(key, ([], []))[side].append(row)
     pairs: Pairs = []
     for left, right in places.values():
         if len(left) == len(right) and (ordered or len(left) == 1):

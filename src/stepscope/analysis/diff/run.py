@@ -120,18 +120,6 @@ class Run:
         """The group of a row's track."""
         return self.groups[self.trace.columns.track[row]]
 
-    def kinds_of(self, rows: Sequence[int]) -> tuple[Iterator[int], Iterator[int]]:
-        """A hash of the category of each of some rows, and whether it is an instant."""
-        cats = map(self.labels.cats.__getitem__, map(self.trace.columns.cat.__getitem__, rows))
-        return cats, (name & 1 for name in map(self.names.__getitem__, rows))
-
-    @cached_property
-    def plain(self) -> int | None:
-        """A hash of the category of all rows, if they have one and are slices without arguments; else None."""
-        cats = {*map(self.labels.cats.__getitem__, kernels.distinct_ids(self.trace.columns.cat))}
-        is_plain = len(cats) == 1 and not any(self.labels.args) and not self._has_instants()
-        return cats.pop() if is_plain else None
-
     def _has_instants(self) -> bool:
         return bool(self.trace.columns.kind.tobytes().translate(None, bytes((0, CUT))))
 
@@ -216,7 +204,7 @@ class Run:
     def forest(self) -> Forest:
         """The trees of all rows, for walk_alike."""
         starts, children = self._inside
-        return Forest(self.trees.full, self.trees.shape, self.names, starts[1:], children)
+        return Forest(*self.trees, self.names, starts[1:], children)
 
     @cached_property
     def _inside(self) -> tuple["array[int]", "array[int]"]:

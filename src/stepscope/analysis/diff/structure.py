@@ -42,7 +42,7 @@ class _Level(NamedTuple):
 
     Attributes:
         cut: whether the window cut what is around those of base, and of head.
-        within: hashes of what is around those of base, and of head; None for roots.
+        like: levels that have it in common are paired alike; None for roots.
         common: what they have in common; None if that is not known yet.
     """
 
@@ -50,7 +50,7 @@ class _Level(NamedTuple):
     head: Sequence[int]
     ordered: bool
     cut: tuple[bool, bool] = (False, False)
-    within: tuple[int, int] | None = None
+    like: object | None = None
     common: Common | None = None
 
 
@@ -124,7 +124,7 @@ class _Comparison:
         # Rows that are the same ones, but for what is inside them, and for their labels.
         self.same: tuple[array[int], array[int]] = (array("I"), array("I"))
         self.left: list[_Left] = []
-        self.paired: dict[tuple[int, int], tuple[Siblings | None, _Level]] = {}
+        self.paired: dict[object, tuple[Siblings | None, _Level]] = {}
 
     def add_level(self, base: Sequence[int], head: Sequence[int], *, ordered: bool) -> None:
         """Let siblings be compared; one of each side that has one name is the same one."""
@@ -161,34 +161,36 @@ class _Comparison:
         self.same = array("I"), array("I")
         if self.labels:
             self._compare_labels(*walked.same)
-        common = self._common(walked.apart) if ordered else [None] * len(walked.apart[0])
-        for one, other, known in zip(*walked.apart, common, strict=True):
+        common = self._common(walked.apart) if ordered else [(None, 0)] * len(walked.apart[0])
+        for one, other, (known, pattern) in zip(*walked.apart, common, strict=True):
             inside = base.children(one), head.children(other)
             cut = base.is_cut(one), head.is_cut(other)
-            within = base.trees.full[one], head.trees.full[other]
-            self.todo.append(_Level(*inside, ordered=ordered, cut=cut, within=within, common=known))
+            like = pattern or (base.trees.full[one], head.trees.full[other])
+            self.todo.append(_Level(*inside, ordered=ordered, cut=cut, like=like, common=known))
 
-    def _common(self, rows: tuple["array[int]", "array[int]"]) -> Iterable[Common | None]:
-        """What the children of pairs of rows have in common; None for those that are many."""
+    def _common(self, rows: tuple["array[int]", "array[int]"]) -> Iterable[tuple[Common | None, int]]:
+        """What the children of pairs of rows have in common, and their pattern; None for those that are many."""
         paired = kernels.pair_levels(self.runs[0].forest, self.runs[1].forest, rows, MAX_CELLS)
         pairs, found = ([*zip(*of_some, strict=True)] for of_some in (paired.pairs, paired.found))
         bounds = pairwise(paired.starts), pairwise(paired.found_starts)
-        for order, (start, end), (found_start, found_end) in zip(paired.order, *bounds, strict=True):
-            yield Common(order == 1, pairs[start:end], found[found_start:found_end]) if order else None
+        for order, pattern, (start, end), (found_start, found_end) in zip(
+            paired.order, paired.pattern, *bounds, strict=True
+        ):
+            yield Common(order == 1, pairs[start:end], found[found_start:found_end]) if order else None, pattern
 
     def _pair(self, level: _Level) -> Siblings | None:
-        """Pair the siblings of a level; those of equal trees, such as the layers of each step, are paired alike."""
-        if level.within is None:
+        """Pair the siblings of a level; those that are like others, such as layers, are paired alike."""
+        if level.like is None:
             return pair_siblings(*self.runs, level[:2], ordered=level.ordered)
-        if level.within not in self.paired:
+        if level.like not in self.paired:
             siblings = (
                 pair_rest(*self.runs, level[:2], level.common)
                 if level.common is not None
                 else pair_siblings(*self.runs, level[:2], ordered=level.ordered)
             )
-            self.paired[level.within] = siblings, level
+            self.paired[level.like] = siblings, level
             return siblings
-        siblings, first = self.paired[level.within]
+        siblings, first = self.paired[level.like]
         if siblings is None or not level.ordered:
             return siblings and pair_siblings(*self.runs, level[:2], ordered=level.ordered)
         return siblings.of_rows(

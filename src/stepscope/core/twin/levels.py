@@ -5,6 +5,7 @@ from array import array
 from stepscope.core.trees import Forest, PairedLevels, Tiers
 from stepscope.core.twin.align import align_few, align_rest
 from stepscope.core.twin.forest import check_pairs, levels_of
+from stepscope.core.twin.pattern import pattern_of
 
 __all__ = ["pair_levels"]
 
@@ -29,16 +30,21 @@ def pair_levels(base: Forest, head: Forest, pairs: tuple["array[int]", "array[in
     """
     check_pairs("pair_levels", (base, head), pairs)
     made = PairedLevels(
-        array("B"), array("I", [0]), (array("I"), array("I")), array("I", [0]), (array("I"), array("I"))
+        array("B"), array("Q"), array("I", [0]), (array("I"), array("I")), array("I", [0]), (array("I"), array("I"))
     )
     for pair in zip(*pairs, strict=True):
         levels = levels_of("pair_levels", (base, head), pair)
-        order, places, found = _pair_level((_tiers(base, levels[0]), _tiers(head, levels[1])), most)
+        sides = _tiers(base, levels[0]), _tiers(head, levels[1])
+        ends = _equal_ends(sides[0].full, sides[1].full)
+        order, places, found = _pair_level(sides, ends, most)
+        pattern = 0
+        if order and len(places) + len(found) < min(map(len, levels)):
+            between = [level[ends[0] : len(level) - ends[1]] for level in levels]
+            around = (order, ends[0], *map(len, levels))
+            pattern = pattern_of("pair_levels", (base, head), pair, (between[0], between[1]), around)
         made.order.append(order)
-        for all_rows, starts, some in (
-            (made.pairs, made.starts, places),
-            (made.found, made.found_starts, found),
-        ):
+        made.pattern.append(pattern)
+        for all_rows, starts, some in ((made.pairs, made.starts, places), (made.found, made.found_starts, found)):
             for side in (0, 1):
                 all_rows[side].extend([levels[side][place[side]] for place in some])
             starts.append(len(all_rows[0]))
@@ -50,23 +56,30 @@ def _tiers(forest: Forest, rows: "array[int]") -> Tiers:
     return Tiers(*(array("Q", [column[row] for row in rows]) for column in columns))
 
 
-def _pair_level(sides: tuple[Tiers, Tiers], most: int) -> tuple[int, _Places, _Places]:
-    """Its order, and the places of the pairs that are in order, and out of order."""
-    if sides[1].full < sides[0].full:
-        order, pairs, found = _pair_level((sides[1], sides[0]), most)
-        return 2 * order, [(i, j) for j, i in pairs], [(i, j) for j, i in found]
-    left, right = (side.full for side in sides)
+def _equal_ends(left: "array[int]", right: "array[int]") -> tuple[int, int]:
+    """How many members are equal at the beginning, and of the others at the end."""
     shorter, first, behind = min(len(left), len(right)), 0, 0
     while first < shorter and left[first] == right[first]:
         first += 1
     while first + behind < shorter and left[-1 - behind] == right[-1 - behind]:
         behind += 1
-    ends = len(left) - behind, len(right) - behind
-    if (ends[0] - first) * (ends[1] - first) > max(most, 0):
+    return first, behind
+
+
+def _pair_level(sides: tuple[Tiers, Tiers], ends: tuple[int, int], most: int) -> tuple[int, _Places, _Places]:
+    """Its order, and the places of the pairs that are in order, and out of order."""
+    if sides[1].full < sides[0].full:
+        order, pairs, found = _pair_level((sides[1], sides[0]), ends, most)
+        return 2 * order, [(i, j) for j, i in pairs], [(i, j) for j, i in found]
+    first, behind = ends
+    counts = [len(side.full) for side in sides]
+    if (counts[0] - first - behind) * (counts[1] - first - behind) > max(most, 0):
         return 0, [], []
-    ones, others = (Tiers(*(tier[first:end] for tier in side)) for side, end in zip(sides, ends, strict=True))
+    ones, others = (
+        Tiers(*(tier[first : count - behind] for tier in side)) for side, count in zip(sides, counts, strict=True)
+    )
     few = align_few(ones, others)
     between = [(first + i, first + j) for i, j in zip(*few, strict=True)][::-1]
     found = [(first + i, first + j) for i, j in zip(*align_rest(ones, others, few), strict=True)]
-    pairs = [(at, at) for at in range(first)] + between
-    return 1, pairs + [(end, ends[1] + at) for at, end in enumerate(range(ends[0], len(left)))], found
+    last = [(counts[0] - at, counts[1] - at) for at in range(behind, 0, -1)]
+    return 1, [(at, at) for at in range(first)] + between + last, found

@@ -38,12 +38,14 @@ def hash_trees(columns: Columns, parent: "array[int]", labels: Labels, *, ordere
     """
     rows = len(columns.ts)
     # A row's own places hold what has been folded into it so far: children stand behind their parent.
-    full, shape, inner = (array("Q", bytes(8 * rows)) for _ in range(3))
+    full, shape, inner, label = (array("Q", bytes(8 * rows)) for _ in range(4))
     names = labels.names
     for row in range(rows - 1, -1, -1):
         kind_of = OF_INSTANT if columns.kind[row] & INSTANT else 0
         name = names[columns.name[row]] + kind_of & MASK
-        whole = mix(name + mix(labels.cats[columns.cat[row]] + mix(labels.args[row]) & MASK) & MASK)
+        besides = mix(labels.cats[columns.cat[row]] + mix(labels.args[row]) & MASK)
+        whole = mix(name + besides & MASK)
+        label[row] = besides + kind_of & MASK
         full[row] = mix(full[row] + 3 * whole + 1 & MASK)
         inner[row] = shape[row]
         shape[row] = mix(shape[row] + 3 * name + 1 & MASK)
@@ -58,4 +60,4 @@ def hash_trees(columns: Columns, parent: "array[int]", labels: Labels, *, ordere
             else:
                 full[above] = full[above] + mix(full[row]) & MASK
                 shape[above] = shape[above] + mix(shape[row]) & MASK
-    return Trees(full, shape, inner)
+    return Trees(full, shape, inner, label)
