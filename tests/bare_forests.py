@@ -34,9 +34,9 @@ def rows_of(*members: int, shape: Sequence[int] = (), name: Sequence[int] = ()) 
 
 
 @st.composite
-def forests(draw: st.DrawFn) -> Forest:
+def forests(draw: st.DrawFn, most: int = 60) -> Forest:
     """Of few different trees, so that many are equal; with up to 40 children in one place."""
-    many = draw(st.integers(1, 60))
+    many = draw(st.integers(1, most))
     numbers = st.integers(0, draw(st.sampled_from((1, 3, 100)))) | st.just(2**64 - 1)
     rows: list[Row] = [(0, 0, 0, NONE)]
     for at in range(1, many):

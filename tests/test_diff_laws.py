@@ -285,6 +285,37 @@ def test_a_subtree_under_another_parent_is_the_only_finding(moving: Node, one: l
     assert (found.base[-1], found.head[-1]) == ("a", "b")
 
 
+def called(one: Node, number: int) -> Node:
+    """The same, in which all names are of one parent only."""
+    return replace(one, name=f"{one.name} {number}", inside=tuple(called(inner, number) for inner in one.inside))
+
+
+def parents(some: Sequence[tuple[int, Sequence[Node]]]) -> Trace:
+    """One step, in which each of some numbers is a parent of these."""
+    return Program(
+        {0: [node(f"parent {number}", *(called(one, number) for one in inside)) for number, inside in some]}
+    ).trace()
+
+
+@given(st.lists(st.tuples(_roots, _roots), min_size=1, max_size=2), st.lists(st.integers(0, 1), min_size=1, max_size=5))
+@settings(max_examples=200, deadline=None)
+@example([([node("a"), node("b")], [node("wrap", node("a"), node("b"))])], [0, 0, 0])
+@example([([node("a", args={"n": 1}), node("b")], [node("b"), node("c", args={"n": 1})])], [0, 0])
+def test_what_is_in_a_parent_is_compared_as_if_there_were_no_other(
+    kinds: list[tuple[list[Node], list[Node]]], which: list[int]
+) -> None:
+    """Also where others are paired alike: they have other names, and what is equal to what is the same."""
+    both = [(number, *kinds[kind % len(kinds)]) for number, kind in enumerate(which)]
+    alone = [
+        one
+        for number, base, head in both
+        for one in diff(parents([(number, base)]), parents([(number, head)]), timings=False)
+    ]
+    base, head = parents([one[:2] for one in both]), parents([(number, inside) for number, _, inside in both])
+
+    assert plain(diff(base, head, timings=False)) == plain(alone)
+
+
 @given(_roots)
 @settings(deadline=None)
 @example([node("relu"), node("conv")])

@@ -17,6 +17,7 @@ native: Any = pytest.importorskip("stepscope._native", reason="stepscope._native
 CORES = pytest.mark.parametrize("core", [twin, native])
 ROOTS = array("I", [0]), array("I", [0])
 MANY = 10_000
+small_forests = forests(most=12)
 
 
 def level(core: Any, base: Forest, head: Forest, most: int = MANY) -> tuple[int, list[Any], list[Any]]:
@@ -86,6 +87,75 @@ def test_too_many_are_left_alone(core: Any) -> None:
     assert level(core, one, other, 11) == (0, [], [])
     assert level(core, rows_of(), other, 0) == (1, [], [])
     assert level(core, rows_of(1), rows_of(1), 0) == (1, [(1, 1)], [])
+
+
+def relabelled(forest: Forest) -> Forest:
+    """The same, in which everything is something else, and what is equal is equal."""
+    others = [
+        array(column.typecode, [one and (7 * one + 5) % 2**31 for one in column])
+        for column in (forest.shape, forest.inner, forest.label, forest.name)
+    ]
+    full = array("Q", [min(2 * one + 1, 2**64 - 1) for one in forest.full])  # in the same order
+    return Forest(full, *others, forest.starts, forest.children)
+
+
+def pattern(core: Any, base: Forest, head: Forest) -> int:
+    number: int = core.pair_levels(base, head, ROOTS, MANY).pattern[0]
+    return number
+
+
+@CORES
+@given(small_forests, small_forests)
+def test_what_is_equal_to_what_is_the_pattern(core: Any, base: Forest, head: Forest) -> None:
+    assert pattern(core, relabelled(base), relabelled(head)) == pattern(core, base, head)
+
+
+BESIDE = rows_of(10, 11, 12, shape=[1, 2, 3], name=[1, 2, 3])
+OTHERS = [
+    rows_of(20, 21, 22, shape=[4, 5, 6], name=[4, 5, 6]),
+    rows_of(20, 21, 22, shape=[4, 5, 5], name=[4, 5, 6]),  # two of one shape
+    rows_of(20, 21, 22, shape=[4, 5, 6], name=[4, 5, 5]),  # two of one name
+    rows_of(20, 21, 21, shape=[4, 5, 6], name=[4, 5, 6]),  # two that are equal
+    rows_of(20, 21, 23, shape=[4, 5, 6], name=[4, 5, 6]),  # two of one label
+    rows_of(20, 21, 10, shape=[4, 5, 6], name=[4, 5, 6]),  # one that is equal to one of base
+    rows_of(2, 3, 4, shape=[4, 5, 6], name=[4, 5, 6]),  # the lesser hashes
+    rows_of(20, 21, shape=[4, 5], name=[4, 5]),  # one less
+    forest_of([(99, 0, 0, NONE), (20, 4, 4, 0), (21, 5, 5, 0), (22, 6, 6, 0), (30, 9, 9, 3)]),  # one inside of one
+    forest_of([(99, 0, 0, NONE), (20, 4, 4, 0), (21, 5, 5, 0), (22, 6, 6, 0), (30, 2, 9, 3)]),  # of a shape of base
+    forest_of([(99, 0, 0, NONE), (20, 4, 4, 0), (21, 5, 5, 0), (22, 6, 6, 0), (30, 9, 2, 3)]),  # of a name of base
+    forest_of([(99, 0, 0, NONE), (20, 4, 4, 0), (21, 5, 5, 0), (22, 6, 6, 0), (30, 9, 9, 3), (31, 9, 9, 3)]),
+    forest_of([(99, 0, 0, NONE), (20, 4, 4, 0), (21, 5, 5, 0), (22, 6, 6, 0), (30, 9, 9, 2)]),  # inside of another
+]
+
+
+@CORES
+def test_whatever_counts_tells_patterns_apart(core: Any) -> None:
+    numbers = [pattern(core, BESIDE, other) for other in OTHERS]
+
+    assert 0 not in numbers
+    assert len({*numbers}) == len(OTHERS)
+
+
+@CORES
+def test_where_all_are_paired_or_too_many_there_is_no_pattern(core: Any) -> None:
+    assert pattern(core, BESIDE, BESIDE) == 0
+    assert pattern(core, BESIDE, rows_of()) == 0
+    assert pattern(core, BESIDE, rows_of(10, 11, shape=[1, 2], name=[1, 2])) == 0
+    for many, has in ((45, True), (46, False)):
+        assert bool(pattern(core, BESIDE, rows_of(*range(20, 20 + many), name=range(20, 20 + many)))) == has
+    for many, has in ((256, True), (257, False)):
+        inside = [(at, 9, 9, 1) for at in range(30, 30 + many)]
+        assert bool(pattern(core, BESIDE, forest_of([(99, 0, 0, NONE), (20, 4, 4, 0), *inside]))) == has
+
+
+@CORES
+def test_what_is_inside_of_members_must_stand_behind_them(core: Any) -> None:
+    good = OTHERS[8]
+    bad = good._replace(children=array("I", [1, 2, 3, 2]))
+    with pytest.raises(ValueError, match="children of row 0 of base, or of row 3 of head, are no rows behind it"):
+        pattern(core, BESIDE, bad)
+    with pytest.raises(ValueError, match="children of row 3 of base, or of row 0 of head, are no rows behind it"):
+        pattern(core, bad, BESIDE)
 
 
 @CORES

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice, pairwise
-from operator import eq
+from operator import eq, lt
 
 from stepscope.analysis.diff.finding import KINDS, Finding
 from stepscope.analysis.diff.gather import Gathered
@@ -127,6 +127,8 @@ class Found(Lazily[Finding]):
         gathered, first, others = self._gathered, self._first, self._others
         texts, keys = gathered.words.texts, gathered.names
         names = [others[one].name if one in others else texts[keys[one - first] >> 1] for one in numbers]
+        if all(map(lt, names, islice(names, 1, None))):
+            return numbers
         by_name = sorted(range(len(names)), key=names.__getitem__)
         in_order = [*map(names.__getitem__, by_name)]
         if not any(map(eq, in_order, islice(in_order, 1, None))):
