@@ -24,7 +24,9 @@ def forest_of(rows: Sequence[Row]) -> Forest:
     full, shape, name = ([row[column] for row in rows] for column in range(3))
     inner = [1 + sum(shape[one] for one in of_row) if of_row else 0 for of_row in inside]
     labels = [one % 3 for one in full]
-    return Forest(*(array("Q", column) for column in (full, shape, inner, labels)), array("I", name), starts, children)
+    own = [5 * one + label for one, label in zip(name, labels, strict=True)]
+    columns = (array("Q", column) for column in (full, shape, inner, labels, own))
+    return Forest(*columns, array("I", name), starts, children)
 
 
 def rows_of(*members: int, shape: Sequence[int] = (), name: Sequence[int] = ()) -> Forest:

@@ -15,14 +15,15 @@ from stepscope.core.trees import Tiers
 
 native: Any = pytest.importorskip("stepscope._native", reason="stepscope._native is not built: there is no second core")
 
-Members = list[tuple[int, int, int]]
+Members = list[tuple[int, ...]]
 _numbers = st.integers(0, 2) | st.sampled_from((2**63, 2**64 - 1))
 _letters = st.lists(st.integers(0, 3), max_size=30)
-_members = st.lists(st.tuples(_numbers, _numbers, _numbers), max_size=12)
+_members = st.lists(st.tuples(_numbers, _numbers, _numbers, _numbers), max_size=12)
 
 
 def tiers_of(members: Members) -> Tiers:
-    return Tiers(*(array("Q", [member[tier] for member in members]) for tier in range(3)))
+    """Of (full, shape, name), or with what they are by themselves behind it."""
+    return Tiers(*(array("Q", [member[tier % len(member)] for member in members]) for tier in (0, 1, 3, 2)))
 
 
 @given(_members, _members)
@@ -102,6 +103,17 @@ def test_what_is_paired_must_be_members(core: Any) -> None:
         core.align_rest(base, head, (array("I", [1]), array("I", [0])))
     with pytest.raises(ValueError, match="align_rest: place 0 of head is paired, which has 0 members"):
         core.align_rest(base, head, (array("I", [0]), array("I", [0])))
+
+
+@pytest.mark.parametrize("core", [twin, native])
+def test_arguments_decide_where_all_else_is_as_good(core: Any) -> None:
+    """(full, shape, name, own): trees differ everywhere, names nowhere."""
+    base = tiers_of([(1, 1, 1, 1), (2, 1, 1, 2), (3, 1, 1, 3)])
+    less, other = tiers_of([(4, 1, 1, 1), (5, 1, 1, 3)]), tiers_of([(4, 9, 1, 3), (5, 9, 1, 1)])
+
+    assert core.align_few(base, less) == (array("I", [2, 0]), array("I", [1, 0]))
+    assert core.align_rest(base, less, (array("I"), array("I"))) == (array("I", [0, 2]), array("I", [0, 1]))
+    assert core.align_rest(base, other, (array("I"), array("I"))) == (array("I", [0, 2]), array("I", [1, 0]))
 
 
 @given(_letters, _letters)

@@ -105,6 +105,20 @@ def test_what_is_on_another_thread_is_moved() -> None:
     assert (one.where.thread, one.where_base and one.where_base.thread) == ("worker", "MainThread")
 
 
+@pytest.mark.parametrize("order", ["keep", "ignore"])
+def test_calls_are_known_by_their_arguments_where_what_is_in_them_has_changed(order: Any) -> None:
+    def request(number: int, *more: Node) -> Node:
+        return node("request", node("parse", args={"id": number}), *more, args={"id": number})
+
+    base = [request(number) for number in range(12)]
+    head = [request(number, node("log")) for number in range(12) if number != 5]
+    if order == "ignore":
+        head = head[7:] + head[:7]
+    found = diff(Program({0: base}).trace(), Program({0: head}).trace(), timings=False, order=order)
+
+    assert [(one.kind, one.name, one.count) for one in found] == [("fewer", "request", 1), ("added", "log", 11)]
+
+
 def test_siblings_out_of_order_are_one_finding_at_their_parent() -> None:
     one = only(BASE, changed(FORWARD, LOAD, BACKWARD))
 

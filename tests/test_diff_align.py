@@ -13,13 +13,14 @@ from stepscope.core.trees import Tiers
 
 
 def tiers(*members: tuple[int, int, int]) -> Tiers:
-    return Tiers(*(array("Q", [member[tier] for member in members]) for tier in range(3)))
+    """Of (full, shape, name); without arguments, they are by themselves what they are called."""
+    return Tiers(*(array("Q", [member[tier] for member in members]) for tier in (0, 1, 2, 2)))
 
 
 def named(names: str) -> Tiers:
     """Members that are equal where their letters are."""
     codes = array("Q", [ord(letter) for letter in names])
-    return Tiers(codes, codes, codes)
+    return Tiers(codes, codes, codes, codes)
 
 
 members = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(0, 2)), max_size=12).map(
@@ -81,7 +82,7 @@ def long_lists(seed: int, length: int, kinds: int) -> "tuple[array[int], array[i
 
 
 def same_tiers(values: "array[int]") -> Tiers:
-    return Tiers(values, values, values)
+    return Tiers(values, values, values, values)
 
 
 def test_long_lists_with_few_changes_are_aligned_but_for_those() -> None:
@@ -101,7 +102,7 @@ def test_long_lists_without_anything_in_common_cost_little() -> None:
 
 def test_long_lists_that_differ_everywhere_are_aligned_by_names() -> None:
     names, ones, others = (array("Q", of) for of in ((at % 7 for at in range(2000)), range(2000), range(5000, 7000)))
-    base, head = Tiers(ones, ones, names), Tiers(others, others, names)
+    base, head = Tiers(ones, ones, ones, names), Tiers(others, others, others, names)
 
     assert align(base, head) == [(at, at) for at in range(2000)]
 

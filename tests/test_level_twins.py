@@ -93,7 +93,7 @@ def relabelled(forest: Forest) -> Forest:
     """The same, in which everything is something else, and what is equal is equal."""
     others = [
         array(column.typecode, [one and (7 * one + 5) % 2**31 for one in column])
-        for column in (forest.shape, forest.inner, forest.label, forest.name)
+        for column in (forest.shape, forest.inner, forest.label, forest.own, forest.name)
     ]
     full = array("Q", [min(2 * one + 1, 2**64 - 1) for one in forest.full])  # in the same order
     return Forest(full, *others, forest.starts, forest.children)

@@ -58,12 +58,14 @@ class Trees(NamedTuple):
         shape: array 'Q', of names and kinds alone.
         inner: array 'Q', as shape, of what is below the row without itself; 0 where nothing is.
         label: array 'Q', of the category, arguments and kind of the row alone.
+        own: array 'Q', of its name, arguments and kind: what a call is known by whatever is in it.
     """
 
     full: "array[int]"
     shape: "array[int]"
     inner: "array[int]"
     label: "array[int]"
+    own: "array[int]"
 
 
 class PathIds(NamedTuple):
@@ -163,16 +165,18 @@ class Suspects(NamedTuple):
 
 
 class Tiers(NamedTuple):
-    """A list of siblings: what they are in each tier of likeness; what is equal in one is so in the next. Arrays 'Q'.
+    """A list of siblings: what they are in each tier of likeness. Arrays 'Q'. What is equal in one has one name.
 
     Attributes:
         full: whole subtrees.
         shape: their shapes.
+        own: names and arguments: what calls are known by whatever is in them.
         name: names.
     """
 
     full: "array[int]"
     shape: "array[int]"
+    own: "array[int]"
     name: "array[int]"
 
 
@@ -180,7 +184,7 @@ class Forest(NamedTuple):
     """Trees, and what is inside of what.
 
     Attributes:
-        full, shape, inner, label: array 'Q', per row, as Trees has them.
+        full, shape, inner, label, own: array 'Q', per row, as Trees has them.
         name: array 'I', per row; equal for equal names.
         starts: array 'I', shape (rows + 1,): where each row's children begin, and one past the last.
         children: array 'I', rows; a row's children stand behind it.
@@ -190,6 +194,7 @@ class Forest(NamedTuple):
     shape: "array[int]"
     inner: "array[int]"
     label: "array[int]"
+    own: "array[int]"
     name: "array[int]"
     starts: "array[int]"
     children: "array[int]"
@@ -218,7 +223,7 @@ class PairedLevels(NamedTuple):
             paired, or where it is not known.
         starts: array 'I', shape (levels + 1,): where the pairs of each level begin.
         pairs: two arrays 'I', rows of base and of head that are the same ones, both in order.
-        found_starts, found: the same of those that are not in order; first equal trees, then shapes, then names.
+        found_starts, found: the same of those that are not in order, as align_rest has them.
     """
 
     order: "array[int]"

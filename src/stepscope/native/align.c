@@ -8,8 +8,9 @@
 
 #include <string.h>
 
-/* What a pair is worth; two that are not equal at all, but in one place, too. */
-enum { WORTH_FULL = 5, WORTH_SHAPE = 4, WORTH_NAME = 3, IN_ONE_PLACE = 1 };
+/* What a pair is worth; two that are not equal at all, but in one place, too. Arguments decide between what is worth the
+   same otherwise. */
+enum { WORTH_FULL = 5000, WORTH_SHAPE = 4000, WORTH_NAME = 3000, IN_ONE_PLACE = 1000, WORTH_OWN = 1 };
 
 void tiers_release(tiers_t *list) {
     while (list->held)
@@ -17,7 +18,7 @@ void tiers_release(tiers_t *list) {
 }
 
 int tiers_get(PyObject *tuple, const char *name, tiers_t *list) {
-    static const char *const NAMES[] = {"full", "shape", "name"};
+    static const char *const NAMES[] = {"full", "shape", "own", "name"};
     if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != TIERS) {
         PyErr_Format(PyExc_TypeError, "%s: must be a stepscope.core.trees.Tiers, not %.100s", name,
                      Py_TYPE(tuple)->tp_name);
@@ -41,7 +42,8 @@ static inline uint32_t worth(const tiers_t *base, const tiers_t *head, size_t i,
         return IN_ONE_PLACE;
     if (base->tiers[FULL][i] == head->tiers[FULL][j])
         return WORTH_FULL;
-    return base->tiers[SHAPE][i] == head->tiers[SHAPE][j] ? WORTH_SHAPE : WORTH_NAME;
+    uint32_t more = base->tiers[OWN][i] == head->tiers[OWN][j] ? WORTH_OWN : 0;
+    return more + (base->tiers[SHAPE][i] == head->tiers[SHAPE][j] ? WORTH_SHAPE : WORTH_NAME);
 }
 
 static inline uint32_t larger(uint32_t a, uint32_t b) {

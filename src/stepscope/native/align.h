@@ -5,7 +5,7 @@
 
 #include "native.h"
 
-enum { TIERS = 3, FULL = 0, SHAPE, NAME };
+enum { TIERS = 4, FULL = 0, SHAPE, OWN, NAME };
 
 /* A core.trees.Tiers: what the members of a list are in each tier, held. */
 typedef struct {

@@ -1,10 +1,11 @@
 /* What two lists have in common out of order; the twin of twin/align.py.
 
-   The members that are not paired yet move up in a list of their places; in each tier, those of head wait by what they
+   The members that are not paired yet move up in a list of their places; in each pass, those of head wait by what they
    are, and those of base take the first one that waits. It allocates with PyMem_Raw, and keeps the GIL: it takes no
    longer than its arrays do. */
 
 #include "align.h"
+#include "mix.h"
 #include "table.h"
 
 /* The place of what has been paired. */
@@ -48,13 +49,20 @@ static void rest_close(rest_t *rest) {
     rest->count = kept;
 }
 
-static void rest_look_up(rest_t *rest, const uint64_t *tier) {
-    for (size_t at = 0; at < rest->count; at++)
-        rest->keys[at] = tier[rest->places[at]];
+/* By which tiers members are paired, one after the other: by one, or by two at once. */
+static const struct {
+    int one, other;
+} PASSES[] = {{FULL, FULL}, {SHAPE, OWN}, {OWN, OWN}, {SHAPE, SHAPE}, {NAME, NAME}};
+
+static void rest_look_up(rest_t *rest, const uint64_t *tier, const uint64_t *other) {
+    for (size_t at = 0; at < rest->count; at++) {
+        uint32_t place = rest->places[at];
+        rest->keys[at] = tier == other ? tier[place] : tier[place] + mix(other[place]);
+    }
 }
 
-/* Pair what is equal in a tier, and write the places behind those that are found; 0, or -1: no memory. */
-static int pair_tier(rest_t *base, rest_t *head, uint32_t *const places[2], size_t *found) {
+/* Pair what has one key, and write the places behind those that are found; 0, or -1: no memory. */
+static int pair_keys(rest_t *base, rest_t *head, uint32_t *const places[2], size_t *found) {
     table_t table;
     if (table_make(&table, head->keys, head->count) < 0)
         return -1;
@@ -77,10 +85,10 @@ int tiers_align_rest(const tiers_t *base, const tiers_t *head, const uint32_t *c
     rest_t left = {0}, right = {0};
     int failed = rest_make(&left, base, taken[0], count) < 0 || rest_make(&right, head, taken[1], count) < 0;
     *found = 0;
-    for (int tier = FULL; !failed && tier < TIERS && left.count && right.count; tier++) {
-        rest_look_up(&left, base->tiers[tier]);
-        rest_look_up(&right, head->tiers[tier]);
-        failed = pair_tier(&left, &right, places, found) < 0;
+    for (size_t pass = 0; !failed && pass < sizeof PASSES / sizeof *PASSES && left.count && right.count; pass++) {
+        rest_look_up(&left, base->tiers[PASSES[pass].one], base->tiers[PASSES[pass].other]);
+        rest_look_up(&right, head->tiers[PASSES[pass].one], head->tiers[PASSES[pass].other]);
+        failed = pair_keys(&left, &right, places, found) < 0;
     }
     rest_free(&left);
     rest_free(&right);
@@ -123,7 +131,7 @@ static PyObject *paired(const tiers_t *base, const tiers_t *head, const Py_buffe
 }
 
 PyDoc_STRVAR(align_rest_doc, "align_rest(base, head, places)\n--\n\n"
-                             "Pair what has not been paired and is equal in a tier, in order.");
+                             "Pair what has not been paired and is alike, in order.");
 
 static PyObject *align_rest(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
     static char *names[] = {"base", "head", "places", NULL};

@@ -2,7 +2,7 @@
 
 #include "forest.h"
 
-enum { FULL, SHAPE, INNER, LABEL, NAME, STARTS, CHILDREN };
+enum { FULL, SHAPE, INNER, LABEL, OWN, NAME, STARTS, CHILDREN };
 
 void forest_release(forest_t *forest) {
     while (forest->held)
@@ -10,7 +10,7 @@ void forest_release(forest_t *forest) {
 }
 
 int forest_get(PyObject *tuple, const char *name, forest_t *forest) {
-    static const char *const NAMES[] = {"full", "shape", "inner", "label", "name", "starts", "children"};
+    static const char *const NAMES[] = {"full", "shape", "inner", "label", "own", "name", "starts", "children"};
     if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != COLUMNS_OF_FOREST) {
         PyErr_Format(PyExc_TypeError, "%s: must be a stepscope.core.trees.Forest, not %.100s", name,
                      Py_TYPE(tuple)->tp_name);
@@ -32,6 +32,7 @@ int forest_get(PyObject *tuple, const char *name, forest_t *forest) {
     forest->shape = forest->buffers[SHAPE].buf;
     forest->inner = forest->buffers[INNER].buf;
     forest->label = forest->buffers[LABEL].buf;
+    forest->own = forest->buffers[OWN].buf;
     forest->name = forest->buffers[NAME].buf;
     forest->starts = forest->buffers[STARTS].buf;
     forest->inside = forest->buffers[CHILDREN].buf;

@@ -1,16 +1,16 @@
-/* Trees, and pairs of their rows, for trees.c, walk.c and levels.c. */
+/* Trees, and pairs of their rows, for walk.c, levels.c and pattern.c. */
 
 #ifndef STEPSCOPE_FOREST_H
 #define STEPSCOPE_FOREST_H
 
 #include "native.h"
 
-enum { COLUMNS_OF_FOREST = 7 };
+enum { COLUMNS_OF_FOREST = 8 };
 
 /* A core.trees.Forest, held. */
 typedef struct {
     size_t rows, children;
-    const uint64_t *full, *shape, *inner, *label;
+    const uint64_t *full, *shape, *inner, *label, *own;
     const uint32_t *name, *starts, *inside;
     Py_buffer buffers[COLUMNS_OF_FOREST];
     int held;
@@ -27,13 +27,6 @@ typedef struct {
     uint32_t *rows[2];
     size_t count, room;
 } matches_t;
-
-/* Spread 64 bits over 64 bits, one to one. Source: the last steps of SplitMix64. */
-static inline uint64_t mix(uint64_t bits) {
-    bits = (bits ^ (bits >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    bits = (bits ^ (bits >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return bits ^ (bits >> 31);
-}
 
 /* Hold a Forest, as it is called in messages; 0, or -1 with an exception set. Zeroed before, it can be released. */
 int forest_get(PyObject *tuple, const char *name, forest_t *forest);

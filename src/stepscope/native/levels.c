@@ -71,9 +71,10 @@ static tiers_t gather(const forest_t *forest, const uint32_t *rows, size_t count
     for (size_t at = 0; at < count; at++) {
         room[at] = forest->full[rows[at]];
         room[count + at] = forest->shape[rows[at]];
-        room[2 * count + at] = forest->name[rows[at]];
+        room[2 * count + at] = forest->own[rows[at]];
+        room[3 * count + at] = forest->name[rows[at]];
     }
-    return (tiers_t){.count = count, .tiers = {room, room + count, room + 2 * count}};
+    return (tiers_t){.count = count, .tiers = {room, room + count, room + 2 * count, room + 3 * count}};
 }
 
 /* Add pairs of what stands at some places from some members on; the last one first, if they fall. */

@@ -1,6 +1,6 @@
 /* Patterns of levels; pattern.h. The twin of twin/pattern.py.
 
-   Each member is told by the first member that is equal to it, in five likenesses:
+   Each member is told by the first member that is equal to it, in six likenesses:
 
        names      conv | relu | conv        as in a level of      load | sort | load
        are told      0 |    1 |    0                                 0 |    1 |    0
@@ -9,9 +9,11 @@
 
 #include "pattern.h"
 
+#include "mix.h"
+
 /* With more members than this, or with more children, a level has no pattern. */
 enum { MOST_MEMBERS = 48, MOST_INSIDE = 256 };
-enum { FULL, SHAPE, INNER, LABEL, NAME, LIKENESSES };
+enum { FULL, SHAPE, INNER, LABEL, OWN, NAME, LIKENESSES };
 
 typedef struct {
     uint64_t keys[LIKENESSES][MOST_MEMBERS];
@@ -41,6 +43,7 @@ static void add_members(pattern_t *pattern, const forest_t *forest, level_t leve
         pattern->keys[SHAPE][member] = forest->shape[row];
         pattern->keys[INNER][member] = forest->inner[row];
         pattern->keys[LABEL][member] = forest->label[row];
+        pattern->keys[OWN][member] = forest->own[row];
         pattern->keys[NAME][member] = forest->name[row];
     }
 }

@@ -3,11 +3,12 @@
    One pass over the rows, last to first: children stand behind their parent, so that a row's own places have taken in
    all of them when its turn comes:
 
-       full | shape | inner | label          8 + 8 + 8 + 8 bytes a row
+       full | shape | inner | label | own          8 bytes a row each
 
    The loop runs without the GIL. */
 
-#include "forest.h"
+#include "mix.h"
+#include "native.h"
 
 static PyObject *trees_type; /* stepscope.core.trees.Trees */
 
@@ -17,7 +18,7 @@ static PyObject *trees_type; /* stepscope.core.trees.Trees */
 typedef struct {
     const int64_t *parent;
     const uint64_t *names, *cats, *args;
-    uint64_t *full, *shape, *inner, *label;
+    uint64_t *full, *shape, *inner, *label, *own;
 } hashing_t;
 
 /* Hash all rows; -1, or the row whose parent does not stand before it. Needs no GIL. */
@@ -28,9 +29,10 @@ static Py_ssize_t hash_rows(const columns_t *columns, const hashing_t *at, int o
             return row;
         uint64_t kind_of = columns->kind[row] & ROW_INSTANT ? OF_INSTANT : 0;
         uint64_t name = at->names[columns->name[row]] + kind_of;
-        uint64_t besides = mix(at->cats[columns->cat[row]] + mix(at->args[row]));
+        uint64_t args = mix(at->args[row]), besides = mix(at->cats[columns->cat[row]] + args);
         uint64_t whole = mix(name + besides);
         at->label[row] = besides + kind_of;
+        at->own[row] = mix(name + args);
         uint64_t full = at->full[row] = mix(at->full[row] + 3 * whole + 1);
         at->inner[row] = at->shape[row];
         uint64_t shape = at->shape[row] = mix(at->shape[row] + 3 * name + 1);
@@ -72,8 +74,8 @@ PyDoc_STRVAR(hash_trees_doc, "hash_trees(columns, parent, labels, *, ordered)\n-
 
 static PyObject *hash_trees(PyObject *module, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"columns", "parent", "labels", "ordered", NULL};
-    PyObject *tuple, *parent, *labels, *made[4] = {NULL}, *result = NULL;
-    Py_buffer buffers[8] = {{0}};
+    PyObject *tuple, *parent, *labels, *made[5] = {NULL}, *result = NULL;
+    Py_buffer buffers[9] = {{0}};
     columns_t columns;
     int ordered, held = 0;
     Py_ssize_t wrong;
@@ -83,14 +85,15 @@ static PyObject *hash_trees(PyObject *module, PyObject *args, PyObject *kwargs) 
         return NULL;
     if (hold_inputs(parent, labels, &columns, buffers, &held) < 0)
         goto done;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         made[i] = array_new_held('Q', columns.rows, &buffers[held]);
         if (!made[i])
             goto done;
         held++;
     }
     const hashing_t at = {buffers[0].buf, buffers[1].buf, buffers[2].buf, buffers[3].buf,
-                          buffers[4].buf, buffers[5].buf, buffers[6].buf, buffers[7].buf};
+                          buffers[4].buf, buffers[5].buf, buffers[6].buf, buffers[7].buf,
+                          buffers[8].buf};
     Py_BEGIN_ALLOW_THREADS
     wrong = hash_rows(&columns, &at, ordered);
     Py_END_ALLOW_THREADS
@@ -98,12 +101,12 @@ static PyObject *hash_trees(PyObject *module, PyObject *args, PyObject *kwargs) 
         PyErr_Format(PyExc_ValueError, "row %zd: its parent is %lld, which does not stand before it", wrong,
                      (long long)at.parent[wrong]);
     else
-        result = PyObject_CallFunctionObjArgs(trees_type, made[0], made[1], made[2], made[3], NULL);
+        result = PyObject_CallFunctionObjArgs(trees_type, made[0], made[1], made[2], made[3], made[4], NULL);
 
 done:
     while (held)
         PyBuffer_Release(&buffers[--held]);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         Py_XDECREF(made[i]);
     columns_release(&columns);
     return result;

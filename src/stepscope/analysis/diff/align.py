@@ -1,8 +1,8 @@
 """Alignment: which of two lists of siblings are the same ones, in order.
 
-Three tiers of likeness: whole subtrees, their shapes, names. Small lists are aligned exactly; long ones are cut at what
-occurs once in both, or along their longest common subsequence, and the pieces are aligned then. The result does not
-depend on which list comes first.
+Tiers of likeness: whole subtrees, their shapes, names with arguments, names. Small lists are aligned exactly; long ones
+are cut at what occurs once in both, or along their longest common subsequence, and the pieces are aligned then. The
+result does not depend on which list comes first.
 
 Source: Myers, "An O(ND) Difference Algorithm" (1986); patience diff, by Cohen.
 """
@@ -94,10 +94,10 @@ def _align_exactly(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
 
 def _anchors(base: Tiers, head: Tiers, piece: _Piece) -> Pairs:
     """Pairs to cut a long piece at; none if there is nothing to go by."""
-    for tier in range(3):
+    for tier in range(4):
         if anchors := _unique(base[tier], head[tier], piece):
             return anchors
-    for tier in (0, 2):
+    for tier in (0, 3):
         if _are_alike(base[tier], head[tier], piece) and (anchors := _common(base[tier], head[tier], piece)):
             return anchors
     return []

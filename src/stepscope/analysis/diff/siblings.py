@@ -130,7 +130,7 @@ def _common(tiers: Sequence[Tiers], rows: Rows, *, in_order: bool, ordered: bool
 
 
 def _tiers(run: Run, rows: Sequence[int]) -> Tiers:
-    columns = run.trees.full, run.trees.shape, run.names
+    columns = run.trees.full, run.trees.shape, run.trees.own, run.names
     return Tiers(*(array("Q", [*map(column.__getitem__, rows)]) for column in columns))
 
 

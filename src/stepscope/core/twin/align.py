@@ -6,22 +6,25 @@ Source: Myers, "An O(ND) Difference Algorithm" (1986); patience diff, by Cohen.
 from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
 
 from stepscope.core.trees import Tiers
 
 __all__ = ["align_common", "align_few", "align_rest", "align_unique"]
 
-# What a pair is worth by the tier in which its members are equal. Two that are not equal at all, but in one place, are
-# worth something too: they are no pair, but perhaps one of them is the other's new name.
-WORTH = (5, 4, 3)
-IN_ONE_PLACE = 1
+# What a pair is worth if its trees are equal, else its shapes, else its names. Two that are not equal at all, but in
+# one place, are worth something too: they are no pair, but perhaps one of them is the other's new name.
+WORTH = (5000, 4000, 3000)
+IN_ONE_PLACE = 1000
+# Arguments decide between what is worth the same otherwise: calls are known by them where what is in them has changed.
+WORTH_OWN = 1
 
 
 def align_few(base: Tiers, head: Tiers) -> tuple["array[int]", "array[int]"]:
     """Pair the members of two lists, each once at most and in order. Takes time and memory for each with each.
 
     Args:
-        base: three arrays 'Q' of one length.
+        base: arrays 'Q' of one length.
         head: the same of the other list.
 
     Returns:
@@ -29,12 +32,13 @@ def align_few(base: Tiers, head: Tiers) -> tuple["array[int]", "array[int]"]:
     """
     others = list(zip(*head, strict=True))
     best = [[0] * (len(others) + 1)]
-    for full, shape, name in zip(*base, strict=True):
+    for full, shape, own, name in zip(*base, strict=True):
         above, row = best[-1], [0]
         for at, other in enumerate(others):
             worth = IN_ONE_PLACE
-            if name == other[2]:
+            if name == other[3]:
                 worth = WORTH[0] if full == other[0] else WORTH[1] if shape == other[1] else WORTH[2]
+                worth += WORTH_OWN if full != other[0] and own == other[2] else 0
             row.append(max(above[at + 1], row[at], above[at] + worth))
         best.append(row)
     places = array("I"), array("I")
@@ -138,15 +142,15 @@ def align_unique(left: "array[int]", right: "array[int]") -> tuple["array[int]",
 def align_rest(
     base: Tiers, head: Tiers, places: tuple["array[int]", "array[int]"]
 ) -> tuple["array[int]", "array[int]"]:
-    """Pair what has not been paired and is equal in a tier, in order; first what is so in all of them.
+    """Pair what has not been paired and is alike, in order: trees, shapes with arguments, arguments, shapes, names.
 
     Args:
-        base: three arrays 'Q' of one length.
+        base: arrays 'Q' of one length.
         head: the same of the other list.
         places: two arrays 'I': what has been paired in base and in head.
 
     Returns:
-        Two arrays 'I': the places of each pair in base and in head; by tier, then rising in base.
+        Two arrays 'I': the places of each pair in base and in head; in that order, then rising in base.
 
     Raises:
         ValueError: what has been paired is no member.
@@ -160,8 +164,8 @@ def align_rest(
                 raise ValueError(message)
         rest.append([place for place in range(many) if place not in {*taken}])
     found = array("I"), array("I")
-    for ones, others in zip(base, head, strict=True):
-        waiting: defaultdict[int, deque[int]] = defaultdict(deque)
+    for ones, others in zip(_passes(base), _passes(head), strict=True):
+        waiting: defaultdict[object, deque[int]] = defaultdict(deque)
         for j in rest[1]:
             waiting[others[j]].append(j)
         pairs = [(i, waiting[ones[i]].popleft()) for i in rest[0] if waiting[ones[i]]]
@@ -169,3 +173,8 @@ def align_rest(
             found[side].extend(pair[side] for pair in pairs)
             rest[side] = [place for place in rest[side] if place not in {*found[side]}]
     return found
+
+
+def _passes(tiers: Tiers) -> list[Sequence[object]]:
+    """What members are paired by, one after the other."""
+    return [tiers.full, [*zip(tiers.shape, tiers.own, strict=True)], tiers.own, tiers.shape, tiers.name]

@@ -52,7 +52,7 @@ def pair_levels(base: Forest, head: Forest, pairs: tuple["array[int]", "array[in
 
 
 def _tiers(forest: Forest, rows: "array[int]") -> Tiers:
-    columns = forest.full, forest.shape, forest.name
+    columns = forest.full, forest.shape, forest.own, forest.name
     return Tiers(*(array("Q", [column[row] for row in rows]) for column in columns))
 
 

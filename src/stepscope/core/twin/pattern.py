@@ -17,7 +17,7 @@ __all__ = ["pattern_of"]
 MOST_MEMBERS = 48
 MOST_INSIDE = 256
 # The places of columns of a forest.
-_SHAPE, _INNER, _NAME = 1, 2, 4
+_SHAPE, _INNER, _NAME = 1, 2, 5
 
 
 def pattern_of(
@@ -47,7 +47,7 @@ def pattern_of(
     told = [*around, *map(len, members)]
     keys: list[list[int]] = [
         [column[row] for forest, rows in zip(forests, members, strict=True) for column in (forest[at],) for row in rows]
-        for at in range(5)
+        for at in range(6)
     ]
     firsts = [_firsts(column) for column in keys]
     for member, inner in enumerate(keys[_INNER]):

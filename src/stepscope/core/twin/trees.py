@@ -38,14 +38,16 @@ def hash_trees(columns: Columns, parent: "array[int]", labels: Labels, *, ordere
     """
     rows = len(columns.ts)
     # A row's own places hold what has been folded into it so far: children stand behind their parent.
-    full, shape, inner, label = (array("Q", bytes(8 * rows)) for _ in range(4))
+    full, shape, inner, label, own = (array("Q", bytes(8 * rows)) for _ in range(5))
     names = labels.names
     for row in range(rows - 1, -1, -1):
         kind_of = OF_INSTANT if columns.kind[row] & INSTANT else 0
         name = names[columns.name[row]] + kind_of & MASK
-        besides = mix(labels.cats[columns.cat[row]] + mix(labels.args[row]) & MASK)
+        args = mix(labels.args[row])
+        besides = mix(labels.cats[columns.cat[row]] + args & MASK)
         whole = mix(name + besides & MASK)
         label[row] = besides + kind_of & MASK
+        own[row] = mix(name + args & MASK)
         full[row] = mix(full[row] + 3 * whole + 1 & MASK)
         inner[row] = shape[row]
         shape[row] = mix(shape[row] + 3 * name + 1 & MASK)
@@ -60,4 +62,4 @@ def hash_trees(columns: Columns, parent: "array[int]", labels: Labels, *, ordere
             else:
                 full[above] = full[above] + mix(full[row]) & MASK
                 shape[above] = shape[above] + mix(shape[row]) & MASK
-    return Trees(full, shape, inner, label)
+    return Trees(full, shape, inner, label, own)
