@@ -297,23 +297,28 @@ def parents(some: Sequence[tuple[int, Sequence[Node]]]) -> Trace:
     ).trace()
 
 
-@given(st.lists(st.tuples(_roots, _roots), min_size=1, max_size=2), st.lists(st.integers(0, 1), min_size=1, max_size=5))
+@given(
+    st.lists(st.tuples(_roots, _roots), min_size=1, max_size=2),
+    st.lists(st.integers(0, 1), min_size=1, max_size=5),
+    st.sampled_from(("keep", "ignore")),
+)
 @settings(max_examples=200, deadline=None)
-@example([([node("a"), node("b")], [node("wrap", node("a"), node("b"))])], [0, 0, 0])
-@example([([node("a", args={"n": 1}), node("b")], [node("b"), node("c", args={"n": 1})])], [0, 0])
+@example([([node("a"), node("b")], [node("wrap", node("a"), node("b"))])], [0, 0, 0], "keep")
+@example([([node("a"), node("b")], [node("wrap", node("b"), node("a")), node("c")])], [0, 0, 0], "ignore")
+@example([([node("a", args={"n": 1}), node("b")], [node("b"), node("c", args={"n": 1})])], [0, 0], "keep")
 def test_what_is_in_a_parent_is_compared_as_if_there_were_no_other(
-    kinds: list[tuple[list[Node], list[Node]]], which: list[int]
+    kinds: list[tuple[list[Node], list[Node]]], which: list[int], order: Any
 ) -> None:
     """Also where others are paired alike: they have other names, and what is equal to what is the same."""
     both = [(number, *kinds[kind % len(kinds)]) for number, kind in enumerate(which)]
     alone = [
         one
         for number, base, head in both
-        for one in diff(parents([(number, base)]), parents([(number, head)]), timings=False)
+        for one in diff(parents([(number, base)]), parents([(number, head)]), timings=False, order=order)
     ]
     base, head = parents([one[:2] for one in both]), parents([(number, inside) for number, _, inside in both])
 
-    assert plain(diff(base, head, timings=False)) == plain(alone)
+    assert plain(diff(base, head, timings=False, order=order)) == plain(alone)
 
 
 @given(_roots)

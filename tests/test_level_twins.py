@@ -20,29 +20,34 @@ MANY = 10_000
 small_forests = forests(most=12)
 
 
-def level(core: Any, base: Forest, head: Forest, most: int = MANY) -> tuple[int, list[Any], list[Any]]:
+def level(
+    core: Any, base: Forest, head: Forest, most: int = MANY, *, ordered: bool = True
+) -> tuple[int, list[Any], list[Any]]:
     """The order of the children of both roots, their pairs in order, and those out of order."""
-    paired = core.pair_levels(base, head, ROOTS, most)
+    paired = core.pair_levels(base, head, ROOTS, most, ordered=ordered)
     assert isinstance(paired, PairedLevels)
     assert [*paired.starts] == [0, len(paired.pairs[0])]
     assert [*paired.found_starts] == [0, len(paired.found[0])]
     return paired.order[0], [*zip(*paired.pairs, strict=True)], [*zip(*paired.found, strict=True)]
 
 
-@given(forests(), forests(), st.data(), st.sampled_from((-1, 0, 4, 100, MANY)))
-def test_levels_are_their_twin(base: Forest, head: Forest, data: st.DataObject, most: int) -> None:
+@given(forests(), forests(), st.data(), st.sampled_from((-1, 0, 4, 100, MANY)), st.booleans())
+def test_levels_are_their_twin(base: Forest, head: Forest, data: st.DataObject, most: int, ordered: bool) -> None:
     rows = [st.integers(0, len(forest.full) - 1) for forest in (base, head)]
     pairs = data.draw(st.lists(st.tuples(*rows), max_size=6))
     columns = array("I", [one for one, _ in pairs]), array("I", [other for _, other in pairs])
 
-    assert native.pair_levels(base, head, columns, most) == twin.pair_levels(base, head, columns, most)
+    native_levels, twin_levels = (
+        core.pair_levels(base, head, columns, most, ordered=ordered) for core in (native, twin)
+    )
+    assert native_levels == twin_levels
 
 
 @CORES
-@given(forests(), forests())
-def test_a_level_is_mirrored(core: Any, base: Forest, head: Forest) -> None:
-    order, pairs, found = level(core, base, head)
-    other_order, other_pairs, other_found = level(core, head, base)
+@given(forests(), forests(), st.booleans())
+def test_a_level_is_mirrored(core: Any, base: Forest, head: Forest, ordered: bool) -> None:
+    order, pairs, found = level(core, base, head, ordered=ordered)
+    other_order, other_pairs, other_found = level(core, head, base, ordered=ordered)
 
     assert {(i, j) for j, i in other_pairs} == {*pairs}
     assert {(i, j) for j, i in other_found} == {*found}
@@ -51,9 +56,9 @@ def test_a_level_is_mirrored(core: Any, base: Forest, head: Forest) -> None:
 
 
 @CORES
-@given(forests(), forests())
-def test_each_is_paired_once_with_what_it_is_like(core: Any, base: Forest, head: Forest) -> None:
-    _, pairs, found = level(core, base, head)
+@given(forests(), forests(), st.booleans())
+def test_each_is_paired_once_with_what_it_is_like(core: Any, base: Forest, head: Forest, ordered: bool) -> None:
+    _, pairs, found = level(core, base, head, ordered=ordered)
     ones, others = [one for one, _ in pairs + found], [other for _, other in pairs + found]
 
     assert len({*ones}) == len(ones)
@@ -80,6 +85,16 @@ def test_ends_are_paired_then_what_is_between(core: Any) -> None:
 
 
 @CORES
+def test_without_an_order_all_are_paired_by_their_hashes(core: Any) -> None:
+    base = rows_of(7, 5, 6, shape=[1, 2, 2], name=[1, 2, 2])
+    head = rows_of(5, 9, 8, shape=[2, 2, 3], name=[2, 2, 3])
+
+    assert level(core, base, head, ordered=False) == (2, [], [(2, 1), (3, 2)])
+    assert level(core, head, base, ordered=False) == (1, [], [(1, 2), (2, 3)])
+    assert level(core, base, head, 8, ordered=False) == (0, [], [])
+
+
+@CORES
 def test_too_many_are_left_alone(core: Any) -> None:
     one, other = rows_of(1, 2, 3, 4, 9), rows_of(1, 3, 2, 4, 5, 9)
 
@@ -100,7 +115,7 @@ def relabelled(forest: Forest) -> Forest:
 
 
 def pattern(core: Any, base: Forest, head: Forest) -> int:
-    number: int = core.pair_levels(base, head, ROOTS, MANY).pattern[0]
+    number: int = core.pair_levels(base, head, ROOTS, MANY, ordered=True).pattern[0]
     return number
 
 
@@ -164,7 +179,7 @@ def test_each_level_has_its_own_pairs(core: Any) -> None:
     head = forest_of([(1, 1, 1, NONE), (6, 6, 6, 0), (5, 5, 5, 0), (2, 2, 2, NONE), (8, 8, 8, 3)])
     rows = array("I", [3, 0, 3]), array("I", [3, 0, 0])
 
-    paired = core.pair_levels(base, head, rows, MANY)
+    paired = core.pair_levels(base, head, rows, MANY, ordered=True)
     assert paired.order == array("B", [1, 1, 2])
     assert ([*paired.starts], [*paired.found_starts]) == ([0, 0, 1, 1], [0, 0, 1, 1])
     assert [*zip(*paired.pairs, strict=True)] == [(1, 2)]
@@ -175,22 +190,22 @@ def test_each_level_has_its_own_pairs(core: Any) -> None:
 def test_what_is_no_row_is_refused(core: Any) -> None:
     good = rows_of(1)
     with pytest.raises(ValueError, match=r"pair_levels: pair 0 is \(0, 2\): there are 2 and 2 rows"):
-        core.pair_levels(good, good, (array("I", [0]), array("I", [2])), MANY)
+        core.pair_levels(good, good, (array("I", [0]), array("I", [2])), MANY, ordered=True)
     for starts, children in (([0, 1, 1], [0]), ([0, 1, 1], [2]), ([0, 2, 2], [1]), ([1, 0, 0], [1])):
         bad = good._replace(starts=array("I", starts), children=array("I", children))
         for forests_of_both in ((good, bad), (bad, good)):
             with pytest.raises(ValueError, match="pair_levels: children of row 0 of base, or of row 0 of head, are no"):
-                core.pair_levels(*forests_of_both, ROOTS, MANY)
+                core.pair_levels(*forests_of_both, ROOTS, MANY, ordered=True)
 
 
 def test_what_is_no_forest_is_refused() -> None:
     good = rows_of(1)
     with pytest.raises(TypeError, match=r"base: must be a stepscope\.core\.trees\.Forest, not int"):
-        native.pair_levels(1, good, ROOTS, MANY)
+        native.pair_levels(1, good, ROOTS, MANY, ordered=True)
     with pytest.raises(ValueError, match=r"pairs\.head has 0 items: it must have 1"):
-        native.pair_levels(good, good, (ROOTS[0], array("I")), MANY)
+        native.pair_levels(good, good, (ROOTS[0], array("I")), MANY, ordered=True)
     with pytest.raises(MemoryError):
-        native.pair_levels(good, good, ROOTS, 2**62)
+        native.pair_levels(good, good, ROOTS, 2**62, ordered=True)
 
 
 # What is left over is paired by a table; and there is a level for which lists grow.
@@ -199,7 +214,11 @@ SAME = rows_of(*range(200)), rows_of(*range(200))
 
 
 def run(core: Any) -> tuple[Any, ...]:
-    return core.pair_levels(*LEVELS, ROOTS, MANY), core.pair_levels(*SAME, ROOTS, 0)
+    return (
+        core.pair_levels(*LEVELS, ROOTS, MANY, ordered=True),
+        core.pair_levels(*LEVELS, ROOTS, MANY, ordered=False),
+        core.pair_levels(*SAME, ROOTS, 0, ordered=True),
+    )
 
 
 def test_they_do_not_leak() -> None:

@@ -6,6 +6,8 @@
        base    a b | c d e | z        first, pairs in order: a a, b b, d d, z z
        head    a b | d x c | z        then, out of order: c c
 
+   Where order does not count, all are put in the order of their hashes, and paired out of order.
+
    The loop runs without the GIL and allocates with PyMem_Raw. */
 
 #include "align.h"
@@ -19,12 +21,14 @@ static PyObject *paired_type; /* stepscope.core.trees.PairedLevels */
 typedef struct {
     forest_t forests[2];
     size_t most; /* members of base times members of head that are aligned exactly */
+    int ordered;
     matches_t pairs, found;
     uint32_t *starts, *found_starts;
     uint8_t *order;
     uint64_t *pattern;
     uint64_t *tiers[2];
-    uint32_t *best, *places[2], *found_places[2];
+    uint32_t *best, *places[2], *found_places[2], *sorted[2];
+    entry_t *entries[2];
 } pairing_t;
 
 static void pairing_free(pairing_t *pairing) {
@@ -34,6 +38,7 @@ static void pairing_free(pairing_t *pairing) {
     matches_free(&pairing->found);
     PyMem_RawFree(pairing->tiers[0]);
     PyMem_RawFree(pairing->best);
+    PyMem_RawFree(pairing->entries[0]);
 }
 
 typedef enum { DONE, NO_MEMORY, NO_CHILDREN } outcome_t;
@@ -43,13 +48,16 @@ typedef enum { DONE, NO_MEMORY, NO_CHILDREN } outcome_t;
 static int make_room(pairing_t *pairing) {
     size_t most = pairing->most;
     pairing->tiers[0] = PyMem_RawMalloc((2 * TIERS * most + 1) * sizeof *pairing->tiers[0]);
-    pairing->best = PyMem_RawMalloc((3 * most + 1 + 4 * most) * sizeof *pairing->best);
-    if (!pairing->tiers[0] || !pairing->best)
+    pairing->best = PyMem_RawMalloc((3 * most + 1 + 6 * most) * sizeof *pairing->best);
+    pairing->entries[0] = PyMem_RawMalloc((2 * most + 1) * sizeof *pairing->entries[0]);
+    if (!pairing->tiers[0] || !pairing->best || !pairing->entries[0])
         return -1;
+    pairing->entries[1] = pairing->entries[0] + most;
     pairing->tiers[1] = pairing->tiers[0] + TIERS * most;
     for (int side = 0; side < 2; side++) {
         pairing->places[side] = pairing->best + 3 * most + 1 + (size_t)side * most;
         pairing->found_places[side] = pairing->places[side] + 2 * most;
+        pairing->sorted[side] = pairing->places[side] + 4 * most;
     }
     return 0;
 }
@@ -64,6 +72,16 @@ static int compare(const pairing_t *pairing, level_t base, level_t head) {
             return one < other ? -1 : 1;
     }
     return (base.count > head.count) - (base.count < head.count);
+}
+
+/* A level in the order of its hashes. */
+static level_t sort_level(pairing_t *pairing, int side, level_t level) {
+    for (size_t at = 0; at < level.count; at++)
+        pairing->entries[0][at] = (entry_t){pairing->forests[side].full[level.rows[at]], level.rows[at]};
+    const entry_t *entries = sort_entries(pairing->entries[0], pairing->entries[1], level.count);
+    for (size_t at = 0; at < level.count; at++)
+        pairing->sorted[side][at] = entries[at].row;
+    return (level_t){pairing->sorted[side], level.count};
 }
 
 /* Write the tiers of a stretch of a level. */
@@ -96,7 +114,7 @@ static outcome_t pair_between(pairing_t *pairing, level_t base, level_t head, in
     int one = turned, other = !turned; /* which side of places is base, and which is head */
     uint32_t *const *places = pairing->places, *const *found_places = pairing->found_places;
     const uint32_t *const taken[2] = {places[0], places[1]};
-    size_t found = tiers_align(&lists[one], &lists[other], pairing->best, places), more = 0;
+    size_t found = pairing->ordered ? tiers_align(&lists[one], &lists[other], pairing->best, places) : 0, more = 0;
     size_t fewer = base.count < head.count ? base.count : head.count;
     if (found < fewer &&
         tiers_align_rest(&lists[one], &lists[other], taken, found, found_places, &more) < 0)
@@ -115,9 +133,10 @@ static outcome_t pair_level(pairing_t *pairing, level_t base, level_t head, size
     const uint64_t *ones = pairing->forests[0].full, *others = pairing->forests[1].full;
     size_t first = 0, end = base.count, head_end = head.count;
     int left = 0;
-    while (first < end && first < head_end && ones[base.rows[first]] == others[head.rows[first]])
+    int ordered = pairing->ordered;
+    while (ordered && first < end && first < head_end && ones[base.rows[first]] == others[head.rows[first]])
         first++;
-    while (first < end && first < head_end && ones[base.rows[end - 1]] == others[head.rows[head_end - 1]]) {
+    while (ordered && first < end && first < head_end && ones[base.rows[end - 1]] == others[head.rows[head_end - 1]]) {
         end--;
         head_end--;
     }
@@ -129,6 +148,8 @@ static outcome_t pair_level(pairing_t *pairing, level_t base, level_t head, size
     for (size_t at = 0; at < first; at++)
         if (match_add(&pairing->pairs, base.rows[at], head.rows[at]) < 0)
             return NO_MEMORY;
+    for (int side = 0; side < 2 && !ordered && between[0].count && between[1].count; side++)
+        between[side] = sort_level(pairing, side, between[side]);
     if (between[0].count && between[1].count &&
         pair_between(pairing, between[0], between[1], turned, &left) != DONE)
         return NO_MEMORY;
@@ -177,11 +198,11 @@ static PyObject *paired(const pairing_t *pairing, PyObject *const arrays[4]) {
     return made;
 }
 
-PyDoc_STRVAR(pair_levels_doc, "pair_levels(base, head, pairs, most)\n--\n\n"
+PyDoc_STRVAR(pair_levels_doc, "pair_levels(base, head, pairs, most, *, ordered)\n--\n\n"
                               "Pair the children of many pairs of rows, level by level.");
 
 static PyObject *pair_levels(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"base", "head", "pairs", "most", NULL};
+    static char *names[] = {"base", "head", "pairs", "most", "ordered", NULL};
     static const char CODES[] = "BQII";
     PyObject *tuples[2], *given[2], *made[4] = {NULL}, *result = NULL;
     Py_buffer rows[2] = {{0}, {0}}, held[4] = {{0}, {0}, {0}, {0}};
@@ -189,8 +210,8 @@ static PyObject *pair_levels(PyObject *Py_UNUSED(module), PyObject *args, PyObje
     uint32_t wrong[2] = {0};
     Py_ssize_t most;
     outcome_t outcome;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO(OO)n:pair_levels", names, &tuples[0], &tuples[1], &given[0],
-                                     &given[1], &most))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO(OO)n$p:pair_levels", names, &tuples[0], &tuples[1], &given[0],
+                                     &given[1], &most, &pairing.ordered))
         return NULL;
     if (most > PY_SSIZE_T_MAX / 64)
         return PyErr_NoMemory();

@@ -124,7 +124,7 @@ class _Comparison:
         # Rows that are the same ones, but for what is inside them, and for their labels.
         self.same: tuple[array[int], array[int]] = (array("I"), array("I"))
         self.left: list[_Left] = []
-        self.paired: dict[object, tuple[Siblings | None, _Level]] = {}
+        self.paired: dict[object, tuple[Siblings | None, tuple[Sequence[int], Sequence[int]]]] = {}
 
     def add_level(self, base: Sequence[int], head: Sequence[int], *, ordered: bool) -> None:
         """Let siblings be compared; one of each side that has one name is the same one."""
@@ -161,16 +161,16 @@ class _Comparison:
         self.same = array("I"), array("I")
         if self.labels:
             self._compare_labels(*walked.same)
-        common = self._common(walked.apart) if ordered else [(None, 0)] * len(walked.apart[0])
+        common = self._common(walked.apart, ordered=ordered)
         for one, other, (known, pattern) in zip(*walked.apart, common, strict=True):
             inside = base.children(one), head.children(other)
             cut = base.is_cut(one), head.is_cut(other)
             like = pattern or (base.trees.full[one], head.trees.full[other])
             self.todo.append(_Level(*inside, ordered=ordered, cut=cut, like=like, common=known))
 
-    def _common(self, rows: tuple["array[int]", "array[int]"]) -> Iterable[tuple[Common | None, int]]:
+    def _common(self, rows: tuple["array[int]", "array[int]"], *, ordered: bool) -> Iterable[tuple[Common | None, int]]:
         """What the children of pairs of rows have in common, and their pattern; None for those that are many."""
-        paired = kernels.pair_levels(self.runs[0].forest, self.runs[1].forest, rows, MAX_CELLS)
+        paired = kernels.pair_levels(self.runs[0].forest, self.runs[1].forest, rows, MAX_CELLS, ordered=ordered)
         pairs, found = ([*zip(*of_some, strict=True)] for of_some in (paired.pairs, paired.found))
         bounds = pairwise(paired.starts), pairwise(paired.found_starts)
         for order, pattern, (start, end), (found_start, found_end) in zip(
@@ -180,22 +180,22 @@ class _Comparison:
 
     def _pair(self, level: _Level) -> Siblings | None:
         """Pair the siblings of a level; those that are like others, such as layers, are paired alike."""
-        if level.like is None:
-            return pair_siblings(*self.runs, level[:2], ordered=level.ordered)
-        if level.like not in self.paired:
-            siblings = (
-                pair_rest(*self.runs, level[:2], level.common)
-                if level.common is not None
-                else pair_siblings(*self.runs, level[:2], ordered=level.ordered)
+        rows, is_sorted = level[:2], level.common is not None and not level.ordered
+        if is_sorted:  # as pair_levels has them
+            full = [run.trees.full for run in self.runs]
+            rows = sorted(rows[0], key=full[0].__getitem__), sorted(rows[1], key=full[1].__getitem__)
+        if level.like in self.paired and (level.ordered or is_sorted):
+            siblings, others = self.paired[level.like]
+            return siblings and siblings.of_rows(
+                dict(zip(others[0], rows[0], strict=True)), dict(zip(others[1], rows[1], strict=True))
             )
-            self.paired[level.like] = siblings, level
-            return siblings
-        siblings, first = self.paired[level.like]
-        if siblings is None or not level.ordered:
-            return siblings and pair_siblings(*self.runs, level[:2], ordered=level.ordered)
-        return siblings.of_rows(
-            dict(zip(first.base, level.base, strict=True)), dict(zip(first.head, level.head, strict=True))
-        )
+        if level.common is None:
+            siblings = pair_siblings(*self.runs, rows, ordered=level.ordered)
+        else:
+            siblings = pair_rest(*self.runs, rows, level.common, ordered=level.ordered)
+        if level.like is not None:
+            self.paired[level.like] = siblings, rows
+        return siblings
 
     def _take(self, level: _Level, siblings: Siblings) -> None:
         base, head = self.runs

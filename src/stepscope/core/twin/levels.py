@@ -12,18 +12,21 @@ __all__ = ["pair_levels"]
 _Places = list[tuple[int, int]]
 
 
-def pair_levels(base: Forest, head: Forest, pairs: tuple["array[int]", "array[int]"], most: int) -> PairedLevels:
+def pair_levels(
+    base: Forest, head: Forest, pairs: tuple["array[int]", "array[int]"], most: int, *, ordered: bool
+) -> PairedLevels:
     """Pair the children of many pairs of rows, level by level.
 
     What is equal at both ends of a level is paired; what is between as align_few does, and what is left of that as
     align_rest does, with the list first whose hashes are the lesser ones: what is ambiguous does not depend on which
-    side is base.
+    side is base. Where order does not count, members are paired in that of their hashes, by align_rest alone.
 
     Args:
         base: trees of one side.
         head: those of the other.
         pairs: two arrays 'I': rows of base and of head.
         most: a level is left alone if it has more members of base times members of head between.
+        ordered: whether the order of siblings counts.
 
     Raises:
         ValueError: a row is none, or a child does not stand behind its parent.
@@ -35,8 +38,12 @@ def pair_levels(base: Forest, head: Forest, pairs: tuple["array[int]", "array[in
     for pair in zip(*pairs, strict=True):
         levels = levels_of("pair_levels", (base, head), pair)
         sides = _tiers(base, levels[0]), _tiers(head, levels[1])
-        ends = _equal_ends(sides[0].full, sides[1].full)
-        order, places, found = _pair_level(sides, ends, most)
+        turned = sides[1].full < sides[0].full
+        ends = _equal_ends(sides[0].full, sides[1].full) if ordered else (0, 0)
+        if not ordered:
+            levels = _sorted(base, levels[0]), _sorted(head, levels[1])
+            sides = _tiers(base, levels[0]), _tiers(head, levels[1])
+        order, places, found = _pair_level(sides, ends, most, turned=turned, ordered=ordered)
         pattern = 0
         if order and len(places) + len(found) < min(map(len, levels)):
             between = [level[ends[0] : len(level) - ends[1]] for level in levels]
@@ -56,6 +63,11 @@ def _tiers(forest: Forest, rows: "array[int]") -> Tiers:
     return Tiers(*(array("Q", [column[row] for row in rows]) for column in columns))
 
 
+def _sorted(forest: Forest, rows: "array[int]") -> "array[int]":
+    """A level in the order of its hashes."""
+    return array("I", sorted(rows, key=forest.full.__getitem__))
+
+
 def _equal_ends(left: "array[int]", right: "array[int]") -> tuple[int, int]:
     """How many members are equal at the beginning, and of the others at the end."""
     shorter, first, behind = min(len(left), len(right)), 0, 0
@@ -66,10 +78,12 @@ def _equal_ends(left: "array[int]", right: "array[int]") -> tuple[int, int]:
     return first, behind
 
 
-def _pair_level(sides: tuple[Tiers, Tiers], ends: tuple[int, int], most: int) -> tuple[int, _Places, _Places]:
+def _pair_level(
+    sides: tuple[Tiers, Tiers], ends: tuple[int, int], most: int, *, turned: bool, ordered: bool
+) -> tuple[int, _Places, _Places]:
     """Its order, and the places of the pairs that are in order, and out of order."""
-    if sides[1].full < sides[0].full:
-        order, pairs, found = _pair_level((sides[1], sides[0]), ends, most)
+    if turned:
+        order, pairs, found = _pair_level((sides[1], sides[0]), ends, most, turned=False, ordered=ordered)
         return 2 * order, [(i, j) for j, i in pairs], [(i, j) for j, i in found]
     first, behind = ends
     counts = [len(side.full) for side in sides]
@@ -78,7 +92,7 @@ def _pair_level(sides: tuple[Tiers, Tiers], ends: tuple[int, int], most: int) ->
     ones, others = (
         Tiers(*(tier[first : count - behind] for tier in side)) for side, count in zip(sides, counts, strict=True)
     )
-    few = align_few(ones, others)
+    few = align_few(ones, others) if ordered else (array("I"), array("I"))
     between = [(first + i, first + j) for i, j in zip(*few, strict=True)][::-1]
     found = [(first + i, first + j) for i, j in zip(*align_rest(ones, others, few), strict=True)]
     last = [(counts[0] - at, counts[1] - at) for at in range(behind, 0, -1)]
