@@ -81,9 +81,12 @@ def batch_api() -> Any:
     return api
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """A headless browser, with a profile of its own."""
+    """A headless browser, with a profile of its own.
+
+    It ends with the tests here: while it is there, this thread has an event loop, and no other can run.
+    """
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
