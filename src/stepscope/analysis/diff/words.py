@@ -42,7 +42,7 @@ class Words:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.texts: list[str] = []
-        self._hashes = array("Q")  # of the first texts; number_all sees to the others
+        self._hashes = array("Q")  # of the first texts; _all_hashes sees to the others
         self._numbers: dict[str, int] = {}  # of the first texts; number sees to the others
         self._normal = {
             of: _Normal([rule for rule in rules.name_rules if rule.of in ("any", of)])
