@@ -1,6 +1,7 @@
 """Pauses of the garbage collector as slices."""
 
 import gc
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_a_collection_is_a_slice_that_says_what_it_found() -> None:
 
     work, whole = row_named(prof.trace, "work"), row_named(prof.trace, "gc of generation 2")
     assert (whole.cat, dict(whole.args)) == ("gc", {"generation": 2, "collected": found[0], "uncollectable": 0})
-    assert found[0] >= 14  # seven objects and their dicts
+    assert found[0] >= (7 if sys.version_info >= (3, 11) else 14)  # seven objects, which had dicts before
     assert work.ts <= whole.ts
     assert whole.ts + whole.dur <= work.ts + work.dur
     assert row_named(prof.trace, "gc of generation 0").args["generation"] == 0
