@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from stepscope.core.trees import Forest
+from stepscope.core.trees import Forest, Trees
 
 # (full, shape, name) of a row, and which row it is in: one before it, or none.
 Row = tuple[int, int, int, int]
@@ -25,8 +25,8 @@ def forest_of(rows: Sequence[Row]) -> Forest:
     inner = [1 + sum(shape[one] for one in of_row) if of_row else 0 for of_row in inside]
     labels = [one % 3 for one in full]
     own = [5 * one + label for one, label in zip(name, labels, strict=True)]
-    columns = (array("Q", column) for column in (full, shape, inner, labels, own))
-    return Forest(*columns, array("I", name), starts, children)
+    trees = Trees(*(array("Q", column) for column in (full, shape, inner, labels, own)))
+    return Forest(*trees, array("I", name), starts, children)
 
 
 def rows_of(*members: int, shape: Sequence[int] = (), name: Sequence[int] = ()) -> Forest:

@@ -106,12 +106,12 @@ def test_too_many_are_left_alone(core: Any) -> None:
 
 def relabelled(forest: Forest) -> Forest:
     """The same, in which everything is something else, and what is equal is equal."""
-    others = [
+    shape, inner, label, own, name = (
         array(column.typecode, [one and (7 * one + 5) % 2**31 for one in column])
         for column in (forest.shape, forest.inner, forest.label, forest.own, forest.name)
-    ]
+    )
     full = array("Q", [min(2 * one + 1, 2**64 - 1) for one in forest.full])  # in the same order
-    return Forest(full, *others, forest.starts, forest.children)
+    return Forest(full, shape, inner, label, own, name, forest.starts, forest.children)
 
 
 def pattern(core: Any, base: Forest, head: Forest) -> int:
