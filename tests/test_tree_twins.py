@@ -107,7 +107,7 @@ def test_order_name_args_and_kind_each_change_a_hash() -> None:
     assert forest((1, 0, 0)).shape[0] != forest((1, 0, 0), kind=INSTANT).shape[0]
 
 
-def test_what_is_set_apart_counts_as_rows_and_not_as_content() -> None:
+def test_what_is_set_apart_is_not_in_the_hash_of_what_is_around_it() -> None:
     columns = columns_of([(0, 10, 0, 0, 0, 0, SLICE), (1, 2, 1, 0, 0, 0, SLICE)])
     labels = plain_labels(columns)
     alone = twin.hash_trees(

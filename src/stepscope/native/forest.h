@@ -28,6 +28,9 @@ typedef struct {
     size_t count, room;
 } matches_t;
 
+/* How a way through two forests ends; with NO_CHILDREN, children of a row do not stand behind it. */
+typedef enum { DONE, NO_MEMORY, NO_CHILDREN } outcome_t;
+
 /* Hold a Forest, as it is called in messages; 0, or -1 with an exception set. Zeroed before, it can be released. */
 int forest_get(PyObject *tuple, const char *name, forest_t *forest);
 void forest_release(forest_t *forest);

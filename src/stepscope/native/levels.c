@@ -41,8 +41,6 @@ static void pairing_free(pairing_t *pairing) {
     PyMem_RawFree(pairing->entries[0]);
 }
 
-typedef enum { DONE, NO_MEMORY, NO_CHILDREN } outcome_t;
-
 /* Room for the longest levels that are aligned exactly, of n * m members: n and m are most at most, and so are
    (n + 1) * (m + 1) with two more of each of them. 0, or -1: no memory. */
 static int make_room(pairing_t *pairing) {

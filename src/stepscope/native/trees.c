@@ -14,7 +14,7 @@ static PyObject *trees_type; /* stepscope.core.trees.Trees */
 
 #define OF_INSTANT UINT64_C(0x9E3779B97F4A7C15)
 
-/* What is read and written, in the order of `arrays_t.held`. */
+/* What is read and written, in the order of the buffers that hold it. */
 typedef struct {
     const int64_t *parent;
     const uint64_t *names, *cats, *args;

@@ -27,8 +27,6 @@ static void walk_free(walk_t *walk) {
     matches_free(&walk->apart);
 }
 
-typedef enum { DONE, NO_MEMORY, NO_CHILDREN } outcome_t;
-
 /* Whether two lists of as many rows have equal trees anywhere: 1 or 0, or -1: no memory. */
 static int have_common(const walk_t *walk, const uint32_t *ones, const uint32_t *others, size_t count) {
     const uint64_t *left = walk->forests[0].full, *right = walk->forests[1].full;
